@@ -1,0 +1,89 @@
+"""Log-mel features, computed in batches on the model's device."""
+
+import torch
+from torch import Tensor, nn
+from torchaudio.transforms import MelSpectrogram
+
+from asr_s2s.audio.decode import SAMPLE_RATE
+from asr_s2s.config import FeatureConfig
+
+WINDOW = 400
+"""Samples in an analysis window: 25 ms."""
+HOP = 160
+"""Samples between windows: 10 ms."""
+FFT = 512
+FRAMES_PER_SECOND = SAMPLE_RATE / HOP
+ENERGY_FLOOR = 1e-6
+"""Mel energies below this count as silence, so that digital zeros stay finite and near it."""
+
+
+def padding_mask(lengths: Tensor, size: int) -> Tensor:
+    """True beyond each row's length: `(batch, size)`."""
+    return torch.arange(size, device=lengths.device)[None, :] >= lengths[:, None]
+
+
+class LogMel(nn.Module):
+    """Natural log of Slaney mel energies (the scale and norm of `librosa.feature.melspectrogram`).
+
+    The signal is extended with zeros, not by reflection, at both ends: a reflection would see a
+    row's padding, and the same recording would then differ alone and in a batch.
+    """
+
+    def __init__(self, mel_bins: int) -> None:
+        super().__init__()
+        self.mel = MelSpectrogram(
+            SAMPLE_RATE,
+            n_fft=FFT,
+            win_length=WINDOW,
+            hop_length=HOP,
+            n_mels=mel_bins,
+            norm="slaney",
+            mel_scale="slaney",
+            pad_mode="constant",
+        )
+
+    @torch.autocast("cuda", enabled=False)
+    @torch.autocast("cpu", enabled=False)
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms `(batch, samples)` in [-1, 1] and sample counts `(batch,)` to features
+        `(batch, frames, mel_bins)` and frame counts `(batch,)`."""
+        waveforms = waveforms.masked_fill(padding_mask(lengths, waveforms.size(1)), 0.0)
+        energies = self.mel(waveforms.float()).transpose(1, 2)
+        return energies.clamp_min(ENERGY_FLOOR).log(), lengths // HOP + 1
+
+
+class FeatureNormalizer(nn.Module):
+    """Zero mean and unit variance in each mel bin; frames beyond a row's length become zero.
+
+    `global` uses statistics of the training set, kept with the weights; `utterance` those of the
+    row's own valid frames, which cancels level and channel.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: FeatureConfig) -> None:
+        super().__init__()
+        self.kind = config.normalization
+        if self.kind == "global":
+            self.register_buffer("mean", torch.zeros(config.mel_bins))
+            self.register_buffer("std", torch.ones(config.mel_bins))
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """Features `(batch, frames, mel_bins)` with frame counts `(batch,)`; the same shape back."""
+        padded = padding_mask(lengths, features.size(1))[:, :, None]
+        if self.kind == "global":
+            features = (features - self.mean) / self.std
+        elif self.kind == "utterance":
+            counts = lengths[:, None, None]
+            mean = features.masked_fill(padded, 0.0).sum(1, keepdim=True) / counts
+            centred = (features - mean).masked_fill(padded, 0.0)
+            variance = centred.square().sum(1, keepdim=True) / counts
+            # A constant bin (a tone, a muted band) must not be blown up into noise.
+            features = centred / variance.sqrt().clamp_min(0.1)
+        return features.masked_fill(padded, 0.0)
+
+    def set_statistics(self, mean: Tensor, std: Tensor) -> None:
+        """Store the training set's mean and standard deviation, each `(mel_bins,)`."""
+        self.mean.copy_(mean)
+        self.std.copy_(std.clamp_min(0.1))

@@ -1,0 +1,131 @@
+"""`asr-s2s check`: everything wrong with manifests, before training starts."""
+
+import json
+from collections import defaultdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr_s2s.errors import EXIT_BAD_INPUT, ManifestError
+
+if TYPE_CHECKING:
+    from asr_s2s.data.check import Finding
+
+EXAMPLES = 10
+
+
+class Format(StrEnum):
+    """How findings are printed."""
+
+    text = "text"
+    json = "json"
+
+
+def check(
+    manifests: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="TRAIN [VALID ...]",
+            help="Manifests, the training one first. With --config, by default those it names.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="A recipe: its manifests, normaliser, time reduction and longest utterance."
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A model folder, whose vocabulary must hold every character."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="json: one object a finding.")] = Format.text,
+    all: Annotated[
+        bool, typer.Option("--all", help=f"Print every finding, not {EXAMPLES} of each kind.")
+    ] = False,
+) -> None:
+    """Find what is wrong with manifests: audio, texts, and what splits share.
+
+    Every recording is decoded. Exits with 1 if anything was found.
+    """
+    from lhotse import CutSet
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from asr_s2s.config import load_config
+    from asr_s2s.data.check import Finding, check_manifests
+    from asr_s2s.data.manifest import iter_manifest
+    from asr_s2s.text.normalize import normalizer
+    from asr_s2s.text.tokenizer import load_tokenizer
+
+    messages = Console(stderr=True)
+    recipe = load_config(config) if config else None
+    tokenizer = load_tokenizer(model) if model else None
+    if manifests:
+        files = {str(path): [path] for path in manifests}
+    elif recipe and config:
+        named = {"train": recipe.data.train, "valid": recipe.data.valid}
+        files = {split: [config.parent / path for path in paths] for split, paths in named.items()}
+    else:
+        files = {}
+    if not any(files.values()):
+        raise ManifestError(
+            config or "asr-s2s check", "there is no manifest to check", "Name a training manifest"
+        )
+
+    findings: list[Finding] = []
+    splits: dict[str, CutSet] = {}
+    for split, paths in files.items():
+        cuts = []
+        for path in paths:
+            for item in iter_manifest(path):
+                if isinstance(item, ManifestError):
+                    findings.append(Finding("bad row", item.where, item.problem, item.mend))
+                else:
+                    cuts.append(item)
+        splits[split] = CutSet(cuts)
+
+    time_reduction = recipe.speech_encoder.time_reduction if recipe else None
+    if recipe and recipe.text.tokenizer != "characters" and tokenizer is None:
+        time_reduction = None
+        messages.print("Without --model, texts are not compared with the length of their audio.")
+    utterances = sum(len(cuts) for cuts in splits.values())
+    with Progress(console=messages, transient=True) as bar:
+        task = bar.add_task("Checking", total=utterances)
+        for finding in check_manifests(
+            splits,
+            tokenizer=tokenizer,
+            normalizer=normalizer(recipe.text.normalizer) if recipe else None,
+            time_reduction=time_reduction,
+            max_seconds=recipe.data.max_seconds if recipe else None,
+            progress=lambda: bar.advance(task),
+        ):
+            findings.append(finding)
+
+    hours = sum(cut.duration for cuts in splits.values() for cut in cuts) / 3600
+    summary = f"{utterances:,} utterances, {hours:.2f} hours, {len(findings):,} findings"
+    if format is Format.json:
+        for finding in findings:
+            typer.echo(json.dumps(vars(finding), ensure_ascii=False))
+        typer.echo(summary, err=True)
+    else:
+        _print_by_kind(findings, len(findings) if all else EXAMPLES)
+        typer.echo(summary)
+    if findings:
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _print_by_kind(findings: list["Finding"], examples: int) -> None:
+    kinds: defaultdict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        kinds[finding.kind].append(finding)
+    for kind, members in kinds.items():
+        typer.echo(f"{kind} ({len(members):,})")
+        for finding in members[:examples]:
+            typer.echo(f"  {finding.where}: {finding.problem}. {finding.mend}.")
+        if len(members) > examples:
+            typer.echo(f"  and {len(members) - examples:,} more; --all prints them")
+        typer.echo()

@@ -1,0 +1,44 @@
+"""`asr-s2s info`."""
+
+from typing import Annotated
+
+import typer
+
+
+def info(
+    model: Annotated[
+        str | None, typer.Argument(help="A shipped model's name, or a model folder.")
+    ] = None,
+) -> None:
+    """Show what is installed and which models ship, or describe one model."""
+    import platform
+
+    import torch
+    import yaml
+
+    from asr_s2s import __version__
+    from asr_s2s.config import to_dict
+    from asr_s2s.model.folder import SECTIONS, load_model, pretrained_names
+
+    if model is None:
+        devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        print(f"asr_s2s         {__version__}")
+        print(f"python          {platform.python_version()}")
+        print(f"torch           {torch.__version__}, {torch.get_num_threads()} threads")
+        print(f"GPUs            {', '.join(devices) or 'none'}")
+        print(f"shipped models  {', '.join(pretrained_names()) or 'none'}")
+        return
+    network, tokenizer, config, folder = load_model(model)
+    parameters = sum(p.numel() for p in network.parameters())
+    size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    print(f"folder      {folder}")
+    print(f"size        {size / 1e6:.1f} MB on disk, {parameters / 1e6:.2f} M parameters")
+    print(f"vocabulary  {len(tokenizer)} tokens ({config.text.tokenizer})")
+    print(f"normaliser  {config.text.normalizer}")
+    values = to_dict(config)
+    print()
+    print(yaml.safe_dump({name: values[name] for name in SECTIONS}, sort_keys=False), end="")
+    card = folder / "README.md"
+    if card.is_file():
+        print()
+        print(card.read_text("utf-8"), end="")

@@ -1,0 +1,59 @@
+"""The `asr-s2s` command. Each command lives in its own module and imports torch only when run."""
+
+import os
+import signal
+import sys
+
+import typer
+
+from asr_s2s import __version__
+from asr_s2s.cli.check import check
+from asr_s2s.cli.evaluate import evaluate
+from asr_s2s.cli.info import info
+from asr_s2s.cli.prepare import prepare
+from asr_s2s.cli.train import train
+from asr_s2s.cli.transcribe import transcribe
+from asr_s2s.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
+
+app = typer.Typer(
+    help="Sequences to text with one recurrent attention core: transcribe, train, evaluate.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Sequences to text with one recurrent attention core: transcribe, train, evaluate."""
+
+
+for command in (transcribe, train, evaluate, prepare, check, info):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on standard error and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"asr-s2s: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        print("asr-s2s: interrupted", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): stop as other tools do.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)

@@ -1,0 +1,195 @@
+"""`asr-s2s prepare`: recordings and their texts as lhotse manifests, ready to train on."""
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr_s2s.errors import EXIT_BAD_INPUT, ManifestError
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+    from asr_s2s.data.plain import Row
+
+
+def prepare(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A manifest (JSON lines, .tsv, .csv or lhotse cuts), or a folder of recordings, "
+            "each with a .txt of its name beside it or a line in a LibriSpeech .trans.txt."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(help="The lhotse manifest to write (.jsonl or .jsonl.gz).")
+    ],
+    normalizer: Annotated[str, typer.Option(help="Normaliser of the texts.")] = "verbatim",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=PART,...",
+            help="Hold back parts of the audio, such as valid=0.1,test=0.1; no speaker is in two "
+            "of them. Writes cuts_train, cuts_valid and cuts_test where --output says cuts.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Chooses the speakers held back.")] = 1,
+) -> None:
+    """Write a lhotse manifest with every recording measured and every text normalised.
+
+    What cannot be used is named and left out; the exit code is then 1.
+    """
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    from asr_s2s.data.manifest import (
+        cut_speaker,
+        cut_text,
+        cuts_from_rows,
+        iter_manifest,
+        write_manifest,
+    )
+    from asr_s2s.text import normalize
+
+    parts = _parse_parts(split) if split else {}
+    name, dot, suffix = output.name.partition(".jsonl")
+    if not name or dot + suffix not in (".jsonl", ".jsonl.gz"):
+        raise ManifestError(output, "a manifest ends in .jsonl or .jsonl.gz", "Change --output")
+    normalized = normalize.normalizer(normalizer)
+    if source.is_dir():
+        items = cuts_from_rows(_folder_rows(source), source)
+    else:
+        items = iter_manifest(source, measure=True)
+
+    messages = Console(stderr=True)
+    cuts: list[Cut] = []
+    left_out = 0
+    columns = SpinnerColumn(), TextColumn("Measuring"), MofNCompleteColumn()
+    with Progress(*columns, console=messages, transient=True) as bar:
+        for item in bar.track(items):
+            if not isinstance(item, ManifestError):
+                cut = item.map_supervisions(lambda s: s.transform_text(normalized))
+                if cut_text(cut):
+                    cuts.append(cut)
+                    continue
+                problem = f"its text is empty once normalised: {cut_text(item)!r}"
+                item = ManifestError(f"{source}: {cut.id}", problem, "Write what is said")
+            left_out += 1
+            messages.print(str(item), markup=False, highlight=False, soft_wrap=True)
+    if not cuts:
+        raise ManifestError(source, "no utterance can be used", "Give recordings with their texts")
+
+    if parts and not any(map(cut_speaker, cuts)):
+        messages.print("No speaker is known, so a voice can come into several splits.")
+    splits = _split_by_speaker(cuts, parts, seed) if parts else {"": cuts}
+    for part, members in splits.items():
+        path = output.with_name(f"{name}_{part}{dot}{suffix}") if part else output
+        write_manifest(members, path)
+        hours = sum(cut.duration for cut in members) / 3600
+        messages.print(f"{path}: {len(members):,} utterances, {hours:.2f} hours", soft_wrap=True)
+    if left_out:
+        messages.print(f"{left_out:,} left out")
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _folder_rows(folder: Path) -> Iterator[tuple[str, "Row | ManifestError"]]:
+    """A row for each recording under a folder, named by its path without the suffix."""
+    from asr_s2s.audio.decode import AUDIO_SUFFIXES
+
+    librispeech: dict[Path, dict[str, str]] = {}
+    for audio in sorted(folder.rglob("*")):
+        if audio.suffix.lower() not in AUDIO_SUFFIXES or not audio.is_file():
+            continue
+        inside = audio.relative_to(folder)
+        row: Row = {"id": str(inside.with_suffix("")), "audio": str(inside)}
+        transcript = audio.with_suffix(".txt")
+        try:
+            if audio.parent not in librispeech:
+                librispeech[audio.parent] = _librispeech_texts(audio.parent)
+            if transcript.is_file():
+                row["text"] = transcript.read_text("utf-8-sig")
+            elif audio.stem in librispeech[audio.parent]:
+                row["text"] = librispeech[audio.parent][audio.stem]
+                row["speaker"] = audio.stem.split("-")[0]
+            else:
+                problem = f"there is no {transcript.name} beside it"
+                raise ManifestError(audio, problem, "Write what is said into that file")
+        except UnicodeDecodeError:
+            problem = "its text is not UTF-8"
+            yield str(audio), ManifestError(audio, problem, "Save the text as UTF-8")
+        except ManifestError as error:
+            yield str(audio), error
+        else:
+            yield str(audio), row
+
+
+def _librispeech_texts(folder: Path) -> dict[str, str]:
+    """Texts by utterance, from lines that read ID TEXT."""
+    lines = (
+        line.split(maxsplit=1)
+        for path in sorted(folder.glob("*.trans.txt"))
+        for line in path.read_text("utf-8-sig").splitlines()
+    )
+    return {fields[0]: fields[-1] for fields in lines if len(fields) == 2}
+
+
+def _parse_parts(split: str) -> dict[str, float]:
+    """Name of each held-back split to its part of the audio."""
+    parts: dict[str, float] = {}
+    for piece in split.split(","):
+        name, _, value = piece.strip().partition("=")
+        try:
+            part = float(value)
+        except ValueError:
+            part = 0.0
+        if not name.isidentifier() or name == "train" or name in parts or not 0 < part < 1:
+            raise ManifestError(
+                "--split",
+                f"expected NAME=PART with a part between 0 and 1, found {piece!r}",
+                "Write for example valid=0.1,test=0.1; what is left is train",
+            )
+        parts[name] = part
+    if sum(parts.values()) >= 1:
+        raise ManifestError("--split", "the parts leave nothing to train on", "Lower them")
+    return parts
+
+
+def _split_by_speaker(
+    cuts: list["Cut"], parts: dict[str, float], seed: int
+) -> dict[str, list["Cut"]]:
+    """Cuts of each split in their order, `train` first. An unknown speaker counts as a new one."""
+    from asr_s2s.data.manifest import cut_speaker
+
+    seconds: defaultdict[str, float] = defaultdict(float)
+    voices = [cut_speaker(cut) or f"unknown {cut.id}" for cut in cuts]
+    for voice, cut in zip(voices, cuts, strict=True):
+        seconds[voice] += cut.duration
+    if len(seconds) <= len(parts):
+        raise ManifestError(
+            "--split",
+            f"{len(seconds)} speakers cannot make {len(parts) + 1} splits that share none",
+            "Ask for fewer splits, or give each its own manifest",
+        )
+    free = sorted(seconds)
+    random.Random(seed).shuffle(free)
+    total = sum(seconds.values())
+    split_of: dict[str, str] = {}
+    for number, (name, part) in enumerate(parts.items()):
+        room = part * total
+        needed_after = len(parts) - number  # a voice for each later split, train among them
+        chosen: list[str] = []
+        for voice in free:
+            if seconds[voice] <= room and len(free) - len(chosen) > needed_after:
+                chosen.append(voice)
+                room -= seconds[voice]
+        for voice in chosen or [min(free, key=seconds.__getitem__)]:
+            split_of[voice] = name
+            free.remove(voice)
+    splits: dict[str, list[Cut]] = {name: [] for name in ("train", *parts)}
+    for voice, cut in zip(voices, cuts, strict=True):
+        splits[split_of.get(voice, "train")].append(cut)
+    return splits

@@ -1,0 +1,42 @@
+"""`asr-s2s train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from asr_s2s.errors import EXIT_INTERRUPTED
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML configuration of the run.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes to it, as train.steps=2000.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Run folder [default: runs/NAME beside the configuration]."
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ... [default: a GPU if any].")
+    ] = None,
+) -> None:
+    """Train a model from a YAML configuration.
+
+    Run again with the same run folder to resume: a run stopped by Ctrl-C or a crash goes on from
+    its last checkpoint, and ends as if it had never stopped. The model is left in OUTPUT/model.
+    """
+    from asr_s2s.config import load_config
+    from asr_s2s.pipeline import choose_device
+    from asr_s2s.train.loop import Interrupted, train as run
+
+    settings = load_config(config, overrides or [])
+    folder = output or config.parent / "runs" / config.stem
+    try:
+        model = run(settings, config.parent, folder, choose_device(device))
+    except Interrupted:
+        typer.echo(f"stopped; run the same command again to go on with {folder}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    typer.echo(model)

@@ -1,0 +1,183 @@
+"""Plain manifests: JSON lines, or tables with a header line, that people write for their own data.
+
+Columns: `audio` and `text`; optional `id`, `speaker`, `duration`, `start` and `sample_rate`.
+`start` makes the row a part of its recording; without it the row is the whole recording, and
+`duration` states its length. Other columns stay in `cut.custom`. Times are in seconds.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
+from lhotse.cut import Cut
+from lhotse.utils import compute_num_samples
+
+from asr_s2s.audio.decode import SAMPLE_RATE, AudioInfo
+from asr_s2s.errors import ManifestError
+
+COLUMNS = ("audio", "text", "id", "speaker", "duration", "start", "sample_rate")
+LENGTH_TOLERANCE = 0.1
+"""Seconds by which a stated length may differ from the recording's."""
+
+Row = dict[str, Any]
+"""One utterance as it is written, before its values are checked."""
+
+
+def json_rows(path: Path, content: str) -> Iterator[tuple[str, Row | ManifestError]]:
+    mend = 'Write one JSON object a line, such as {"audio": "a.wav", "text": "hello"}'
+    for number, line in enumerate(content.split("\n"), start=1):
+        where = f"{path}:{number}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            yield where, ManifestError(where, f"this line is not JSON: {error}", mend)
+            continue
+        if isinstance(row, dict):
+            yield where, row
+        else:
+            problem = f"expected a JSON object, found {line.strip()[:40]!r}"
+            yield where, ManifestError(where, problem, mend)
+
+
+def table_rows(
+    path: Path, content: str, delimiter: str
+) -> Iterator[tuple[str, Row | ManifestError]]:
+    # Quotation marks in a .tsv belong to the text; in a .csv they hold commas together.
+    lines = csv.reader(
+        io.StringIO(content, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE,
+    )
+    try:
+        header = next(lines, [])
+        if header:
+            _require_columns(header, f"{path}:1")
+        for values in lines:
+            where = f"{path}:{lines.line_num}"
+            if len(values) == len(header):
+                yield where, dict(zip(header, values, strict=True))
+            elif values:
+                problem = f"found {len(values)} columns where the header names {len(header)}"
+                yield where, ManifestError(where, problem, "Give each column one value")
+    except csv.Error as error:
+        raise ManifestError(
+            f"{path}:{lines.line_num}", f"this is not a table: {error}", "Correct the line"
+        ) from error
+
+
+def _require_columns(names: Iterable[str], where: str) -> None:
+    names = list(names)
+    for column in ("audio", "text"):
+        if column not in names:
+            problem = f"there is no column '{column}'; found {', '.join(names) or 'none'}"
+            raise ManifestError(where, problem, f"Name the column that holds the {column} so")
+
+
+def plain_cut(
+    row: Row, where: str, folder: Path, probed: Callable[[str], AudioInfo], *, measure: bool
+) -> Cut:
+    """A row as a cut: a MultiCut if the recording is known to have several channels.
+
+    Args:
+        probed: reads a recording's header. Called where the row does not state `duration`, and
+            where it states `start`, whose end must lie inside the recording.
+        measure: call it in any case.
+
+    Raises:
+        ManifestError: a column is missing, or holds a value that cannot be used.
+        AudioError: the recording was opened and cannot be read.
+    """
+    _require_columns(row, where)
+    audio, text = row["audio"], row["text"]
+    if not isinstance(audio, str) or not audio:
+        raise _wrong(where, "audio", "a path", audio)
+    if not isinstance(text, str):
+        raise _wrong(where, "text", "text", text)
+    path = str(folder / audio)
+    cut_id = _label(row, where, "id") or Path(audio).stem
+    speaker = _label(row, where, "speaker")
+    start, duration = _number(row, where, "start"), _number(row, where, "duration")
+    rate = _number(row, where, "sample_rate") or SAMPLE_RATE
+
+    if duration is None or start is not None or measure:
+        info = probed(path)
+    else:
+        info = AudioInfo(duration=duration, sample_rate=round(rate), channels=1)
+    if start is None:
+        start, end = 0.0, info.duration
+    else:
+        end = info.duration if duration is None else start + duration
+        if start >= info.duration or end > info.duration + LENGTH_TOLERANCE:
+            problem = f"the part from {start:g} to {end:g} s lies outside its recording"
+            raise ManifestError(
+                where, f"{problem} ({info.duration:.2f} s)", "Correct start and duration"
+            )
+        end = min(end, info.duration)
+    length = round(end - start, 6)  # 0.1 + 0.2 s stays 0.3 s
+
+    channels = list(range(info.channels))
+    cut_type, channel = (MonoCut, 0) if info.channels == 1 else (MultiCut, channels)
+    recording = Recording(
+        id=cut_id,
+        sources=[AudioSource("file", channels, path)],
+        sampling_rate=info.sample_rate,
+        num_samples=compute_num_samples(info.duration, info.sample_rate),
+        duration=info.duration,
+    )
+    supervision = SupervisionSegment(
+        id=cut_id,
+        recording_id=cut_id,
+        start=0.0,
+        duration=length,
+        channel=channel,
+        text=text,
+        speaker=speaker,
+    )
+    return cut_type(
+        id=cut_id,
+        start=start,
+        duration=length,
+        channel=channel,
+        supervisions=[supervision],
+        recording=recording,
+        custom={name: value for name, value in row.items() if name not in COLUMNS} or None,
+    )
+
+
+def _label(row: Row, where: str, name: str) -> str | None:
+    """An id or a speaker: text or a whole number; an empty one counts as absent."""
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _wrong(where, name, "text", value)
+    return str(value)
+
+
+def _number(row: Row, where: str, name: str) -> float | None:
+    """A time or a rate; an empty one counts as absent. Tables hold numbers as text."""
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (OverflowError, TypeError, ValueError):
+        number = math.nan
+    if not (0 < number < math.inf or (number == 0 and name == "start")):
+        raise _wrong(
+            where, name, "a number of 0 or more" if name == "start" else "a positive number", value
+        )
+    return number
+
+
+def _wrong(where: str, name: str, expected: str, value: object) -> ManifestError:
+    return ManifestError(
+        where, f"{name}: expected {expected}, found {value!r}", "Correct the value"
+    )

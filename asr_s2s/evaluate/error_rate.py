@@ -1,0 +1,235 @@
+"""Word, character and sentence error rates, with the alignments behind them.
+
+The rates are those of a whole set: all errors over all reference words or characters, not a mean
+of rates of utterances. Characters include the spaces between words. Alignment is jiwer's
+(Levenshtein distance, all errors of equal cost).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from typing import Literal
+
+import jiwer
+from rich.cells import cell_len
+
+from asr_s2s import __version__
+from asr_s2s.text.normalize import normalizer as find_normalizer
+
+Operation = Literal["equal", "substitute", "delete", "insert"]
+Pair = tuple[Operation, str, str]
+"""What happened, the reference word or "", the hypothesis word or ""."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A reference and what was recognised."""
+
+    id: str
+    reference: str
+    hypothesis: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Outcomes of an alignment, in words or in characters."""
+
+    hits: int = 0
+    substitutions: int = 0
+    deletions: int = 0
+    insertions: int = 0
+
+    @property
+    def reference(self) -> int:
+        """Length of the reference."""
+        return self.hits + self.substitutions + self.deletions
+
+    @property
+    def errors(self) -> int:
+        return self.substitutions + self.deletions + self.insertions
+
+    @property
+    def rate(self) -> float:
+        """Errors as a part of the reference: 0 is perfect, more than 1 is possible.
+
+        With an empty reference, 0 without insertions and infinite with any.
+        """
+        if self.reference:
+            return self.errors / self.reference
+        return math.inf if self.errors else 0.0
+
+
+@dataclass(frozen=True)
+class UtteranceErrors:
+    """The errors of one utterance."""
+
+    id: str
+    reference: str
+    """Normalised."""
+    hypothesis: str
+    """Normalised."""
+    words: Counts
+    characters: Counts
+    pairs: tuple[Pair, ...]
+    """The alignment, word by word."""
+
+    def alignment(self, width: int = 100) -> str:
+        """The alignment for display: reference, hypothesis, and S, D or I under each error.
+
+        Args:
+            width: terminal columns; a longer utterance goes on in further blocks.
+        """
+        blocks: list[tuple[str, str, str]] = [("REF:", "HYP:", "    ")]
+        for operation, reference, hypothesis in self.pairs:
+            size = max(cell_len(reference), cell_len(hypothesis))
+            reference = _pad(reference or "*" * size, size)
+            hypothesis = _pad(hypothesis or "*" * size, size)
+            if cell_len(blocks[-1][0]) + 1 + size > width and blocks[-1][0] != "REF:":
+                blocks.append(("REF:", "HYP:", "    "))
+            above, below, under = blocks[-1]
+            blocks[-1] = (
+                f"{above} {reference}",
+                f"{below} {hypothesis}",
+                f"{under} {_MARKS[operation]:<{size}}",
+            )
+        return "\n\n".join("\n".join(line.rstrip() for line in block) for block in blocks)
+
+
+@dataclass(frozen=True)
+class ErrorRates:
+    """Error rates of a set of utterances."""
+
+    words: Counts
+    characters: Counts
+    utterances: tuple[UtteranceErrors, ...]
+    normalizer: str
+
+    @property
+    def word_error_rate(self) -> float:
+        """1.0 is 100 %."""
+        return self.words.rate
+
+    @property
+    def character_error_rate(self) -> float:
+        """1.0 is 100 %."""
+        return self.characters.rate
+
+    @property
+    def sentence_error_rate(self) -> float:
+        """Part of the utterances with any word error."""
+        if not self.utterances:
+            return 0.0
+        return sum(u.words.errors > 0 for u in self.utterances) / len(self.utterances)
+
+    @property
+    def signature(self) -> str:
+        """What is needed to reproduce the score, after sacrebleu's signatures."""
+        return f"metric:wer|norm:{self.normalizer}|jiwer:{version('jiwer')}|asr_s2s:{__version__}"
+
+    def worst(self, count: int) -> list[UtteranceErrors]:
+        """The utterances with most word errors; of equals, first those with the higher rate."""
+        wrong = [utterance for utterance in self.utterances if utterance.words.errors]
+        return sorted(wrong, key=lambda u: (-u.words.errors, -u.words.rate))[:count]
+
+    @cached_property
+    def _pairs(self) -> Counter[Pair]:
+        return Counter(pair for utterance in self.utterances for pair in utterance.pairs)
+
+    def most_frequent(
+        self, operation: Literal["substitute", "delete", "insert"], count: int
+    ) -> list[tuple[str, str, int]]:
+        """The most frequent errors of one kind: (reference word, hypothesis word, times).
+
+        A deletion has an empty hypothesis word, an insertion an empty reference word.
+        """
+        found = [
+            (reference, hypothesis, times)
+            for (kind, reference, hypothesis), times in self._pairs.items()
+            if kind == operation
+        ]
+        return sorted(found, key=lambda row: (-row[2], row[0], row[1]))[:count]
+
+
+def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRates:
+    """Error rates of hypotheses against their references.
+
+    Args:
+        pairs: the utterances; an empty reference counts every hypothesis word as an insertion.
+        normalizer: name of the normaliser (`asr_s2s.text.normalize`) applied to both sides.
+
+    Raises:
+        TextError: there is no such normaliser.
+    """
+    normalize = find_normalizer(normalizer)
+    references = [_single_spaced(normalize(pair.reference)) for pair in pairs]
+    hypotheses = [_single_spaced(normalize(pair.hypothesis)) for pair in pairs]
+    if not pairs:
+        return ErrorRates(Counts(), Counts(), (), normalizer)
+    words = jiwer.process_words(references, hypotheses)
+    characters = jiwer.process_characters(references, hypotheses)
+    utterances = tuple(
+        UtteranceErrors(
+            id=pair.id,
+            reference=reference,
+            hypothesis=hypothesis,
+            words=_count(word_chunks),
+            characters=_count(character_chunks),
+            pairs=tuple(_align(reference.split(), hypothesis.split(), word_chunks)),
+        )
+        for pair, reference, hypothesis, word_chunks, character_chunks in zip(
+            pairs, references, hypotheses, words.alignments, characters.alignments, strict=True
+        )
+    )
+    return ErrorRates(
+        words=_total(utterance.words for utterance in utterances),
+        characters=_total(utterance.characters for utterance in utterances),
+        utterances=utterances,
+        normalizer=normalizer,
+    )
+
+
+_MARKS: dict[Operation, str] = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}
+
+
+def _count(chunks: Sequence[jiwer.AlignmentChunk]) -> Counts:
+    lengths: Counter[str] = Counter()
+    for chunk in chunks:
+        lengths[chunk.type] += max(
+            chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
+        )
+    return Counts(lengths["equal"], lengths["substitute"], lengths["delete"], lengths["insert"])
+
+
+def _total(counts: Iterable[Counts]) -> Counts:
+    counts = list(counts)
+    return Counts(
+        hits=sum(c.hits for c in counts),
+        substitutions=sum(c.substitutions for c in counts),
+        deletions=sum(c.deletions for c in counts),
+        insertions=sum(c.insertions for c in counts),
+    )
+
+
+def _align(
+    reference: list[str], hypothesis: list[str], chunks: Sequence[jiwer.AlignmentChunk]
+) -> Iterable[Pair]:
+    for chunk in chunks:
+        expected = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+        found = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
+        # A deletion has no hypothesis words and an insertion no reference words.
+        length = max(len(expected), len(found))
+        expected += [""] * (length - len(expected))
+        found += [""] * (length - len(found))
+        for pair in zip(expected, found, strict=True):
+            yield (chunk.type, *pair)
+
+
+def _single_spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _pad(text: str, size: int) -> str:
+    return text + " " * (size - cell_len(text))

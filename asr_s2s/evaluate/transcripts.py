@@ -1,0 +1,216 @@
+"""Reading transcripts from files, and pairing hypotheses with their references.
+
+Formats, told apart by the suffix and the first line:
+
+- `.txt`: one transcript a line; lines are paired by their number.
+- `.tsv`: `id<TAB>text` a line, without a header.
+- `.jsonl`: one object a line with `text` and either `id` or `source` (the recording's path, as it
+  was given to the command that wrote the file).
+- manifests (`asr_s2s.data.manifest`): `.jsonl` and `.tsv` that name audio, `.csv`, `.gz`.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asr_s2s.errors import ManifestError, UserError
+from asr_s2s.evaluate.error_rate import Utterance
+
+SHOWN = 3
+"""Identifiers that an error message names."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A transcript in a file."""
+
+    text: str
+    id: str | None = None
+    """None where the format has no identifiers."""
+    source: Path | None = None
+    """The recording, where the file names it."""
+
+
+def read_transcripts(path: Path) -> list[Transcript]:
+    """Read transcripts in one of the formats above.
+
+    Raises:
+        ManifestError: the file is missing, is not UTF-8 text, has another suffix, holds a line that
+            does not fit its format, or an identifier twice.
+    """
+    if path.suffix in (".csv", ".gz"):
+        return _read_manifest(path)
+    readers = {".txt": _read_txt, ".tsv": _read_tsv, ".jsonl": _read_jsonl}
+    if path.suffix not in readers:
+        raise ManifestError(
+            path,
+            f"expected {', '.join(readers)} or a manifest, found {path.suffix or 'no suffix'}",
+            "Convert it to one of them",
+        )
+    try:
+        # Not str.splitlines, which also breaks lines at form feeds and the like within a text.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise ManifestError(path, "there is no such readable file", "Check the path") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(path, "this is not UTF-8 text", "Save it as UTF-8") from error
+    if not lines[-1]:
+        lines.pop()
+    if _is_manifest(path, lines):
+        return _read_manifest(path)
+    transcripts = []
+    first_line: dict[str, int] = {}
+    for number, transcript in readers[path.suffix](path, lines):
+        if transcript.id is not None:
+            earlier = first_line.setdefault(transcript.id, number)
+            if earlier != number:
+                raise ManifestError(
+                    f"{path}:{number}",
+                    f"the id {transcript.id!r} is also on line {earlier}",
+                    "Give each utterance its own id",
+                )
+        transcripts.append(transcript)
+    return transcripts
+
+
+def pair(
+    references: Sequence[Transcript],
+    hypotheses: Sequence[Transcript],
+    *,
+    reference_file: str | Path,
+    hypothesis_file: str | Path,
+) -> list[Utterance]:
+    """Put each hypothesis beside its reference, in the order of the references.
+
+    By id if all transcripts have one, else by recording if all name one, else by position.
+
+    Raises:
+        UserError: there is no reference, a reference has no hypothesis or the reverse, the counts
+            differ, or transcripts without ids are of one recording.
+    """
+    counts = (
+        f"{reference_file} holds {len(references)} references and "
+        f"{hypothesis_file} {len(hypotheses)} hypotheses"
+    )
+    if not references:
+        raise UserError(reference_file, "it holds no transcript", "Give one utterance a line")
+    both = [*references, *hypotheses]
+    if all(transcript.id is not None for transcript in both):
+        expected = {str(reference.id): reference for reference in references}
+        found = {str(hypothesis.id): hypothesis for hypothesis in hypotheses}
+    elif all(transcript.source is not None for transcript in both):
+        expected = _by_source(references, reference_file)
+        found = _by_source(hypotheses, hypothesis_file)
+    else:
+        if len(references) != len(hypotheses):
+            raise UserError(
+                hypothesis_file, counts, "Score files with one line for each utterance, or with ids"
+            )
+        expected = {str(i): reference for i, reference in enumerate(references, start=1)}
+        found = {str(i): hypothesis for i, hypothesis in enumerate(hypotheses, start=1)}
+    problems = [
+        f"{len(missing)} have no {other} ({_some(missing)})"
+        for missing, other in (
+            ([key for key in expected if key not in found], "hypothesis"),
+            ([key for key in found if key not in expected], "reference"),
+        )
+        if missing
+    ]
+    if problems:
+        raise UserError(
+            hypothesis_file,
+            f"{counts}; {' and '.join(problems)}",
+            "Score files that list the same utterances",
+        )
+    return [
+        Utterance(reference.id or found[key].id or key, reference.text, found[key].text)
+        for key, reference in expected.items()
+    ]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
+def _by_source(transcripts: Sequence[Transcript], file: str | Path) -> dict[str, Transcript]:
+    times = Counter(str(transcript.source) for transcript in transcripts)
+    for source, count in times.items():
+        if count > 1:
+            raise UserError(
+                file, f"the recording {source} has {count} transcripts", "Give the utterances ids"
+            )
+    return {str(transcript.source): transcript for transcript in transcripts}
+
+
+def _is_manifest(path: Path, lines: list[str]) -> bool:
+    first = next((line for line in lines if line.strip()), "")
+    if path.suffix == ".tsv":
+        return {"audio", "text"} <= set(first.rstrip("\r").split("\t"))
+    if path.suffix == ".jsonl":
+        try:
+            row = json.loads(first)
+        except ValueError:
+            return False
+        return isinstance(row, dict) and ("audio" in row or "supervisions" in row)
+    return False
+
+
+def _read_manifest(path: Path) -> list[Transcript]:
+    # Brings in lhotse and torch, which plain transcripts do without.
+    from asr_s2s.data.manifest import audio_file, cut_text, read_manifest
+
+    transcripts = []
+    for cut in read_manifest(path):
+        audio = audio_file(cut)
+        source = None if audio is None else Path(audio).resolve()
+        transcripts.append(Transcript(cut_text(cut), cut.id, source))
+    return transcripts
+
+
+def _read_txt(path: Path, lines: list[str]) -> Iterator[tuple[int, Transcript]]:
+    for number, line in enumerate(lines, start=1):
+        yield number, Transcript(line.strip())
+
+
+def _read_tsv(path: Path, lines: list[str]) -> Iterator[tuple[int, Transcript]]:
+    for number, line in enumerate(lines, start=1):
+        fields = line.rstrip("\r").split("\t")
+        if fields == [""]:
+            continue
+        if len(fields) != 2:
+            raise ManifestError(
+                f"{path}:{number}",
+                f"expected id<TAB>text, found {len(fields)} columns",
+                "Correct or remove the line",
+            )
+        yield number, Transcript(fields[1], fields[0])
+
+
+def _read_jsonl(path: Path, lines: list[str]) -> Iterator[tuple[int, Transcript]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ManifestError(
+                f"{path}:{number}", "this line is not a JSON object", "Correct or remove the line"
+            ) from error
+        yield number, _from_object(row, f"{path}:{number}")
+
+
+def _from_object(row: Any, where: str) -> Transcript:
+    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+        raise ManifestError(where, 'expected an object with a "text"', "Correct the line")
+    identifier, source = row.get("id"), row.get("source")
+    if identifier is None and source is None:
+        raise ManifestError(where, 'expected an "id" or a "source"', "Add one of them")
+    for name, value in (("id", identifier), ("source", source)):
+        if not isinstance(value, str | None):
+            raise ManifestError(
+                where, f"{name}: expected text, found {value!r}", "Correct the value"
+            )
+    return Transcript(row["text"], identifier, None if source is None else Path(source).resolve())

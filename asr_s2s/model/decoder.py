@@ -1,0 +1,178 @@
+"""The speller: an LSTM decoder that attends to a memory and emits tokens."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from asr_s2s.config import DecoderConfig
+from asr_s2s.errors import ConfigError
+from asr_s2s.model.attention import ATTENTION, AttendedMemory, Memory
+from asr_s2s.text.tokenizer import BLANK
+
+
+class DecoderState(NamedTuple):
+    """Everything a step hands to the next; rows are utterances x hypotheses."""
+
+    hidden: Tensor
+    """`(rows, layers, size)`"""
+    cell: Tensor
+    """`(rows, layers, size)`"""
+    context: Tensor
+    """What attention read last, `(rows, channels)`."""
+    alignment: Tensor
+    """Where attention looked last, `(rows, time)`."""
+
+
+class Decoder(nn.Module):
+    """LSTM decoder in one of two forms.
+
+    With input feeding (Chan et al., 2016) the LSTM reads the previous token and the previous
+    context, and its output is both the query and what the next token is predicted from. With a
+    query layer (as in GNMT, Wu et al., 2016) a first LSTM reads tokens alone and forms the
+    queries, and an upper LSTM reads queries and contexts; a whole sentence then unrolls as two
+    fused LSTM calls and one batched attention.
+    """
+
+    def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
+        super().__init__()
+        check_decoder(config)
+        self.input_feeding = config.input_feeding
+        self.size = config.size
+        self.embedding = nn.Embedding(vocabulary, config.embedding_size, padding_idx=BLANK)
+        self.attention = ATTENTION[config.attention](config.size, memory_size, config)
+        if config.input_feeding:
+            self.query_layers = nn.LSTM(
+                config.embedding_size + memory_size, config.size, config.layers, batch_first=True
+            )
+            self.upper_layers = None
+        else:
+            self.query_layers = nn.LSTM(config.embedding_size, config.size, batch_first=True)
+            self.upper_layers = nn.LSTM(
+                config.size + memory_size, config.size, config.layers, batch_first=True
+            )
+        self.readout = nn.Linear(config.size + memory_size, config.size)
+        self.output = nn.Linear(config.size, vocabulary)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def prepare(self, memory: Memory) -> AttendedMemory:
+        """What `start`, `step` and `forward` need of a memory, computed once."""
+        prepared: AttendedMemory = self.attention.prepare(memory)
+        return prepared
+
+    def start(self, memory: Memory, beam_size: int = 1) -> DecoderState:
+        """The state before the first token, for `beam_size` hypotheses of each row."""
+        batch, time, channels = memory.values.shape
+        rows = batch * beam_size
+        layers = self.query_layers.num_layers
+        if self.upper_layers is not None:
+            layers += self.upper_layers.num_layers
+        zeros = memory.values.new_zeros
+        return DecoderState(
+            hidden=zeros(rows, layers, self.size),
+            cell=zeros(rows, layers, self.size),
+            context=zeros(rows, channels),
+            alignment=zeros(rows, time, dtype=torch.float32),
+        )
+
+    def step(
+        self, previous: Tensor, state: DecoderState, memory: AttendedMemory
+    ) -> tuple[Tensor, DecoderState]:
+        """Logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next state.
+
+        Rows are grouped by utterance: rows r * n to r * n + n - 1 are hypotheses of row r of the
+        memory.
+        """
+        hidden, state = self._advance(self.dropout(self.embedding(previous)), state, memory)
+        return self._logits(hidden, state.context), state
+
+    def forward(
+        self, prefix: Tensor, memory: Memory, prepared: AttendedMemory | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """All steps at once: prefixes `(batch, steps)` to logits `(batch, steps, vocabulary)` and
+        attention weights `(batch, steps, time)`. Equals `step` repeated."""
+        prepared = prepared or self.prepare(memory)
+        embedded = self.dropout(self.embedding(prefix))
+        state = self.start(memory)
+        if self.upper_layers is not None and not self.attention.needs_alignment:
+            queries, _ = self.query_layers(embedded)
+            contexts, weights = self.attention(queries, prepared, state.alignment)
+            joined = torch.cat([self.dropout(queries), contexts], dim=-1)
+            hidden, _ = self.upper_layers(joined)
+            return self._logits(hidden, contexts), weights
+        steps = []
+        for index in range(prefix.size(1)):
+            hidden, state = self._advance(embedded[:, index], state, prepared)
+            steps.append((hidden, state.context, state.alignment))
+        hidden, contexts, weights = (torch.stack(part, 1) for part in zip(*steps, strict=True))
+        return self._logits(hidden, contexts), weights
+
+    def _advance(
+        self, embedded: Tensor, state: DecoderState, memory: AttendedMemory
+    ) -> tuple[Tensor, DecoderState]:
+        """One step from embedded tokens `(rows, embedding_size)`: top hidden `(rows, size)`."""
+        inputs = torch.cat([embedded, state.context], -1) if self.input_feeding else embedded
+        below = self.query_layers.num_layers
+        query, hidden, cell = _step_lstm(
+            self.query_layers, inputs, state.hidden[:, :below], state.cell[:, :below]
+        )
+        batch = len(memory.keys)
+        context, weights = self.attention(
+            query.view(batch, -1, self.size),
+            memory,
+            state.alignment.view(batch, -1, state.alignment.size(-1)),
+        )
+        context, weights = context.flatten(0, 1), weights.flatten(0, 1)
+        top = query
+        if self.upper_layers is not None:
+            joined = torch.cat([self.dropout(query), context], dim=-1)
+            top, upper_hidden, upper_cell = _step_lstm(
+                self.upper_layers, joined, state.hidden[:, below:], state.cell[:, below:]
+            )
+            hidden, cell = torch.cat([hidden, upper_hidden], 1), torch.cat([cell, upper_cell], 1)
+        return top, DecoderState(hidden, cell, context, weights)
+
+    def _logits(self, hidden: Tensor, context: Tensor) -> Tensor:
+        features = self.readout(torch.cat([self.dropout(hidden), context], dim=-1)).tanh()
+        logits: Tensor = self.output(self.dropout(features))
+        return logits
+
+
+def _step_lstm(
+    lstm: nn.LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One time step of `lstm` on `(rows, input_size)`: its output, and states
+    `(rows, layers, size)`. A sequence of one through the fused kernel costs twice as much."""
+    hiddens, cells = [], []
+    for layer in range(lstm.num_layers):
+        inputs, new_cell = torch.lstm_cell(
+            inputs,
+            (hidden[:, layer], cell[:, layer]),
+            getattr(lstm, f"weight_ih_l{layer}"),
+            getattr(lstm, f"weight_hh_l{layer}"),
+            getattr(lstm, f"bias_ih_l{layer}"),
+            getattr(lstm, f"bias_hh_l{layer}"),
+        )
+        hiddens.append(inputs)
+        cells.append(new_cell)
+    return inputs, torch.stack(hiddens, 1), torch.stack(cells, 1)
+
+
+def check_decoder(config: DecoderConfig) -> None:
+    """Refuse decoder settings that contradict each other.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    if config.attention_size % config.attention_heads and config.attention == "multihead":
+        raise ConfigError(
+            "decoder.attention_heads",
+            f"{config.attention_heads} heads do not divide attention_size {config.attention_size}",
+            "Choose a divisor",
+        )
+    if config.location_width % 2 == 0:
+        raise ConfigError(
+            "decoder.location_width",
+            f"expected an odd width, found {config.location_width}",
+            "Add or take one",
+        )

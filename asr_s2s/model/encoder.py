@@ -1,0 +1,147 @@
+"""Speech encoder: log-mel, an optional convolutional front, and a pyramid of BiLSTM layers."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr_s2s.audio.augment import SpecAugment
+from asr_s2s.audio.features import FeatureNormalizer, LogMel, padding_mask
+from asr_s2s.config import AugmentConfig, FeatureConfig, SpeechEncoderConfig
+from asr_s2s.errors import ConfigError
+from asr_s2s.model.attention import Memory
+
+
+class BiLSTM(nn.Module):
+    """One bidirectional LSTM layer whose result does not depend on padding.
+
+    The backward direction reads each row reversed by its own length. Packed sequences would do
+    the same, but fall off the fused LSTM kernel on CPU.
+    """
+
+    def __init__(self, input_size: int, size: int) -> None:
+        super().__init__()
+        self.ahead = nn.LSTM(input_size, size, batch_first=True)
+        self.back = nn.LSTM(input_size, size, batch_first=True)
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """`(batch, time, input_size)` to `(batch, time, 2 * size)`, zero beyond each length."""
+        place = torch.arange(inputs.size(1), device=inputs.device)[None, :]
+        # Valid places in reverse order; padded places keep to themselves.
+        mirror = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)
+        ahead, _ = self.ahead(inputs)
+        back, _ = self.back(_take(inputs, mirror))
+        outputs = torch.cat([ahead, _take(back, mirror)], dim=-1)
+        return outputs.masked_fill(padding_mask(lengths, inputs.size(1))[:, :, None], 0.0)
+
+
+def _take(inputs: Tensor, places: Tensor) -> Tensor:
+    return inputs.gather(1, places[:, :, None].expand(-1, -1, inputs.size(2)))
+
+
+def join_pairs(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Concatenate neighbouring frames (Chan et al., 2016): `(batch, time, channels)` to
+    `(batch, ceil(time / 2), 2 * channels)`. An odd last frame is paired with zeros."""
+    inputs = F.pad(inputs, (0, 0, 0, inputs.size(1) % 2))
+    return inputs.reshape(inputs.size(0), -1, 2 * inputs.size(2)), (lengths + 1) // 2
+
+
+class ConvolutionBlock(nn.Module):
+    """A 3 x 3 convolution that halves time and frequency, layer normalisation, and ReLU."""
+
+    def __init__(self, channels_in: int, channels: int, bins: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels_in, channels, 3, stride=2, padding=1)
+        self.bins = (bins + 1) // 2
+        self.norm = nn.LayerNorm([channels, self.bins])
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """`(batch, channels_in, time, bins)`, zero beyond each length, to the same of half size."""
+        outputs = self.convolution(inputs).transpose(1, 2)
+        outputs = self.norm(outputs).relu().transpose(1, 2)
+        lengths = (lengths + 1) // 2
+        padded = padding_mask(lengths, outputs.size(2))[:, None, :, None]
+        return outputs.masked_fill(padded, 0.0), lengths
+
+
+class SpeechEncoder(nn.Module):
+    """Listen, Attend and Spell's listener (Chan et al., 2016), from waveform to memory.
+
+    Args:
+        config: sizes and the total time reduction.
+        features: the log-mel frontend.
+        augment: SpecAugment, active in training only.
+
+    Raises:
+        ConfigError: the time reduction cannot be reached with these layers.
+    """
+
+    def __init__(
+        self, config: SpeechEncoderConfig, features: FeatureConfig, augment: AugmentConfig
+    ) -> None:
+        super().__init__()
+        self.edge_frames = features.edge_frames
+        self.log_mel = LogMel(features.mel_bins)
+        self.normalize = FeatureNormalizer(features)
+        self.spec_augment = SpecAugment(augment)
+
+        self.front = nn.ModuleList()
+        bins, channels = features.mel_bins, 1
+        for _ in range(config.convolution_layers):
+            block = ConvolutionBlock(channels, config.convolution_channels, bins)
+            self.front.append(block)
+            bins, channels = block.bins, config.convolution_channels
+
+        self.pairs_before = pair_layers(config)
+        self.layers = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        size = bins * channels
+        for paired in self.pairs_before:
+            self.layers.append(BiLSTM(2 * size if paired else size, config.size))
+            self.norms.append(nn.LayerNorm(2 * config.size))
+            size = 2 * config.size
+        self.dropout = nn.Dropout(config.dropout)
+        self.output_size = size
+
+    def forward(self, waveforms: Tensor, lengths: Tensor) -> Memory:
+        """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to a memory."""
+        features, lengths = self.log_mel(waveforms, lengths)
+        features = self.spec_augment(self.normalize(features, lengths), lengths)
+        features = F.pad(features, (0, 0, self.edge_frames, self.edge_frames))
+        lengths = lengths + 2 * self.edge_frames
+
+        images = features[:, None]
+        for block in self.front:
+            images, lengths = block(images, lengths)
+        hidden = images.transpose(1, 2).flatten(2)  # (batch, time, channels x bins)
+        for paired, layer, norm in zip(self.pairs_before, self.layers, self.norms, strict=True):
+            if paired:
+                hidden, lengths = join_pairs(hidden, lengths)
+            hidden = self.dropout(norm(layer(hidden, lengths)))
+        padded = padding_mask(lengths, hidden.size(1))[:, :, None]
+        return Memory(hidden.masked_fill(padded, 0.0), lengths)
+
+
+def pair_layers(config: SpeechEncoderConfig) -> list[bool]:
+    """Which BiLSTM layers read concatenated pairs of frames: the upper ones, as many as the
+    convolutions leave to do.
+
+    Raises:
+        ConfigError: not a power of 2, or more halvings than there are layers for.
+    """
+    halvings = config.time_reduction.bit_length() - 1
+    if config.time_reduction < 1 or config.time_reduction != 1 << halvings:
+        raise ConfigError(
+            "speech_encoder.time_reduction",
+            f"expected a power of 2, found {config.time_reduction}",
+            "Use 1, 2, 4, 8 or 16",
+        )
+    pairs = halvings - config.convolution_layers
+    if not 0 <= pairs <= config.layers:
+        raise ConfigError(
+            "speech_encoder.time_reduction",
+            f"{config.convolution_layers} convolutions and {config.layers} BiLSTM layers reduce "
+            f"time by {1 << config.convolution_layers} to "
+            f"{1 << (config.convolution_layers + config.layers)}, not by {config.time_reduction}",
+            "Change time_reduction, convolution_layers or layers",
+        )
+    return [index >= config.layers - pairs for index in range(config.layers)]

@@ -1,0 +1,125 @@
+"""The model folder: everything needed to use a model, portable and loadable offline.
+
+```
+config.yaml         sections text, features, speech_encoder, decoder, objective, search
+model.safetensors   weights, 16 or 32 bit
+tokenizer.*         the vocabulary
+README.md           model card: data, licence, command, measured error rates
+```
+"""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from asr_s2s.config import Config, from_dict, to_dict
+from asr_s2s.errors import ConfigError, ModelError
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer
+
+FORMAT = 1
+"""Version of the layout above; a folder of a later version is refused."""
+SECTIONS = ("text", "features", "speech_encoder", "decoder", "objective", "search")
+
+
+class LoadedModel(NamedTuple):
+    """A model with what it needs to read sound and write text."""
+
+    model: Seq2Seq
+    tokenizer: Tokenizer
+    config: Config
+    folder: Path
+
+
+def pretrained_names() -> list[str]:
+    """Names of the models that ship with the package."""
+    shipped = Path(str(resources.files("asr_s2s"))) / "pretrained"
+    return sorted(path.parent.name for path in shipped.glob("*/config.yaml"))
+
+
+def find_model(model: str | Path) -> Path:
+    """The folder of a shipped model's name, or of a path.
+
+    Raises:
+        ModelError: neither exists.
+    """
+    if str(model) in pretrained_names():
+        return Path(str(resources.files("asr_s2s"))) / "pretrained" / str(model)
+    folder = Path(model)
+    if not folder.is_dir():
+        raise ModelError(
+            folder,
+            "there is no such model folder, and no shipped model of that name",
+            f"Shipped models: {', '.join(pretrained_names()) or 'none'}",
+        )
+    return folder
+
+
+def save_model(
+    folder: Path,
+    config: Config,
+    tokenizer: Tokenizer,
+    weights: Mapping[str, Tensor],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a model folder; the model card is the caller's to add."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = to_dict(config)
+    sections = {"format": FORMAT} | {name: values[name] for name in SECTIONS}
+    (folder / "config.yaml").write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
+    tokenizer.save(folder)
+    save_file(
+        {
+            name: value.detach().to("cpu", dtype if value.is_floating_point() else None)
+            for name, value in weights.items()
+        },
+        folder / "model.safetensors",
+    )
+
+
+def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Load a shipped model by name or a model folder by path, ready for inference in float32.
+
+    Raises:
+        ModelError: the folder is missing, incomplete, damaged, or of a later version.
+    """
+    folder = find_model(model)
+    config = _read_config(folder / "config.yaml")
+    tokenizer = load_tokenizer(folder)
+    network = Seq2Seq(config, len(tokenizer))
+    path = folder / "model.safetensors"
+    if not path.is_file():
+        raise ModelError(folder, "it holds no model.safetensors", "Copy the whole model folder")
+    try:
+        weights = {name: value.float() for name, value in load_file(path).items()}
+        network.load_state_dict(weights)
+    except (SafetensorError, RuntimeError) as error:
+        problem = str(error).splitlines()[0]
+        raise ModelError(
+            path, f"the weights do not fit its config.yaml ({problem})", "Copy the folder again"
+        ) from error
+    return LoadedModel(network.to(device).eval(), tokenizer, config, folder)
+
+
+def _read_config(path: Path) -> Config:
+    if not path.is_file():
+        raise ModelError(path.parent, "it holds no config.yaml", "Name a model folder")
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(path, "this is not valid YAML", "Copy the model folder again") from error
+    if not isinstance(values, dict) or values.pop("format", FORMAT) > FORMAT:
+        raise ModelError(
+            path, "this folder was written by a later version of asr_s2s", "Upgrade asr_s2s"
+        )
+    try:
+        return from_dict(Config, values, where=str(path))
+    except ConfigError as error:
+        raise ModelError(error.where, error.problem, error.mend) from error

@@ -1,0 +1,261 @@
+"""From sound to text with a trained model: `Transcriber` and its results."""
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+import torch
+from lhotse.cut import Cut
+from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
+
+from asr_s2s.audio.decode import SAMPLE_RATE, from_array, is_silent, read_audio
+from asr_s2s.config import SearchConfig
+from asr_s2s.data.manifest import cut_source, read_cut_audio
+from asr_s2s.errors import AudioError, ModelError, UserError
+from asr_s2s.model.folder import LoadedModel, load_model
+from asr_s2s.search.decode import decode
+
+Source = str | Path | BinaryIO | NDArray[Any] | Cut
+"""A path, an open binary file, an array at 16 kHz, or a lhotse cut."""
+
+READERS = 2
+READ_AHEAD = 16
+"""Recordings read before they are needed."""
+BATCH_SECONDS = 120.0
+"""Seconds of audio decoded together, padding included."""
+LONGEST_SECONDS = 30 * 60.0
+"""Longest recording decoded in one piece; memory grows with its length."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One of the n best transcripts."""
+
+    text: str
+    score: float
+    """Natural log-probability over length, by the search's scorers."""
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in one recording."""
+
+    source: str
+    """The recording, as it was given."""
+    duration: float
+    """Seconds."""
+    text: str
+    score: float
+    """Natural log-probability over length, by the search's scorers; 0 for silence."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The n best, best first, when more than one was asked for."""
+    warning: UserError | None = None
+    """Why the text is empty, when the recording is silent."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be transcribed."""
+
+    source: str
+    error: UserError
+
+
+class Transcriber:
+    """A speech recogniser: `Transcriber.load("digits").transcribe("call.wav").text`."""
+
+    def __init__(self, loaded: LoadedModel, device: torch.device) -> None:
+        self.model = loaded.model
+        self.tokenizer = loaded.tokenizer
+        self.config = loaded.config
+        self.folder = loaded.folder
+        self.device = device
+
+    @classmethod
+    def load(cls, model: str | Path, device: str | None = None) -> "Transcriber":
+        """Load a shipped model by name or a model folder by path.
+
+        Raises:
+            ModelError: there is no such model or device, or the folder is incomplete.
+        """
+        chosen = choose_device(device)
+        return cls(load_model(model, chosen), chosen)
+
+    @overload
+    def transcribe(self, source: list[Source], **options: Any) -> list[Transcript]: ...
+    @overload
+    def transcribe(self, source: Source, **options: Any) -> Transcript: ...
+
+    def transcribe(
+        self,
+        source: Source | list[Source],
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        beam_size: int | None = None,
+        n_best: int = 1,
+        batch_seconds: float = BATCH_SECONDS,
+    ) -> Transcript | list[Transcript]:
+        """Transcribe one recording, or a list of them.
+
+        Args:
+            source: a path, an open binary file, an array of samples `(samples,)` or
+                `(samples, channels)`, a lhotse cut, or a list of these.
+            sample_rate: rate of arrays, in Hz; files carry their own.
+            beam_size: width of the search; 1 is greedy. By default the model's own.
+            n_best: how many alternatives to return, at most `beam_size`.
+            batch_seconds: seconds of audio decoded together.
+
+        Raises:
+            AudioError: a recording cannot be used. `stream` goes on past such recordings.
+        """
+        many = isinstance(source, list)
+        results = []
+        for result in self.stream(
+            source if isinstance(source, list) else [source],
+            sample_rate=sample_rate,
+            beam_size=beam_size,
+            n_best=n_best,
+            batch_seconds=batch_seconds,
+        ):
+            if isinstance(result, Failure):
+                raise result.error
+            results.append(result)
+        return results if many else results[0]
+
+    def stream(
+        self,
+        sources: Iterable[Source],
+        *,
+        sample_rate: int = SAMPLE_RATE,
+        beam_size: int | None = None,
+        n_best: int = 1,
+        batch_seconds: float = BATCH_SECONDS,
+    ) -> Iterator[Transcript | Failure]:
+        """Transcribe recordings lazily, in order; those that fail yield a `Failure`.
+
+        Neighbouring recordings are decoded together, up to `batch_seconds`, while the next ones
+        are read. Options are as in `transcribe`.
+        """
+        search = self.config.search
+        if beam_size is not None:
+            search = replace(search, beam_size=beam_size)
+        search = replace(search, beam_size=max(search.beam_size, n_best))
+        waiting: list[tuple[str, NDArray[np.float32] | UserError]] = []
+        longest = 0
+        for name, sound in _read_ahead(sources, sample_rate):
+            length = 0 if isinstance(sound, UserError) else len(sound)
+            padded = max(longest, length) * (len(waiting) + 1) / SAMPLE_RATE
+            if waiting and padded > batch_seconds:
+                yield from self._decode(waiting, search, n_best)
+                waiting, longest = [], 0
+            waiting.append((name, sound))
+            longest = max(longest, length)
+        if waiting:
+            yield from self._decode(waiting, search, n_best)
+
+    def _decode(
+        self,
+        batch: Sequence[tuple[str, NDArray[np.float32] | UserError]],
+        search: SearchConfig,
+        n_best: int,
+    ) -> Iterator[Transcript | Failure]:
+        """Decode what is sound in a batch, and answer all of it in order."""
+        spoken = [s for _, s in batch if not isinstance(s, UserError) and not is_silent(s)]
+        results = iter(())
+        if spoken:
+            waveforms = pad_sequence([torch.from_numpy(s) for s in spoken], batch_first=True)
+            lengths = torch.tensor([len(s) for s in spoken])
+            results = iter(
+                decode(
+                    self.model,
+                    "speech",
+                    waveforms.to(self.device),
+                    lengths.to(self.device),
+                    search,
+                )
+            )
+        for name, sound in batch:
+            if isinstance(sound, UserError):
+                yield Failure(name, sound)
+                continue
+            duration = len(sound) / SAMPLE_RATE
+            if is_silent(sound):
+                silent = AudioError(
+                    name, "the recording is silent: nothing to transcribe", "Check the microphone"
+                )
+                yield Transcript(name, duration, "", 0.0, warning=silent)
+                continue
+            best = [Alternative(self.tokenizer.decode(h.tokens), h.score) for h in next(results)]
+            alternatives = tuple(best[:n_best]) if n_best > 1 else ()
+            yield Transcript(name, duration, best[0].text, best[0].score, alternatives)
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of that name; by default the GPU where there is one.
+
+    Raises:
+        ModelError: there is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(
+            f"--device {name}", "torch cannot use this device here", "Use cpu, or cuda with a GPU"
+        ) from error
+    return device
+
+
+def _read_ahead(
+    sources: Iterable[Source], sample_rate: int
+) -> Iterator[tuple[str, NDArray[np.float32] | UserError]]:
+    """Names and waveforms, or what was wrong, in order; read in threads ahead of need."""
+    pending: deque[tuple[str, Future[NDArray[np.float32] | UserError]]] = deque()
+    with ThreadPoolExecutor(READERS) as pool:
+        for index, source in enumerate(sources):
+            name = _name(source, index)
+            pending.append((name, pool.submit(_read, source, name, sample_rate)))
+            if len(pending) > READ_AHEAD:
+                first, future = pending.popleft()
+                yield first, future.result()
+        while pending:
+            first, future = pending.popleft()
+            yield first, future.result()
+
+
+def _name(source: Source, index: int) -> str:
+    if isinstance(source, (str, Path)):
+        return str(source)
+    if isinstance(source, np.ndarray):
+        return f"array {index}"
+    if isinstance(source, io.IOBase):
+        return str(getattr(source, "name", f"stream {index}"))
+    return cut_source(source)
+
+
+def _read(source: Source, name: str, sample_rate: int) -> NDArray[np.float32] | UserError:
+    try:
+        if isinstance(source, np.ndarray):
+            samples = from_array(source, sample_rate, name=name)
+        elif isinstance(source, Cut):
+            samples = read_cut_audio(source)
+        else:
+            samples = read_audio(source, name=name)
+    except UserError as error:
+        return error
+    if len(samples) > LONGEST_SECONDS * SAMPLE_RATE:
+        return AudioError(
+            name,
+            f"it lasts {len(samples) / SAMPLE_RATE / 60:.0f} minutes; at most "
+            f"{LONGEST_SECONDS / 60:.0f} are transcribed in one piece",
+            "Split it, for example with ffmpeg -f segment -segment_time 600",
+        )
+    return samples

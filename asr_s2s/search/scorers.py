@@ -1,0 +1,156 @@
+"""Scorers: each judges the next tokens of all hypotheses of all utterances at once.
+
+Rows are utterances x hypotheses. A scorer's state is a NamedTuple of tensors whose first axis is
+rows, so the beam reorders any scorer by one `index_select` per tensor.
+"""
+
+import math
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from asr_s2s.model.attention import AttendedMemory, Memory
+from asr_s2s.model.decoder import Decoder, DecoderState
+from asr_s2s.text.tokenizer import BLANK, BOS, EOS
+
+LOG_ZERO = -1e4
+"""Log-probability of what CTC deems impossible: finite, so that other scorers still rank it."""
+
+
+class Scorer(Protocol):
+    """What the beam search asks of a scorer."""
+
+    def start(self, beam_size: int) -> Any:
+        """The state before any token, `beam_size` rows for each utterance."""
+
+    def step(self, previous: Tensor, state: Any, candidates: Tensor | None) -> tuple[Tensor, Any]:
+        """Take in the previous tokens `(rows,)` and judge the next.
+
+        Returns:
+            Log-probabilities of the `candidates` `(rows, candidates)`, or of the whole vocabulary
+            `(rows, vocabulary)` where they are None; and the state for the next step.
+        """
+
+
+class AttentionScorer:
+    """The attention decoder."""
+
+    def __init__(self, decoder: Decoder, memory: Memory) -> None:
+        self.decoder = decoder
+        self.memory = memory
+        self.prepared: AttendedMemory = decoder.prepare(memory)
+
+    def start(self, beam_size: int) -> DecoderState:
+        return self.decoder.start(self.memory, beam_size)
+
+    def step(
+        self, previous: Tensor, state: DecoderState, candidates: Tensor | None
+    ) -> tuple[Tensor, DecoderState]:
+        logits, state = self.decoder.step(previous, state, self.prepared)
+        log_probs = logits.float().log_softmax(-1)
+        return log_probs if candidates is None else log_probs.gather(1, candidates), state
+
+
+class CTCState(NamedTuple):
+    """Forward variables of one prefix, over encoder frames (natural log, float64)."""
+
+    nonblank: Tensor
+    """Paths that spell the prefix and end in its last token, `(rows, time)`."""
+    blank: Tensor
+    """Paths that spell the prefix and end in blank, `(rows, time)`."""
+    prefix: Tensor
+    """Probability that the transcript starts with the prefix, `(rows,)`."""
+    last: Tensor
+    """Last token of the prefix, `(rows,)`; BOS for the empty one."""
+
+
+class CTCPrefixScorer:
+    """CTC prefix probabilities (Graves, 2008, section 7.5; Watanabe et al., 2017).
+
+    A candidate's prefix probability needs the forward variables of the hypothesis before it, not
+    its own: psi(h c) is a sum over frames of "h spelt before t" times "c at t". So candidates
+    cost one reduction over time, and only the hypotheses that the beam keeps get new forward
+    variables. Those are first-order linear recurrences, solved in closed form by cumulative
+    sums: there is no loop over frames, candidates, hypotheses or utterances. float64 keeps the
+    cumulative sums exact over thousands of frames.
+    """
+
+    def __init__(self, log_probs: Tensor, lengths: Tensor) -> None:
+        """Args:
+        log_probs: `(batch, time, vocabulary)`, natural log.
+        lengths: valid frames, `(batch,)`.
+        """
+        self.log_probs = log_probs.double().transpose(1, 2)  # (batch, vocabulary, time)
+        self.lengths = lengths
+        time = log_probs.size(1)
+        self.valid = torch.arange(time, device=lengths.device)[None, :] < lengths[:, None]
+
+    def start(self, beam_size: int) -> CTCState:
+        blank = self.log_probs[:, BLANK].cumsum(-1).repeat_interleave(beam_size, 0)
+        rows = blank.size(0)
+        return CTCState(
+            nonblank=torch.full_like(blank, -math.inf),
+            blank=blank,
+            prefix=blank.new_zeros(rows),
+            last=torch.full((rows,), BOS, device=blank.device),
+        )
+
+    def step(
+        self, previous: Tensor, state: CTCState, candidates: Tensor | None
+    ) -> tuple[Tensor, CTCState]:
+        beam_size = len(previous) // len(self.lengths)
+        utterance = torch.arange(len(self.lengths), device=previous.device)
+        utterance = utterance.repeat_interleave(beam_size)
+        valid = self.valid[utterance]
+        state = self._extend(previous, state, utterance, valid)
+        if candidates is None:
+            vocabulary = torch.arange(self.log_probs.size(1), device=previous.device)
+            candidates = vocabulary.expand(len(previous), -1)
+
+        fresh, repeat = _before(state)
+        repeated = candidates == state.last[:, None]
+        before = torch.where(repeated[:, :, None], repeat[:, None], fresh[:, None])
+        emitted = self.log_probs[utterance[:, None], candidates]  # (rows, candidates, time)
+        paths = (before + emitted).masked_fill(~valid[:, None], -math.inf)
+        scores = paths.logsumexp(-1)
+        final = (self.lengths[utterance] - 1)[:, None]
+        complete = torch.logaddexp(state.nonblank, state.blank).gather(1, final)
+        scores = torch.where(candidates == EOS, complete, scores)
+        scores = scores.clamp_min(LOG_ZERO) - state.prefix[:, None].clamp_min(LOG_ZERO)
+        return scores.float(), state
+
+    def _extend(self, token: Tensor, state: CTCState, utterance: Tensor, valid: Tensor) -> CTCState:
+        """The state of each prefix followed by its token; BOS leaves the empty prefix as it is."""
+        emitted = self.log_probs[utterance, token]
+        fresh, repeat = _before(state)
+        before = torch.where((token == state.last)[:, None], repeat, fresh)
+        # nonblank[t] = p[t] (nonblank[t-1] + before[t]), in logs and unrolled over t:
+        total = emitted.cumsum(-1)
+        nonblank = total + (before - (total - emitted)).logcumsumexp(-1)
+        # blank[t] = q[t] (blank[t-1] + nonblank[t-1]):
+        silence = self.log_probs[utterance, BLANK].cumsum(-1)
+        blank = silence + _shift((nonblank - silence).logcumsumexp(-1), -math.inf)
+        prefix = (before + emitted).masked_fill(~valid, -math.inf).logsumexp(-1)
+        empty = (token == BOS)[:, None]
+        return CTCState(
+            nonblank=torch.where(empty, state.nonblank, nonblank),
+            blank=torch.where(empty, state.blank, blank),
+            prefix=torch.where(empty[:, 0], state.prefix, prefix),
+            last=token,
+        )
+
+
+def _before(state: CTCState) -> tuple[Tensor, Tensor]:
+    """Log-probability that the prefix is spelt before each frame, `(rows, time)`: before a new
+    token, and before a repetition of its last token, which a blank must part."""
+    start = torch.where(state.last == BOS, 0.0, -math.inf).to(state.blank)[:, None]
+    spelt = torch.logaddexp(state.nonblank, state.blank)
+    return _shift(spelt, start), _shift(state.blank, start)
+
+
+def _shift(values: Tensor, first: Tensor | float) -> Tensor:
+    """Values one frame later, `first` at frame 0."""
+    shifted = values.roll(1, -1)
+    shifted[:, :1] = first
+    return shifted

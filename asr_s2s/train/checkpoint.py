@@ -1,0 +1,122 @@
+"""What a training run keeps on disk: its exact state, and the weights of its best steps."""
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from asr_s2s.errors import TrainingError
+
+
+@dataclass
+class Position:
+    """Where a run stands."""
+
+    step: int = 0
+    """Optimiser steps taken."""
+    epoch: int = 0
+    batch: int = 0
+    """Batches of this epoch already used."""
+    best: list[tuple[float, int]] = field(default_factory=list)
+    """(validation word error rate, step) of the kept checkpoints, best first."""
+    stale: int = 0
+    """Validations since the best one."""
+
+
+def save_state(
+    path: Path,
+    position: Position,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> None:
+    """Write everything needed to go on as if never stopped; an old state is replaced whole."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    state = {
+        "position": asdict(position),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "scaler": scaler.state_dict(),
+        "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
+    }
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_state(
+    path: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+) -> Position:
+    """Put a run back where `save_state` left it, random number generators included.
+
+    Raises:
+        TrainingError: the file is damaged or belongs to another model.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"]["cpu"])
+        if torch.cuda.is_available() and state["rng"]["cuda"]:
+            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        position = Position(**state["position"])
+    except Exception as error:
+        problem = str(error).splitlines()[0]
+        raise TrainingError(
+            path,
+            f"this training state cannot be resumed ({problem})",
+            "Delete the run folder, or train into another with --output",
+        ) from error
+    position.best = [(float(rate), int(step)) for rate, step in position.best]
+    return position
+
+
+class BestCheckpoints:
+    """The weights of the `keep` steps with the lowest validation error, on disk."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder = folder
+        self.keep = max(1, keep)
+
+    def path(self, step: int) -> Path:
+        """Where the weights of a step lie."""
+        return self.folder / f"step-{step:07d}.safetensors"
+
+    def add(self, position: Position, rate: float, model: torch.nn.Module) -> bool:
+        """Keep the current weights if they are among the best; True if they are the best."""
+        ranked = sorted([*position.best, (rate, position.step)])[: self.keep]
+        is_best = ranked[0] == (rate, position.step)
+        if (rate, position.step) in ranked:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial = self.folder / "weights.partial"
+            save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, partial)
+            partial.replace(self.path(position.step))
+        position.best = ranked
+        kept = {self.path(step) for _, step in ranked}
+        for path in self.folder.glob("step-*.safetensors"):
+            if path not in kept:
+                path.unlink()
+        return is_best
+
+    def load(self, steps: list[int]) -> dict[str, Tensor]:
+        """The mean of the weights of these steps."""
+        total: dict[str, Tensor] = {}
+        for step in steps:
+            for name, value in load_file(self.path(step)).items():
+                value = value.double() if value.is_floating_point() else value
+                total[name] = total[name] + value if name in total else value
+        return {
+            name: (value / len(steps)).float() if value.is_floating_point() else value // len(steps)
+            for name, value in total.items()
+        }

@@ -1,0 +1,320 @@
+"""Training from a configuration to a model folder; resumable at every step."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import torch
+import yaml
+from lhotse import CutSet
+from torch import Tensor
+
+from asr_s2s.audio.augment import WaveformAugment
+from asr_s2s.audio.features import padding_mask
+from asr_s2s.config import Config, load_config, to_dict
+from asr_s2s.data.batches import Batch, SpeechDataset, ordered_batches, training_batches
+from asr_s2s.data.manifest import cut_text, read_manifest
+from asr_s2s.errors import ConfigError, TrainingError
+from asr_s2s.model.folder import save_model
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
+from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
+from asr_s2s.train.monitor import Monitor
+from asr_s2s.train.objective import Losses, joint_loss
+from asr_s2s.train.schedule import learning_rate, sampling_probability
+from asr_s2s.train.validation import Validation, validate
+
+RESUMABLE_CHANGES = {"train.steps", "train.patience", "train.log_every", "data.workers"}
+"""Keys that may differ when a run is resumed."""
+NORMALIZATION_UTTERANCES = 1000
+"""Training utterances whose mean and variance stand for all of them."""
+
+
+class Interrupted(Exception):
+    """The run was stopped by a signal, after saving its state."""
+
+
+def train(config: Config, base: Path, output: Path, device: torch.device) -> Path:
+    """Train a model, or go on with the run that `output` holds.
+
+    Args:
+        config: the whole configuration.
+        base: folder that manifest paths are relative to.
+        output: run folder: state, metrics, pictures, and at the end `model/`.
+        device: where to train.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        UserError: a setting, manifest or run folder that cannot be used.
+        Interrupted: on SIGINT or SIGTERM, once the state is saved.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    _claim(output, config)
+    torch.manual_seed(config.train.seed)
+    normalize = normalizer(config.text.normalizer)
+    monitor = Monitor(output, config.train)
+    cuts = _training_cuts(config, base, monitor)
+    valid_cuts = _read_all(config.data.valid, base, "data.valid")
+    tokenizer = _tokenizer(config, output, (normalize(cut_text(cut)) for cut in cuts))
+    dataset = SpeechDataset(
+        tokenizer, normalize, WaveformAugment(config.augment), config.train.seed
+    )
+    valid_set = SpeechDataset(tokenizer, normalize)
+
+    model = Seq2Seq(config, len(tokenizer)).to(device)
+    optimizer = torch.optim.AdamW(
+        _parameter_groups(model, config.train.weight_decay),
+        lr=config.train.learning_rate,
+        betas=(0.9, 0.98),
+        fused=device.type == "cuda",
+    )
+    scaler = torch.amp.GradScaler(device.type, enabled=config.train.precision == "fp16")
+    autocast = torch.autocast(
+        device.type,
+        dtype=torch.float16 if config.train.precision == "fp16" else torch.bfloat16,
+        enabled=config.train.precision != "fp32",
+    )
+    best = BestCheckpoints(output / "best", config.train.keep_best)
+    state_path = output / "last.pt"
+    position = Position()
+    if state_path.is_file():
+        position = load_state(state_path, model, optimizer, scaler)
+        monitor.resume(position.step)
+    elif config.features.normalization == "global":
+        _measure_features(model, cuts, valid_set, config)
+    monitor.start(model, len(cuts), position.step)
+    batches = _endless(cuts, dataset, config, position, monitor)
+
+    with _stop_signals() as stopped:
+        while position.step < config.train.steps:
+            rate = learning_rate(position.step, config.train)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            sampling = sampling_probability(position.step, config.objective)
+            model.train()
+            for _ in range(config.train.accumulate):
+                batch = next(batches).to(device)
+                with autocast:
+                    losses = joint_loss(model, batch, config.objective, sampling)
+                scaler.scale(losses.total / config.train.accumulate).backward()
+                monitor.count(batch)
+            scaler.unscale_(optimizer)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
+            monitor.check_finite(norm, scaler.is_enabled())
+            if norm.isfinite():
+                scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            position.step += 1
+            monitor.log(position, losses, norm, rate)
+
+            last = position.step == config.train.steps
+            if last or position.step % config.train.validate_every == 0:
+                result = validate(model, valid_cuts, valid_set, config, device)
+                _judge(result, position, best, model)
+                monitor.validated(position, result)
+            if stopped or last or position.step % config.train.checkpoint_every == 0:
+                save_state(state_path, position, model, optimizer, scaler)
+            if stopped:
+                raise Interrupted
+            if config.train.patience and position.stale >= config.train.patience:
+                monitor.say(f"no improvement in {position.stale} validations: stopping early")
+                break
+        save_state(state_path, position, model, optimizer, scaler)
+        return _finish(
+            config, output, tokenizer, model, best, position, valid_cuts, valid_set, device, monitor
+        )
+
+
+def _judge(result: Validation, position: Position, best: BestCheckpoints, model: Seq2Seq) -> None:
+    """Keep the weights if they are among the best, and count validations without progress."""
+    position.stale = 0 if best.add(position, result.word_error_rate, model) else position.stale + 1
+
+
+def _finish(
+    config: Config,
+    output: Path,
+    tokenizer: Tokenizer,
+    model: Seq2Seq,
+    best: BestCheckpoints,
+    position: Position,
+    valid_cuts: CutSet,
+    valid_set: SpeechDataset,
+    device: torch.device,
+    monitor: Monitor,
+) -> Path:
+    """Average the best checkpoints, unless the single best one validates better."""
+    steps = [step for _, step in position.best]
+    weights = best.load(steps)
+    model.load_state_dict(weights)
+    result = validate(model, valid_cuts, valid_set, config, device)
+    if result.word_error_rate > position.best[0][0]:
+        monitor.say(f"the average of {len(steps)} checkpoints is worse than the best: not used")
+        steps = steps[:1]
+        weights = best.load(steps)
+        model.load_state_dict(weights)
+        result = validate(model, valid_cuts, valid_set, config, device)
+    folder = output / "model"
+    save_model(folder, config, tokenizer, weights)
+    (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
+    monitor.finished(result, folder)
+    return folder
+
+
+def _endless(
+    cuts: CutSet, dataset: SpeechDataset, config: Config, position: Position, monitor: Monitor
+) -> Iterator[Batch]:
+    """Batches, epoch after epoch, from where the position stands; moves the position along."""
+    while True:
+        readable = False
+        for batch in training_batches(
+            cuts,
+            dataset,
+            config.data,
+            seed=config.train.seed,
+            epoch=position.epoch,
+            skip=position.batch,
+        ):
+            position.batch += 1
+            if batch is not None:
+                readable = True
+                for failure in batch.failures:
+                    monitor.warn_once(failure)
+                yield batch
+        if not readable and position.batch:
+            raise TrainingError(
+                "data.train", "none of the recordings could be read", "Run asr-s2s check"
+            )
+        position.epoch += 1
+        position.batch = 0
+
+
+def _training_cuts(config: Config, base: Path, monitor: Monitor) -> CutSet:
+    cuts = _read_all(config.data.train, base, "data.train")
+    longest = min(config.data.max_seconds, config.data.batch_seconds)
+    usable = [cut for cut in cuts if cut.duration <= longest and cut_text(cut).strip()]
+    if not usable:
+        raise ConfigError(
+            "data.max_seconds",
+            f"all {len(cuts)} training utterances are empty or longer than {longest:g} s",
+            "Raise data.max_seconds and data.batch_seconds",
+        )
+    if len(usable) < len(cuts):
+        monitor.say(f"{len(cuts) - len(usable)} utterances are empty or over {longest:g} s: unused")
+    return CutSet.from_cuts(usable)
+
+
+def _read_all(manifests: tuple[str, ...], base: Path, key: str) -> CutSet:
+    """All utterances of several manifests; ids that repeat get the manifest's number."""
+    if not manifests:
+        raise ConfigError(key, "no manifest is named", f"Set {key} to one or more manifests")
+    cuts, seen = [], set()
+    for number, name in enumerate(manifests, start=1):
+        for cut in read_manifest(base / name):
+            if cut.id in seen:
+                cut = cut.with_id(f"{cut.id}#{number}")
+            seen.add(cut.id)
+            cuts.append(cut)
+    return CutSet.from_cuts(cuts)
+
+
+def _tokenizer(config: Config, output: Path, texts: Iterator[str]) -> Tokenizer:
+    """The run's tokenizer: the one already there when resuming, else made from the transcripts."""
+    if (output / "last.pt").is_file():
+        return load_tokenizer(output)
+    tokenizer = train_tokenizer(config.text, texts)
+    tokenizer.save(output)
+    return tokenizer
+
+
+def _parameter_groups(model: Seq2Seq, weight_decay: float) -> list[dict[str, object]]:
+    """Weight decay for matrices only, as is usual for AdamW."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.ndim <= 1]
+    return [
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+
+
+@torch.inference_mode()
+def _measure_features(model: Seq2Seq, cuts: CutSet, dataset: SpeechDataset, config: Config) -> None:
+    """Set global feature normalisation from a sample of the training set."""
+    stride = max(1, len(cuts) // NORMALIZATION_UTTERANCES)
+    sample = CutSet.from_cuts([cut for i, cut in enumerate(cuts) if i % stride == 0])
+    encoder = model.encoders["speech"]
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for batch in ordered_batches(sample, dataset, config.data.batch_seconds, config.data.workers):
+        if batch is None:
+            continue
+        device = next(model.parameters()).device
+        features, lengths = encoder.log_mel(batch.waveforms.to(device), batch.lengths.to(device))
+        valid: Tensor = features[~padding_mask(lengths, features.size(1))].double().cpu()
+        count, total = count + len(valid), total + valid.sum(0)
+        squares = squares + valid.square().sum(0)
+    if count == 0:
+        raise TrainingError("data.train", "no recording could be read", "Run asr-s2s check")
+    mean = total / count
+    encoder.normalize.set_statistics(mean, (squares / count - mean.square()).sqrt())
+
+
+def _claim(output: Path, config: Config) -> None:
+    """Record the configuration in the run folder; refuse a folder that holds another run."""
+    path = output / "config.yaml"
+    if path.is_file() and (output / "last.pt").is_file():
+        recorded, wanted = _flat(to_dict(load_config(path))), _flat(to_dict(config))
+        for key, value in wanted.items():
+            if recorded[key] != value and key not in RESUMABLE_CHANGES:
+                raise TrainingError(
+                    output,
+                    f"it holds a run with {key}={recorded[key]}, not {value}",
+                    "Name another --output, or delete that folder to begin anew",
+                )
+    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), "utf-8")
+
+
+def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM, so that the loop stops after the step at hand."""
+    stopped: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stopped.append(number)
+
+    previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _model_card(config: Config, steps: list[int], result: Validation) -> str:
+    return f"""# Model card
+
+Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.train)}.
+
+| | |
+|---|---|
+| validation | {", ".join(f"`{name}`" for name in config.data.valid)} |
+| word error rate there | {100 * result.word_error_rate:.2f} % (beam {config.train.validation_beam_size}) |
+| weights | mean of steps {", ".join(map(str, sorted(steps)))} |
+| normaliser | `{config.text.normalizer}` |
+
+Add here: the data's licences, what the model is for, and where it fails.
+"""

@@ -1,0 +1,156 @@
+"""What a run tells its user: progress bar, metrics.jsonl, TensorBoard, attention pictures."""
+
+import json
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from asr_s2s.config import TrainConfig
+from asr_s2s.data.batches import Batch
+from asr_s2s.errors import TrainingError
+from asr_s2s.evaluate.attention import draw_attention
+from asr_s2s.train.checkpoint import Position
+from asr_s2s.train.objective import Losses
+from asr_s2s.train.validation import Validation
+
+MOST_SKIPPED = 20
+"""Steps in a row whose gradients may be infinite or NaN before the run is given up."""
+
+
+class Monitor:
+    """Reports to the terminal and into the run folder; changes nothing in the training."""
+
+    def __init__(self, output: Path, config: TrainConfig) -> None:
+        self.output = output
+        self.config = config
+        self.console = Console(stderr=True, highlight=False)
+        self.metrics = output / "metrics.jsonl"
+        self.tensorboard: SummaryWriter | None = None
+        self.bar = Progress(
+            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("train", total=config.steps, status="")
+        self.warned: set[str] = set()
+        self.skipped = 0
+        self.seconds = 0.0
+        self.since = time.monotonic()
+
+    def say(self, message: str) -> None:
+        """A line on standard error."""
+        self.console.print(message, markup=False, soft_wrap=True)
+
+    def warn_once(self, message: str) -> None:
+        """A line on standard error, the first time only."""
+        if message not in self.warned:
+            self.warned.add(message)
+            self.say(f"left out: {message}")
+
+    def resume(self, step: int) -> None:
+        """Drop what was logged after the step that the run is resumed from."""
+        if self.metrics.is_file():
+            lines = self.metrics.read_text("utf-8").splitlines()
+            kept = [line for line in lines if line and json.loads(line)["step"] <= step]
+            self.metrics.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        self.say(f"resuming {self.output} at step {step}")
+
+    def start(self, model: nn.Module, utterances: int, step: int) -> None:
+        """Announce the run and show the bar."""
+        self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step)
+        count = sum(p.numel() for p in model.parameters())
+        self.say(f"{utterances} training utterances, {count / 1e6:.2f} M parameters")
+        self.bar.update(self.task, completed=step)
+        self.bar.start()
+        self.since = time.monotonic()
+
+    def count(self, batch: Batch) -> None:
+        """Count the audio of a batch."""
+        self.seconds += batch.seconds
+
+    def check_finite(self, norm: Tensor, scaled: bool) -> None:
+        """Give up when gradients stay infinite or NaN.
+
+        Raises:
+            TrainingError: after too many such steps in a row.
+        """
+        self.skipped = 0 if norm.isfinite() else self.skipped + 1
+        if self.skipped == 1 and not scaled:  # loss scaling overflows now and then by design
+            self.say("gradients are not finite: this step changes nothing")
+        if self.skipped > MOST_SKIPPED:
+            raise TrainingError(
+                "train.learning_rate",
+                f"gradients were not finite in {self.skipped} steps in a row",
+                "Lower the learning rate, or resume from an earlier copy of the run",
+            )
+
+    def log(self, position: Position, losses: Losses, norm: Tensor, rate: float) -> None:
+        """Record a step, every `log_every` steps."""
+        self.bar.update(self.task, completed=position.step)
+        if position.step % self.config.log_every:
+            return
+        elapsed = time.monotonic() - self.since
+        values = {
+            "loss": float(losses.total.detach()),
+            "attention_loss": float(losses.attention),
+            "ctc_loss": float(losses.ctc),
+            "accuracy": float(losses.accuracy),
+            "gradient_norm": float(norm),
+            "learning_rate": rate,
+            "audio_seconds_per_second": self.seconds / elapsed,
+        }
+        self.seconds, self.since = 0.0, time.monotonic()
+        status = (
+            f"loss {values['loss']:.3f}  accuracy {values['accuracy']:.3f}  "
+            f"{values['audio_seconds_per_second']:.0f} s audio/s"
+        )
+        self.bar.update(self.task, status=status)
+        if not self.console.is_terminal:
+            self.say(f"step {position.step}  {status}")
+        self._write("train", position, values)
+
+    def validated(self, position: Position, result: Validation) -> None:
+        """Record a validation."""
+        percent = 100 * result.word_error_rate
+        mark = " (best)" if position.stale == 0 else ""
+        self.say(f"step {position.step}  validation WER {percent:.2f} %{mark}")
+        for reference, hypothesis in result.samples:
+            self.say(f"    {reference!r} -> {hypothesis!r}")
+        values = {
+            "word_error_rate": result.word_error_rate,
+            "character_error_rate": result.character_error_rate,
+        }
+        self._write("valid", position, values)
+        for number, shown in enumerate(result.attended):
+            path = self.output / "attention" / f"step-{position.step:07d}-{number}.png"
+            title = f"{shown.id}, step {position.step}"
+            draw_attention(path, shown.weights, shown.tokens, shown.seconds, title)
+        self.seconds, self.since = 0.0, time.monotonic()
+
+    def finished(self, result: Validation, folder: Path) -> None:
+        """Announce the final model."""
+        self.bar.stop()
+        self.say(f"validation WER {100 * result.word_error_rate:.2f} %; model in {folder}")
+        self.close()
+
+    def close(self) -> None:
+        """Hide the bar and flush what is logged."""
+        self.bar.stop()
+        if self.tensorboard is not None:
+            self.tensorboard.close()
+
+    def _write(self, kind: str, position: Position, values: dict[str, float]) -> None:
+        line = {"kind": kind, "step": position.step, "epoch": position.epoch} | values
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if self.tensorboard is not None:
+            for name, value in values.items():
+                self.tensorboard.add_scalar(f"{kind}/{name}", value, position.step)

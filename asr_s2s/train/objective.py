@@ -1,0 +1,99 @@
+"""Joint attention and CTC loss (Kim et al., 2017)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from asr_s2s.audio.features import padding_mask
+from asr_s2s.config import ObjectiveConfig
+from asr_s2s.data.batches import Batch
+from asr_s2s.model.attention import Memory
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.tokenizer import BLANK, BOS, EOS
+
+IGNORED = -100
+"""Target that counts for nothing: padding."""
+
+
+class Losses(NamedTuple):
+    """Scalars of one batch."""
+
+    total: Tensor
+    """What is minimised: (1 - ctc_weight) x attention + ctc_weight x CTC."""
+    attention: Tensor
+    """Cross-entropy per token, end token included, label smoothing included."""
+    ctc: Tensor
+    """CTC loss per token."""
+    accuracy: Tensor
+    """Part of the tokens that teacher forcing predicts rightly."""
+
+
+def joint_loss(
+    model: Seq2Seq, batch: Batch, config: ObjectiveConfig, sampling: float = 0.0
+) -> Losses:
+    """The loss of a batch.
+
+    Args:
+        sampling: probability of feeding the decoder its own guess instead of the true token.
+            Guesses come from a first pass without gradient over all steps at once (Mihaylova and
+            Martins, 2019), so that scheduled sampling keeps the decoder's fused unrolling.
+    """
+    prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
+    memory = model.encode("speech", batch.waveforms, batch.lengths)
+    if sampling > 0.0:
+        prefix = _mix_guesses(model, memory, prefix, sampling)
+    logits, _ = model.decoder(prefix, memory)
+    attention = F.cross_entropy(
+        logits.float().flatten(0, 1),
+        target.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=config.label_smoothing,
+    )
+    counted = target != IGNORED
+    accuracy = (logits.argmax(-1) == target)[counted].float().mean()
+    ctc = attention.new_zeros(())
+    if model.ctc is not None:
+        ctc = ctc_loss(model.ctc(memory.values), memory.lengths, batch.tokens, batch.token_lengths)
+    total = (1 - config.ctc_weight) * attention + config.ctc_weight * ctc
+    return Losses(total, attention.detach(), ctc.detach(), accuracy)
+
+
+def teacher_forcing(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Decoder inputs (start token first) and targets (end token last), `(batch, tokens + 1)`.
+
+    Inputs are BLANK and targets IGNORED beyond each row's end.
+    """
+    prefix = F.pad(tokens, (1, 0), value=BOS)
+    target = F.pad(tokens, (0, 1), value=BLANK)
+    target = target.scatter(1, lengths[:, None], EOS)
+    return prefix, target.masked_fill(padding_mask(lengths + 1, target.size(1)), IGNORED)
+
+
+def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+    """CTC loss per target token (Graves et al., 2006).
+
+    Args:
+        logits: `(batch, time, vocabulary)`.
+        frames: valid frames, `(batch,)`.
+        tokens: transcripts `(batch, tokens)`, and their lengths `(batch,)`.
+
+    A transcript that cannot fit its frames contributes nothing, gradient included.
+    """
+    log_probs = logits.float().log_softmax(-1).transpose(0, 1)
+    losses = F.ctc_loss(
+        log_probs, tokens, frames, lengths, blank=BLANK, reduction="sum", zero_infinity=True
+    )
+    return losses / lengths.sum().clamp_min(1)
+
+
+@torch.no_grad()
+def _mix_guesses(model: Seq2Seq, memory: Memory, prefix: Tensor, probability: float) -> Tensor:
+    """Replace true previous tokens by samples of the model, the start token excepted."""
+    logits, _ = model.decoder(prefix, memory)
+    guesses = torch.distributions.Categorical(logits=logits.float()).sample()
+    guesses = F.pad(guesses[:, :-1], (1, 0), value=BOS)
+    swap = torch.rand(prefix.shape, device=prefix.device) < probability
+    swap &= (prefix != BLANK) & (prefix != BOS)
+    return torch.where(swap, guesses, prefix)

@@ -1,0 +1,217 @@
+"""Prepare the ten digits of Speech Commands: single digits and connected-digit strings.
+
+    python recipes/speechcommands_digits/prepare.py CORPUS_FOLDER OUTPUT_FOLDER
+
+CORPUS_FOLDER has one of two layouts:
+
+- as its authors lay it out: `zero/` to `nine/` with `{speaker}_nohash_{n}.wav`, and the official
+  split in `validation_list.txt` and `testing_list.txt` (what neither lists is for training);
+- manifests `train.jsonl`, `dev.jsonl` and `test.jsonl` that follow the same split, with `id`,
+  `audio` (relative to the folder), `duration`, `text`, `speaker` and `corpus`. Rows of another
+  corpus than "speechcommands" are passed over.
+
+The authors repeat file names across the folders of the words, so a copy that puts all words in one
+folder keeps one recording where the manifest lists several words. Such a file holds the word of its
+first row, which was written first; the other rows are left out, and counted on stderr. A row whose
+duration is not that of the file is left out as well.
+
+A connected string joins 3 to 8 recordings of one split; every digit is equally likely. Most
+speakers have recorded too few digits for a string of their own, so strings mix speakers. The clips
+last about a second, most of it silence:
+
+- Training and validation strings: a third keep the clips whole, a third trim each to 50 ms around
+  its word, a third trim each by a random amount. Pauses of 0 to 0.5 s lie before, between and after
+  the words; a quarter of them are none. Half of the strings hold noise at the recordings' own floor
+  in the pauses, the others digital silence.
+- Test strings draw no amounts of trimming: every even-numbered one joins whole clips end to end,
+  every odd-numbered one clips trimmed to 50 ms around the word, with pauses as above.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from digit_strings import WORDS, Clip, Style, clip_duration, draw_pauses, messages, write_corpus
+
+from asr_s2s.errors import ManifestError, UserError
+
+MANIFESTS = {"train": "train.jsonl", "valid": "dev.jsonl", "test": "test.jsonl"}
+LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
+FIELDS = {
+    "id": str,
+    "audio": str,
+    "duration": (int, float),
+    "text": str,
+    "speaker": str,
+    "corpus": str,
+}
+DURATION_TOLERANCE = 0.005
+"""Seconds; manifests round to milliseconds."""
+
+
+def prepare(
+    corpus_folder: Annotated[Path, typer.Argument(help="Speech Commands, in either layout.")],
+    output_folder: Annotated[Path, typer.Argument(help="Where manifests and audio are written.")],
+    train_strings: Annotated[int, typer.Option(min=0, help="Connected training strings.")] = 5000,
+    valid_strings: Annotated[int, typer.Option(min=0, help="Connected validation strings.")] = 300,
+    test_strings: Annotated[int, typer.Option(min=0, help="Connected test strings.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
+) -> None:
+    """Write manifests of single digits and of connected-digit strings."""
+    write_corpus(
+        read_clips(corpus_folder),
+        output_folder,
+        name="speechcommands",
+        strings={"train": train_strings, "valid": valid_strings, "test": test_strings},
+        styles={"train": draw_style, "valid": draw_style, "test": draw_test_style},
+        one_speaker=False,
+        seed=seed,
+    )
+
+
+def draw_style(rng: np.random.Generator, _: int, digits: int) -> Style:
+    whole, tight = (0.0,) * digits, (1.0,) * digits
+    between = tuple(rng.uniform(0, 1, digits).tolist())
+    return Style(
+        trims=(whole, tight, between)[rng.integers(3)],
+        pauses=draw_pauses(rng, digits),
+        noisy_pauses=bool(rng.random() < 0.5),
+    )
+
+
+def draw_test_style(rng: np.random.Generator, number: int, digits: int) -> Style:
+    if number % 2 == 0:
+        return Style(trims=(0.0,) * digits, pauses=(0.0,) * (digits + 1), noisy_pauses=False)
+    return Style(
+        trims=(1.0,) * digits,
+        pauses=draw_pauses(rng, digits),
+        noisy_pauses=bool(rng.random() < 0.5),
+    )
+
+
+def read_clips(folder: Path) -> dict[str, list[Clip]]:
+    """The recordings of each split.
+
+    Raises:
+        UserError: the folder has neither layout, or something in it cannot be read.
+    """
+    if not folder.is_dir():
+        raise UserError(folder, "there is no such folder", "Give the folder of Speech Commands")
+    if (folder / MANIFESTS["train"]).is_file():
+        return {split: read_manifest(folder / name) for split, name in MANIFESTS.items()}
+    if all((folder / word).is_dir() for word in WORDS):
+        return read_original(folder)
+    raise UserError(
+        folder,
+        f"expected the folders zero/ to nine/, or {', '.join(MANIFESTS.values())}",
+        "Give the folder of Speech Commands",
+    )
+
+
+def read_original(folder: Path) -> dict[str, list[Clip]]:
+    """Recordings in the layout of the corpus's authors."""
+    split_of: dict[str, str] = {}
+    for split, name in LISTS.items():
+        try:
+            listed = (folder / name).read_text(encoding="utf-8").split()
+        except OSError as error:
+            raise UserError(
+                folder / name, "the official split cannot be read", "Fetch the corpus again"
+            ) from error
+        split_of.update(dict.fromkeys(listed, split))
+    for path in split_of:
+        if path.split("/")[0] in WORDS and not (folder / path).is_file():
+            raise UserError(
+                folder / path,
+                "a list names this recording, and it is missing",
+                "Fetch the corpus again",
+            )
+    clips: dict[str, list[Clip]] = {"train": [], "valid": [], "test": []}
+    for word in WORDS:
+        for path in sorted((folder / word).glob("*.wav")):
+            speaker, nohash, _ = path.stem.partition("_nohash_")
+            if not nohash:
+                raise UserError(
+                    path,
+                    "expected a file name {speaker}_nohash_{n}.wav",
+                    "Move the file elsewhere or rename it",
+                )
+            clips[split_of.get(f"{word}/{path.name}", "train")].append(
+                Clip(
+                    id=f"speechcommands-{word}-{path.stem}",
+                    audio=path,
+                    duration=clip_duration(path),
+                    text=word,
+                    speaker=f"speechcommands-{speaker}",
+                )
+            )
+    return clips
+
+
+def read_manifest(path: Path) -> list[Clip]:
+    """The rows of Speech Commands in a manifest, one for each recording."""
+    clips: list[Clip] = []
+    seen: set[Path] = set()
+    repeated = mismatched = 0
+    for where, row in read_rows(path):
+        if row["corpus"] != "speechcommands":
+            continue
+        if row["text"] not in WORDS:
+            raise ManifestError(
+                where,
+                f"expected a digit from zero to nine as text, found {row['text']!r}",
+                "Correct or remove the line",
+            )
+        audio = path.parent / row["audio"]
+        if audio in seen:
+            repeated += 1
+            continue
+        seen.add(audio)
+        duration = clip_duration(audio)
+        if abs(duration - row["duration"]) > DURATION_TOLERANCE:
+            mismatched += 1
+            continue
+        clips.append(Clip(row["id"], audio, duration, row["text"], row["speaker"]))
+    for count, which in (
+        (repeated, "whose recording an earlier row names"),
+        (mismatched, "whose duration is not the recording's"),
+    ):
+        if count:
+            messages.print(f"{path}: left out {count} rows {which}", soft_wrap=True)
+    return clips
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file:line, object) of each line of a JSONL file; the objects hold `FIELDS`."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(path, "this file cannot be read as text", "Check the folder") from error
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ManifestError(
+                where, "this line is not a JSON object", "Correct or remove the line"
+            ) from error
+        for field, kind in FIELDS.items():
+            if not isinstance(row, dict) or not isinstance(row.get(field), kind):
+                raise ManifestError(
+                    where, f"the field {field} is missing or wrong", "Correct or remove the line"
+                )
+        yield where, row
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(prepare)
+    except UserError as error:
+        sys.exit(str(error))

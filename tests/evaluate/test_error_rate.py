@@ -1,0 +1,261 @@
+"""Error rates, the files they are read from, and the reports made of them."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_s2s.errors import ManifestError, TextError, UserError
+from asr_s2s.evaluate.error_rate import Counts, ErrorRates, Utterance, score
+from asr_s2s.evaluate.report import Decoding, Expectation, json_report, text_report
+from asr_s2s.evaluate.transcripts import Transcript, pair, read_transcripts
+
+
+@pytest.fixture
+def rates() -> ErrorRates:
+    return score(
+        [
+            Utterance("a", "one two three four", "one too three four five"),
+            Utterance("b", "five six", "five six"),
+            Utterance("c", "seven eight nine", "nine"),
+        ]
+    )
+
+
+def test_errors_are_counted_over_the_whole_set(rates: ErrorRates) -> None:
+    assert rates.words == Counts(hits=6, substitutions=1, deletions=2, insertions=1)
+    assert rates.word_error_rate == 4 / 9
+    assert rates.sentence_error_rate == 2 / 3
+    # "two"/"too": 1 of 18; " five": 5 more; "seven eight " lost: 12 of 16; 8 of 8 right.
+    assert rates.characters.errors == 1 + 5 + 12
+    assert rates.character_error_rate == 18 / (18 + 8 + 16)
+
+
+def test_perfect_transcripts_have_no_errors() -> None:
+    rates = score([Utterance("a", "one two", "one two"), Utterance("b", "", "")])
+    assert (rates.word_error_rate, rates.character_error_rate) == (0, 0)
+    assert rates.sentence_error_rate == 0
+    assert rates.worst(5) == []
+
+
+def test_words_recognised_in_silence_are_insertions() -> None:
+    rates = score([Utterance("a", "", "oh no"), Utterance("b", "one two", "one two")])
+    assert rates.words == Counts(hits=2, insertions=2)
+    assert rates.word_error_rate == 1
+    assert score([Utterance("a", " ", "oh no")]).word_error_rate == math.inf
+
+
+def test_nothing_recognised_is_all_deletions() -> None:
+    assert score([Utterance("a", "one two", "")]).words == Counts(deletions=2)
+
+
+def test_normaliser_is_applied_to_both_sides() -> None:
+    pairs = [Utterance("a", "Hello, World!", "hello world"), Utterance("b", "yes", "Yes.")]
+    assert score(pairs).word_error_rate == 1
+    rates = score(pairs, "english")
+    assert rates.word_error_rate == 0
+    assert "|norm:english|" in rates.signature
+
+
+def test_unknown_normaliser_is_refused() -> None:
+    with pytest.raises(TextError, match="englisch"):
+        score([Utterance("a", "x", "x")], "englisch")
+
+
+def test_signature_names_what_the_score_depends_on(rates: ErrorRates) -> None:
+    fields = dict(field.split(":", 1) for field in rates.signature.split("|"))
+    assert list(fields) == ["metric", "norm", "jiwer", "asr_s2s"]
+    assert fields["metric"] == "wer"
+    assert fields["norm"] == "verbatim"
+
+
+def test_worst_utterances_come_first(rates: ErrorRates) -> None:
+    # Both have two errors; those of "c" are in fewer words.
+    assert [utterance.id for utterance in rates.worst(5)] == ["c", "a"]
+    assert [utterance.id for utterance in rates.worst(1)] == ["c"]
+
+
+def test_alignment_shows_each_error_under_its_word(rates: ErrorRates) -> None:
+    assert rates.utterances[0].alignment() == "\n".join(
+        [
+            "REF: one two three four ****",
+            "HYP: one too three four five",
+            "         S              I",
+        ]
+    )
+
+
+def test_long_alignment_goes_on_in_further_blocks() -> None:
+    words = " ".join(["word"] * 20)
+    alignment = score([Utterance("a", words, words)]).utterances[0].alignment(width=50)
+    assert alignment.count("REF:") == 3
+    assert max(map(len, alignment.split("\n"))) <= 50
+    assert alignment.count("word") == 40
+
+
+def test_wide_characters_keep_the_columns_apart() -> None:
+    alignment = score([Utterance("a", "你好 世界", "你 世界")]).utterances[0].alignment()
+    assert alignment.split("\n")[:2] == ["REF: 你好 世界", "HYP: 你   世界"]
+
+
+def test_most_frequent_errors_are_counted() -> None:
+    rates = score([Utterance("a", "five", "nine"), Utterance("b", "five five one", "nine five")])
+    assert rates.most_frequent("substitute", 5) == [("five", "nine", 2)]
+    assert rates.most_frequent("delete", 5) == [("one", "", 1)]
+    assert rates.most_frequent("insert", 5) == []
+
+
+def test_text_report_is_an_aligned_table(rates: ErrorRates) -> None:
+    lines = text_report(rates, Decoding(audio_seconds=3600, seconds=36), worst=1).split("\n")
+    assert lines[:4] == [
+        "     rate %  errors  sub  del  ins  of",
+        "WER   44.44       4    1    2    1  9 words",
+        "CER   42.86      18    1   12    5  42 characters",
+        "SER   66.67       2                 3 utterances",
+    ]
+    assert lines[4] == "1.000 h of audio decoded in 36.0 s: real-time factor 0.0100"
+    assert lines[5] == rates.signature
+    assert "c: 2 errors in 3 words" in lines
+    assert "a: 2 errors in 4 words" not in lines
+
+
+def test_json_report_is_strict_json() -> None:
+    report = json_report(score([Utterance("a", "", "oh")]), Decoding(0, 1))
+    assert report["word_error_rate"] is None
+    assert report["real_time_factor"] is None
+    assert report["worst"][0]["words"]["insertions"] == 1
+    json.dumps(report, allow_nan=False)
+
+
+def test_expectation_allows_its_tolerance_and_no_more() -> None:
+    assert Expectation(1.0, 0.0, 100 * (1 / 100)).met
+    assert Expectation(7.0, 0.0, 100 * (7 / 100)).met
+    assert Expectation(1.0, 0.5, 1.5).met
+    assert not Expectation(1.0, 0.5, 1.51).met
+    assert str(Expectation(1.0, 0.0, 0.667)) == (
+        "expected WER <= 1.00 % (+0.00): measured 0.67 %: success"
+    )
+
+
+def _write(path: Path, *lines: str) -> Path:
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def _pair(reference: Path, hypothesis: Path) -> list[Utterance]:
+    return pair(
+        read_transcripts(reference),
+        read_transcripts(hypothesis),
+        reference_file=reference,
+        hypothesis_file=hypothesis,
+    )
+
+
+def test_text_files_are_paired_by_line(tmp_path: Path) -> None:
+    reference = _write(tmp_path / "ref.txt", "one two", "", "three\fthree")
+    hypothesis = _write(tmp_path / "hyp.txt", "one", "two", "three")
+    assert _pair(reference, hypothesis) == [
+        Utterance("1", "one two", "one"),
+        Utterance("2", "", "two"),
+        Utterance("3", "three\fthree", "three"),
+    ]
+
+
+def test_files_with_ids_are_paired_by_id_in_any_order(tmp_path: Path) -> None:
+    reference = _write(tmp_path / "ref.tsv", "a\tone", "b\ttwo", "c\t")
+    hypothesis = _write(
+        tmp_path / "hyp.jsonl",
+        '{"id": "c", "text": "oh"}',
+        '{"id": "b", "text": "two"}',
+        '{"id": "a", "text": "one"}',
+    )
+    assert _pair(reference, hypothesis) == [
+        Utterance("a", "one", "one"),
+        Utterance("b", "two", "two"),
+        Utterance("c", "", "oh"),
+    ]
+
+
+def test_manifest_is_paired_with_transcripts_that_name_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name in ("x", "y"):
+        soundfile.write(corpus / f"{name}.wav", np.zeros(1600), 16000)
+    manifest = _write(
+        corpus / "test.jsonl",
+        '{"audio": "x.wav", "text": "one"}',
+        '{"audio": "y.wav", "text": "two"}',
+    )
+    hypothesis = _write(
+        tmp_path / "hyp.jsonl",
+        '{"source": "corpus/y.wav", "text": "two"}',
+        '{"source": "corpus/x.wav", "text": "one"}',
+    )
+    monkeypatch.chdir(tmp_path)
+    assert _pair(manifest, hypothesis) == [
+        Utterance("x", "one", "one"),
+        Utterance("y", "two", "two"),
+    ]
+
+
+def test_missing_utterances_are_named_with_both_files_and_counts(tmp_path: Path) -> None:
+    reference = _write(tmp_path / "ref.tsv", *(f"u{i}\tone" for i in range(9)))
+    hypothesis = _write(tmp_path / "hyp.tsv", "u0\tone", "u1\tone", "v\tone")
+    with pytest.raises(UserError) as caught:
+        _pair(reference, hypothesis)
+    message = str(caught.value)
+    assert f"{reference} holds 9 references and {hypothesis} 3 hypotheses" in message
+    assert "7 have no hypothesis (u2, u3, u4, ...) and 1 have no reference (v)" in message
+
+
+def test_text_files_of_different_length_are_refused(tmp_path: Path) -> None:
+    reference = _write(tmp_path / "ref.txt", "one", "two")
+    hypothesis = _write(tmp_path / "hyp.txt", "one")
+    with pytest.raises(UserError, match=r"holds 2 references and .* 1 hypotheses"):
+        _pair(reference, hypothesis)
+
+
+def test_nothing_to_score_is_refused() -> None:
+    with pytest.raises(UserError, match="it holds no transcript"):
+        pair([], [Transcript("one")], reference_file="ref.txt", hypothesis_file="hyp.txt")
+
+
+def test_two_transcripts_of_one_recording_need_ids() -> None:
+    same = [Transcript("one", source=Path("/x.wav")), Transcript("two", source=Path("/x.wav"))]
+    with pytest.raises(UserError, match=r"/x\.wav has 2 transcripts"):
+        pair(same, same, reference_file="ref.jsonl", hypothesis_file="hyp.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "line", "problem"),
+    [
+        ("a.tsv", ["a\tone", "two"], ":2", "found 1 columns"),
+        ("a.tsv", ["a\tone", "b\ttwo", "a\tthree"], ":3", "the id 'a' is also on line 1"),
+        ("a.jsonl", ['{"id": "a", "text": "one"}', "{"], ":2", "not a JSON object"),
+        ("a.jsonl", ['{"id": "a"}'], ":1", 'expected an object with a "text"'),
+        ("a.jsonl", ['{"text": "one"}'], ":1", 'expected an "id" or a "source"'),
+        ("a.jsonl", ['{"id": 7, "text": "one"}'], ":1", "id: expected text, found 7"),
+        ("a.doc", ["one"], "", "expected .txt, .tsv, .jsonl or a manifest, found .doc"),
+    ],
+)
+def test_bad_file_is_named_with_its_line(
+    tmp_path: Path, name: str, lines: list[str], line: str, problem: str
+) -> None:
+    path = _write(tmp_path / name, *lines)
+    with pytest.raises(ManifestError) as caught:
+        read_transcripts(path)
+    assert caught.value.where == f"{path}{line}"
+    assert problem in caught.value.problem
+
+
+def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no such readable file"):
+        read_transcripts(tmp_path / "none.txt")
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ManifestError, match="not UTF-8"):
+        read_transcripts(tmp_path / "binary.txt")

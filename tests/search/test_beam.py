@@ -1,0 +1,161 @@
+import itertools
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from asr_s2s.config import SearchConfig
+from asr_s2s.errors import ConfigError
+from asr_s2s.search.beam import beam_search
+from asr_s2s.text.tokenizer import BOS, EOS
+
+VOCABULARY = 7
+UNITS = (3, 4, 5, 6)
+
+
+class TableState(NamedTuple):
+    utterance: Tensor
+    step: Tensor
+    last: Tensor
+
+
+class TableScorer:
+    """Log-probabilities that depend on utterance, step and the last two tokens, from a table."""
+
+    def __init__(self, batch: int, steps: int, seed: int = 0) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        logits = 2 * torch.randn(
+            batch, steps + 2, VOCABULARY, VOCABULARY, VOCABULARY, generator=generator
+        )
+        self.table = logits.log_softmax(-1)
+
+    def start(self, beam_size: int) -> TableState:
+        utterance = torch.arange(len(self.table)).repeat_interleave(beam_size)
+        return TableState(utterance, torch.zeros_like(utterance), torch.full_like(utterance, BOS))
+
+    def step(
+        self, previous: Tensor, state: TableState, candidates: Tensor | None
+    ) -> tuple[Tensor, TableState]:
+        scores = self.table[state.utterance, state.step, state.last, previous]
+        if candidates is not None:
+            scores = scores.gather(1, candidates)
+        return scores, TableState(state.utterance, state.step + 1, previous)
+
+
+def exhaustive(
+    scorers: list, utterance: int, longest: int, config: SearchConfig
+) -> tuple[list[int], float]:
+    """The best of all outputs of up to `longest` tokens."""
+    best: tuple[list[int], float] = ([], -float("inf"))
+    for length in range(longest + 1):
+        for tokens in itertools.product(UNITS, repeat=length):
+            path = [BOS, BOS, *tokens, EOS]
+            score = sum(
+                weight * scorer.table[utterance, i, path[i], path[i + 1], path[i + 2]].item()
+                for scorer, weight in scorers
+                for i in range(length + 1)
+            )
+            score /= (length + 1) ** config.length_normalization
+            if score > best[1]:
+                best = (list(tokens), score)
+    return best
+
+
+@pytest.mark.parametrize("normalization", [0.0, 1.0])
+def test_a_wide_beam_finds_what_exhaustive_search_finds(normalization: float) -> None:
+    longest = torch.tensor([4, 2, 3])
+    scorers = [(TableScorer(3, 4), 0.7), (TableScorer(3, 4, seed=1), 0.3)]
+    # As wide as there are outputs, so that nothing is pruned.
+    config = SearchConfig(
+        beam_size=400, length_normalization=normalization, end_threshold=None, candidates=20
+    )
+    results = beam_search(scorers, longest, config)
+    for row in range(3):
+        tokens, score = exhaustive(scorers, row, int(longest[row]), config)
+        assert results[row][0].tokens == tokens
+        assert abs(results[row][0].score - score) < 1e-5
+
+
+def test_a_beam_of_one_is_greedy_search() -> None:
+    scorer = TableScorer(8, 12)
+    config = SearchConfig(beam_size=1, end_threshold=None, length_normalization=0.0)
+    results = beam_search([(scorer, 1.0)], torch.full((8,), 12), config)
+    for row in range(8):
+        tokens, path = [], [BOS, BOS]
+        while len(tokens) < 12:
+            scores = scorer.table[row, len(tokens), path[-2], path[-1]].clone()
+            scores[[0, BOS]] = -float("inf")
+            token = int(scores.argmax())
+            if token == EOS:
+                break
+            tokens.append(token)
+            path.append(token)
+        assert results[row][0].tokens == tokens
+
+
+def test_a_wider_beam_scores_no_worse_on_average() -> None:
+    scorer = TableScorer(64, 10)
+    means = []
+    for beam in (1, 2, 8):
+        config = SearchConfig(beam_size=beam, end_threshold=None, length_normalization=0.0)
+        results = beam_search([(scorer, 1.0)], torch.full((64,), 10), config)
+        means.append(sum(r[0].score for r in results) / 64)
+    assert means[0] < means[1] < means[2]
+
+
+def test_an_utterance_gives_the_same_result_in_any_batch() -> None:
+    class Rows(TableScorer):
+        def __init__(self, table: Tensor) -> None:
+            self.table = table
+
+    table = TableScorer(16, 14).table
+    longest = torch.randint(1, 14, (16,))
+    config = SearchConfig(beam_size=4)
+    together = beam_search([(Rows(table), 1.0)], longest, config)
+    order = torch.randperm(16)
+    shuffled = beam_search([(Rows(table[order]), 1.0)], longest[order], config)
+    for row in range(16):
+        alone = beam_search([(Rows(table[row : row + 1]), 1.0)], longest[row : row + 1], config)
+        assert alone[0] == together[row]
+        assert shuffled[order.tolist().index(row)] == together[row]
+
+
+def test_n_best_are_distinct_and_in_order() -> None:
+    config = SearchConfig(beam_size=5)
+    for hypotheses in beam_search([(TableScorer(8, 9), 1.0)], torch.full((8,), 9), config):
+        scores = [h.score for h in hypotheses]
+        assert scores == sorted(scores, reverse=True)
+        assert len({tuple(h.tokens) for h in hypotheses}) == len(hypotheses)
+
+
+def test_length_bounds_hold_for_each_utterance() -> None:
+    frames = torch.tensor([4, 8, 12])
+    config = SearchConfig(beam_size=3, min_length_ratio=0.5, max_length_ratio=0.75)
+    for row, hypotheses in enumerate(beam_search([(TableScorer(3, 12), 1.0)], frames, config)):
+        for hypothesis in hypotheses:
+            assert 0.5 * frames[row] <= len(hypothesis.tokens) <= 0.75 * frames[row]
+
+
+def test_end_threshold_makes_an_unsure_end_wait() -> None:
+    class Unsure(TableScorer):
+        def __init__(self) -> None:
+            logits = torch.zeros(1, 8, VOCABULARY, VOCABULARY, VOCABULARY)
+            logits[..., EOS] = 0.5
+            logits[:, 4:, :, :, EOS] = 9.0
+            self.table = logits.log_softmax(-1)
+
+    scorer, frames = Unsure(), torch.tensor([6])
+    eager = SearchConfig(beam_size=1, end_threshold=None)
+    patient = SearchConfig(beam_size=1, end_threshold=0.5)
+    assert len(beam_search([(scorer, 1.0)], frames, eager)[0][0].tokens) == 0
+    assert len(beam_search([(scorer, 1.0)], frames, patient)[0][0].tokens) == 4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"beam_size": 0}, {"ctc_weight": 1.5}, {"max_length_ratio": 0.1, "min_length_ratio": 0.2}],
+)
+def test_impossible_search_settings_are_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"search.{next(iter(changes))}"):
+        beam_search([(TableScorer(1, 3), 1.0)], torch.tensor([3]), SearchConfig(**changes))

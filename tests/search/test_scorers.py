@@ -1,0 +1,112 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from asr_s2s.search.scorers import CTCPrefixScorer
+from asr_s2s.text.tokenizer import BLANK, BOS, EOS
+
+VOCABULARY = 6  # BLANK, BOS, EOS, UNK and two units
+UNITS = (3, 4, 5)
+
+
+def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
+    merged = [token for token, _ in itertools.groupby(path)]
+    return tuple(token for token in merged if token != BLANK)
+
+
+def brute_force(log_probs: torch.Tensor, prefix: tuple[int, ...]) -> tuple[float, float]:
+    """Log-probability that the transcript starts with the prefix, and that it is the prefix."""
+    starts, equals = [], []
+    for path in itertools.product((BLANK, *UNITS), repeat=len(log_probs)):
+        text = collapse(path)
+        if text[: len(prefix)] == prefix:
+            chance = float(sum(log_probs[t, token] for t, token in enumerate(path)))
+            starts.append(chance)
+            if text == prefix:
+                equals.append(chance)
+    total = [
+        torch.tensor(c, dtype=torch.float64).logsumexp(0).item() if c else -math.inf
+        for c in (starts, equals)
+    ]
+    return total[0], total[1]
+
+
+def random_log_probs(batch: int, time: int) -> torch.Tensor:
+    logits = 2 * torch.randn(batch, time, VOCABULARY, dtype=torch.float64)
+    logits[:, :, [BOS, EOS]] = -math.inf  # CTC never emits them; no path may pass through
+    return logits.log_softmax(-1)
+
+
+@pytest.mark.parametrize("prefix", [(), (3,), (3, 4), (4, 4), (5, 3, 5), (3, 3, 3)])
+def test_prefix_scores_equal_a_sum_over_all_alignments(prefix: tuple[int, ...]) -> None:
+    log_probs = random_log_probs(2, 6)
+    lengths = torch.tensor([6, 5])
+    scorer = CTCPrefixScorer(log_probs, lengths)
+    state = scorer.start(1)
+    for token in (BOS, *prefix):
+        scores, state = scorer.step(torch.tensor([token, token]), state, None)
+    for row in range(2):
+        valid = log_probs[row, : lengths[row]]
+        before, whole = brute_force(valid, prefix)
+        assert abs(scores[row, EOS].item() - max(whole - before, -1e4 - before)) < 1e-4
+        for token in UNITS:
+            extended, _ = brute_force(valid, (*prefix, token))
+            if math.isfinite(extended):
+                assert abs(scores[row, token].item() - (extended - before)) < 1e-4
+            else:
+                assert scores[row, token] < -1e3
+
+
+def test_candidates_get_the_same_scores_as_the_whole_vocabulary() -> None:
+    scorer = CTCPrefixScorer(random_log_probs(2, 9), torch.tensor([9, 7]))
+    state = scorer.start(2)
+    previous = torch.full((4,), BOS)
+    scores, state = scorer.step(previous, state, None)
+    previous = torch.tensor([3, 4, 5, 3])
+    full, _ = scorer.step(previous, state, None)
+    candidates = torch.tensor([[5, EOS], [3, 4], [EOS, 5], [3, EOS]])
+    some, _ = scorer.step(previous, state, candidates)
+    torch.testing.assert_close(some, full.gather(1, candidates))
+
+
+def test_prefix_scores_stay_exact_over_thousands_of_frames() -> None:
+    """Against the recursion over frames, in float64."""
+    time = 4000
+    log_probs = random_log_probs(1, time)
+    scorer = CTCPrefixScorer(log_probs, torch.tensor([time]))
+    state = scorer.start(1)
+    tokens = [3, 4, 4, 5, 3] * 6
+    for token in (BOS, *tokens):
+        _, state = scorer.step(torch.tensor([token]), state, None)
+    nonblank, blank = slow_forward(log_probs[0], tokens)
+    torch.testing.assert_close(state.nonblank[0, 100:], nonblank[100:], atol=1e-6, rtol=1e-9)
+    torch.testing.assert_close(state.blank[0, 100:], blank[100:], atol=1e-6, rtol=1e-9)
+
+
+def slow_forward(log_probs: torch.Tensor, tokens: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    time = len(log_probs)
+    nonblank = torch.full((time,), -math.inf, dtype=torch.float64)
+    blank = log_probs[:, BLANK].cumsum(0)
+    last = None
+    for token in tokens:
+        new_nonblank = torch.full_like(nonblank, -math.inf)
+        new_blank = torch.full_like(blank, -math.inf)
+        for t in range(time):
+            if t == 0:
+                spelt = torch.tensor(0.0 if last is None else -math.inf, dtype=torch.float64)
+                kept = torch.tensor(-math.inf, dtype=torch.float64)
+            else:
+                spelt = (
+                    blank[t - 1]
+                    if token == last
+                    else torch.logaddexp(blank[t - 1], nonblank[t - 1])
+                )
+                kept = new_nonblank[t - 1]
+                new_blank[t] = log_probs[t, BLANK] + torch.logaddexp(
+                    new_blank[t - 1], new_nonblank[t - 1]
+                )
+            new_nonblank[t] = log_probs[t, token] + torch.logaddexp(kept, spelt)
+        nonblank, blank, last = new_nonblank, new_blank, token
+    return nonblank, blank
