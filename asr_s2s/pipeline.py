@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -19,9 +19,10 @@ from asr_s2s.config import SearchConfig
 from asr_s2s.data.manifest import cut_source, read_cut_audio
 from asr_s2s.errors import AudioError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
+from asr_s2s.search.beam import Hypothesis
 from asr_s2s.search.decode import decode
 
-Source = str | Path | BinaryIO | NDArray[Any] | Cut
+Source: TypeAlias = str | Path | BinaryIO | NDArray[Any] | Cut
 """A path, an open binary file, an array at 16 kHz, or a lhotse cut."""
 
 READERS = 2
@@ -88,13 +89,29 @@ class Transcriber:
         return cls(load_model(model, chosen), chosen)
 
     @overload
-    def transcribe(self, source: list[Source], **options: Any) -> list[Transcript]: ...
+    def transcribe(
+        self,
+        source: Source,
+        *,
+        sample_rate: int = ...,
+        beam_size: int | None = ...,
+        n_best: int = ...,
+        batch_seconds: float = ...,
+    ) -> Transcript: ...
     @overload
-    def transcribe(self, source: Source, **options: Any) -> Transcript: ...
+    def transcribe(
+        self,
+        source: Sequence[Source],
+        *,
+        sample_rate: int = ...,
+        beam_size: int | None = ...,
+        n_best: int = ...,
+        batch_seconds: float = ...,
+    ) -> list[Transcript]: ...
 
     def transcribe(
         self,
-        source: Source | list[Source],
+        source: Source | Sequence[Source],
         *,
         sample_rate: int = SAMPLE_RATE,
         beam_size: int | None = None,
@@ -114,10 +131,11 @@ class Transcriber:
         Raises:
             AudioError: a recording cannot be used. `stream` goes on past such recordings.
         """
-        many = isinstance(source, list)
+        many = isinstance(source, (list, tuple))
+        sources: Any = source if many else [source]
         results = []
         for result in self.stream(
-            source if isinstance(source, list) else [source],
+            sources,
             sample_rate=sample_rate,
             beam_size=beam_size,
             n_best=n_best,
@@ -167,7 +185,7 @@ class Transcriber:
     ) -> Iterator[Transcript | Failure]:
         """Decode what is sound in a batch, and answer all of it in order."""
         spoken = [s for _, s in batch if not isinstance(s, UserError) and not is_silent(s)]
-        results = iter(())
+        results: Iterator[list[Hypothesis]] = iter(())
         if spoken:
             waveforms = pad_sequence([torch.from_numpy(s) for s in spoken], batch_first=True)
             lengths = torch.tensor([len(s) for s in spoken])

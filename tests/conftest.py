@@ -20,7 +20,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def sample() -> Path:
     """The recording that ships with the project."""
-    return ROOT / "samples" / "digits.wav"
+    return ROOT / "docs" / "samples" / "digits.wav"
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,12 @@
 """Changes to training audio: speed, level and noise on the waveform, SpecAugment on features."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import librosa
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from torch import Tensor, nn
 
 from asr_s2s.audio.decode import AUDIO_SUFFIXES, SAMPLE_RATE, probe, read_audio
@@ -31,7 +31,7 @@ class WaveformAugment:
                 "Use for example [0.9, 1.0, 1.1]",
             )
         self.config = config
-        self.noises = _noise_files(config.noise_folder) if config.noise_probability else ()
+        self.noises = _noise_files(config.noise_folder) if config.noise_probability else []
 
     def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
         """Waveform `(samples,)` to a changed waveform; its length follows the speed."""
@@ -60,9 +60,12 @@ class WaveformAugment:
 
 def coloured_noise(count: int, *, slope: float, rng: np.random.Generator) -> Samples:
     """Noise whose power falls as 1 / frequency ** slope: 0 white, 1 pink, 2 brown."""
-    spectrum = np.fft.rfft(rng.standard_normal(count))
-    frequencies = np.maximum(np.fft.rfftfreq(count), 50.0 / SAMPLE_RATE)  # level below 50 Hz
-    return np.fft.irfft(spectrum * frequencies ** (-slope / 2.0), n=count).astype(np.float32)
+    size = next_fast_len(count, real=True)  # a prime length would cost ten times as much
+    spectrum = rfft(rng.standard_normal(size, dtype=np.float32))
+    frequencies = np.maximum(rfftfreq(size), 50.0 / SAMPLE_RATE)  # level below 50 Hz
+    shape = (frequencies ** (-slope / 2.0)).astype(np.float32)
+    noise: Samples = irfft(spectrum * shape, n=size)[:count]
+    return noise
 
 
 def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
@@ -75,9 +78,9 @@ def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
     return np.asarray(samples + np.float32(scale) * noise, dtype=np.float32)
 
 
-def _noise_files(folder: str | None) -> Sequence[Path]:
+def _noise_files(folder: str | None) -> list[Path]:
     if folder is None:
-        return ()
+        return []
     files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
         raise ConfigError(

@@ -1,9 +1,9 @@
 """Recordings of any common format as mono float32 waveforms at 16 kHz.
 
-libsndfile (through soundfile) reads WAV, FLAC, Ogg Vorbis, Opus, MP3, AIFF and AU; FFmpeg
-(through PyAV) reads what is left: m4a, webm, video, WMA. Channels are averaged, and librosa
-resamples. Samples beyond full scale, as float files and lossy codecs hold, are clipped to
-[-1, 1] as a player would.
+libsndfile (through soundfile) reads WAV, FLAC, Ogg Vorbis, Opus, AIFF and AU; FFmpeg (through
+PyAV) reads the rest: MP3, m4a, webm, video, WMA. Channels are averaged, and librosa resamples.
+Samples beyond full scale, as float files and lossy codecs hold, are clipped to [-1, 1] as a
+player would.
 
 Every problem with a recording is one `AudioError` that names it. Silence is not a problem here.
 """
@@ -40,7 +40,7 @@ AUDIO_SUFFIXES = frozenset((
 _LOWEST_RATE, _HIGHEST_RATE = 4_000, 768_000  # Hz
 _MOST_CHANNELS = 64
 _LOUDEST = 8.0  # +18 dBFS; beyond it, samples are integers in a float file
-_LOST = 0.25  # s; encoders' headers are wrong by less than this
+_LOST = 0.25  # s; headers of whole files are wrong by less
 _BLOCK = 1 << 20  # frames read at once, so that channels and source rate do not cost memory
 _COPY_AGAIN = "Copy or download it again; `ffmpeg -i` may save what is there into a new file"
 
@@ -221,48 +221,54 @@ def _check_format(rate: int, channels: int, name: str) -> None:
         )
 
 
-def _cut_short(name: str, promised: float, found: float) -> AudioError:
-    problem = f"is cut short: {found:.2f} s of {promised:.2f} s are there"
-    return AudioError(name, problem, _COPY_AGAIN)
-
-
 def _open_source(source: str | Path | BinaryIO, name: str) -> str | BinaryIO:
-    """A path to a regular file, or a seekable stream."""
+    """The path of a regular file, or a seekable stream."""
     if not isinstance(source, str | Path):
-        return source if source.seekable() else io.BytesIO(source.read())
+        if not source.seekable():
+            return io.BytesIO(source.read())
+        source.seek(0)
+        return source
     path = Path(source)
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise AudioError(name, "this is a folder, not a recording", "Name the files in it")
         return str(path) if stat.S_ISREG(mode) else io.BytesIO(path.read_bytes())
-    except FileNotFoundError as error:
-        raise AudioError(name, "there is no such file", "Check the path") from error
     except (OSError, ValueError) as error:
         raise _unreadable(name, error) from error
 
 
 def _unreadable(name: str, error: OSError | ValueError) -> AudioError:
+    if isinstance(error, FileNotFoundError):
+        return AudioError(name, "there is no such file", "Check the path")
     reason = getattr(error, "strerror", None) or str(error)
     return AudioError(name, f"cannot be opened: {reason}", "Check the path and its permissions")
 
 
-def _not_audio(source: str | BinaryIO, name: str, reason: str) -> AudioError:
-    """What the file is instead, as far as its first bytes tell."""
+@contextmanager
+def _bytes_of(source: str | BinaryIO) -> Iterator[BinaryIO]:
+    """The encoded bytes from their beginning; a stream's position is given back."""
     if isinstance(source, str):
-        with open(source, "rb") as stream:  # noqa: PTH123
-            head = stream.read(40)
-    else:
-        source.seek(0)
-        head = source.read(40)
-    if not head:
-        return AudioError(name, "is empty (0 bytes)", "Copy or record it again")
-    if not re.search(rb"[\x00-\x08\x0e-\x1f]", head):
-        text = " ".join(head.decode("utf-8", "replace").split())
-        return AudioError(
-            name, f"is a text file, not audio; it begins {text!r}", "Name a recording instead"
-        )
-    return AudioError(name, reason, "Check that it is a recording and was copied whole")
+        with Path(source).open("rb") as stream:
+            yield stream
+        return
+    position = source.tell()
+    source.seek(0)
+    try:
+        yield source
+    finally:
+        source.seek(position)
+
+
+def _cut_short(name: str, found: float, promised: float) -> AudioError:
+    problem = f"is cut short: {found:.2f} s of {promised:.2f} s are there"
+    return AudioError(name, problem, _COPY_AGAIN)
+
+
+def _concatenate(blocks: list[Waveform]) -> Waveform:
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 # libsndfile
@@ -275,12 +281,15 @@ def _open_soundfile(source: str | BinaryIO, name: str) -> soundfile.SoundFile | 
     except (soundfile.LibsndfileError, TypeError):  # TypeError: soundfile's word on .raw files
         return None
     try:
-        if file.format == "OGG" and _last_page_is_cut(source):
-            raise AudioError(name, "is cut short: its last Ogg page is not whole", _COPY_AGAIN)
         _check_promised_size(file, name)
+        if (file.format == "OGG" and _ogg_is_cut(source)) or (
+            file.format == "MP3" and _mp3_is_cut(source)
+        ):
+            raise AudioError(name, "is cut short: the end of its audio is missing", _COPY_AGAIN)
         # libsndfile takes unknown bytes in a .au or .gsm for headerless audio, a streamed WAV of
-        # size 0 for an empty one, and cannot read a FLAC streamed without its length.
-        if file.format == "RAW" or not 0 < file.frames < 2**62:
+        # size 0 for an empty one, and cannot read a FLAC streamed without its length. Of an MP3
+        # it may guess the length from the first frames, and then reads no further.
+        if file.format in ("RAW", "MP3") or not 0 < file.frames < 2**62:
             file.close()
             return None
         _check_format(file.samplerate, file.channels, name)
@@ -288,6 +297,46 @@ def _open_soundfile(source: str | BinaryIO, name: str) -> soundfile.SoundFile | 
         file.close()
         raise
     return file
+
+
+def _check_promised_size(file: soundfile.SoundFile, name: str) -> None:
+    """libsndfile mends a header that promises more bytes than there are, but tells in its log."""
+    mended = re.search(
+        r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)",
+        file.extra_info,
+        re.MULTILINE,
+    )
+    if mended is None:
+        return
+    promised, found = int(mended[1]), max(int(mended[2]), 1)
+    # Programs that write to a pipe cannot know the size, and write about 2 or 4 GiB instead.
+    seconds = file.frames / file.samplerate
+    if promised < 0x7FFF_0000 and seconds * (promised - found) / found > _LOST:
+        raise _cut_short(name, seconds, seconds * promised / found)
+
+
+def _ogg_is_cut(source: str | BinaryIO) -> bool:
+    """Whether the last page (27 bytes, a table of sizes, the body) is not whole."""
+    with _bytes_of(source) as stream:
+        stream.seek(max(0, stream.seek(0, io.SEEK_END) - 65_307))  # the longest page
+        tail = stream.read()
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _mp3_is_cut(source: str | BinaryIO) -> bool:
+    """Whether there are fewer bytes than the Xing header in the first frame counts, if any."""
+    with _bytes_of(source) as stream:
+        tag = stream.read(10)
+        if tag.startswith(b"ID3"):  # its size is in seven bits a byte
+            stream.seek(tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9], io.SEEK_CUR)
+        else:
+            stream.seek(0)
+        begin = stream.tell()
+        first_frame = stream.read(2048)
+        found = stream.seek(0, io.SEEK_END) - begin
+    counts = re.search(rb"(?:Xing|Info)\0\0\0[\3\7\13\17].{4}(.{4})", first_frame, re.DOTALL)
+    return counts is not None and found < int.from_bytes(counts[1], "big") - len(first_frame)
 
 
 def _decode_soundfile(
@@ -311,48 +360,11 @@ def _decode_soundfile(
             found += len(block)
     except soundfile.LibsndfileError as error:
         at = (begin + found) / rate
-        raise AudioError(
-            name, f"is damaged or cut short after {at:.2f} s: {error}", _COPY_AGAIN
-        ) from error
+        problem = f"is damaged or cut short after {at:.2f} s ({error.error_string})"
+        raise AudioError(name, problem, _COPY_AGAIN) from error
     if wanted - found > _LOST * rate:
-        raise _cut_short(name, file.frames / rate, (begin + found) / rate)
+        raise _cut_short(name, (begin + found) / rate, file.frames / rate)
     return _concatenate(blocks)
-
-
-def _concatenate(blocks: list[Waveform]) -> Waveform:
-    if len(blocks) == 1:
-        return blocks[0]
-    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-
-
-def _check_promised_size(file: soundfile.SoundFile, name: str) -> None:
-    """libsndfile mends a header that promises more bytes than there are, but tells in its log."""
-    mended = re.search(
-        r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)",
-        file.extra_info,
-        re.MULTILINE,
-    )
-    if mended is None:
-        return
-    promised, found = int(mended[1]), max(int(mended[2]), 1)
-    # Programs that write to a pipe cannot know the size, and write about 2 or 4 GiB instead.
-    seconds = file.frames / file.samplerate
-    if promised < 0x7FFF_0000 and seconds * (promised - found) / found > _LOST:
-        raise _cut_short(name, seconds * promised / found, seconds)
-
-
-def _last_page_is_cut(source: str | BinaryIO) -> bool:
-    """Whether an Ogg file ends within a page: 27 bytes of header, a table of sizes, the body."""
-    with ExitStack() as stack:
-        if isinstance(source, str):
-            stream: BinaryIO = stack.enter_context(open(source, "rb"))  # noqa: PTH123
-        else:
-            stream = source
-            stack.callback(stream.seek, stream.tell())
-        stream.seek(max(0, stream.seek(0, io.SEEK_END) - 65_307))
-        tail = stream.read()
-    page = tail[tail.rfind(b"OggS") :]
-    return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 # FFmpeg
@@ -366,34 +378,49 @@ def _open_av(source: str | BinaryIO, name: str) -> Iterator[tuple[Any, Any]]:
     with ExitStack() as stack:
         try:
             if isinstance(source, str):
-                file: BinaryIO = stack.enter_context(open(source, "rb"))  # noqa: PTH123
+                file: str | BinaryIO = f"file:{source}"  # a colon in a name is no protocol
             else:
-                file = source
-                file.seek(0)
-            # Nothing but the open file may be read: a playlist can name other files and hosts.
-            options = {"protocol_whitelist": "none"}
-            container = stack.enter_context(av.open(file, container_options=options))
+                file = stack.enter_context(_bytes_of(source))
+            # A playlist can name network addresses, and must not make FFmpeg fetch them.
+            options = {"protocol_whitelist": "file" if isinstance(file, str) else "none"}
+            container = stack.enter_context(
+                av.open(file, container_options=options, metadata_errors="replace")
+            )
         except av.FFmpegError as error:
-            reason = f"holds no audio that libsndfile or FFmpeg can read ({error.strerror})"
-            raise _not_audio(source, name, reason) from error
+            problem = f"holds no audio that libsndfile or FFmpeg can read ({error.strerror})"
+            raise _not_audio(source, name, problem) from error
         except OSError as error:
             raise _unreadable(name, error) from error
         if not container.streams.audio:
-            kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-            raise _not_audio(source, name, f"holds no audio stream, only {kinds}")
+            kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+            raise _not_audio(source, name, f"holds no audio, only {kinds}")
         stream = container.streams.audio[0]
-        _check_format(stream.rate or 0, stream.channels, name)
-        yield container, stream
+        if stream.codec_context is None:
+            problem = "holds audio that FFmpeg has no decoder for"
+            raise AudioError(name, problem, "Convert it to WAV with the program that made it")
+        _check_format(stream.rate or 0, stream.channels or 0, name)
+        try:
+            yield container, stream
+        except av.FFmpegError as error:
+            problem = f"is damaged or cut short ({error.strerror})"
+            raise AudioError(name, problem, _COPY_AGAIN) from error
 
 
-def _has_exact_times(container: Any) -> bool:
-    """MP4 and Matroska; elsewhere FFmpeg estimates times from the bit rate."""
-    return any(kind in container.format.name for kind in ("mp4", "matroska"))
+def _not_audio(source: str | BinaryIO, name: str, problem: str) -> AudioError:
+    """The problem, or what the file is instead where its first bytes tell."""
+    with _bytes_of(source) as stream:
+        head = stream.read(40)
+    if not head:
+        return AudioError(name, "is empty (0 bytes)", "Copy or record it again")
+    if not re.search(rb"[\x00-\x08\x0e-\x1f]", head):
+        text = " ".join(head.decode("utf-8", "replace").split())
+        problem = f"is a text file, not audio; it begins {text!r}"
+    return AudioError(name, problem, "Check that it is a recording and was copied whole")
 
 
 def _header_duration(container: Any, stream: Any) -> float | None:
-    """Seconds of the stream by the header, where it records them."""
-    if not _has_exact_times(container):
+    """Seconds by the header of an MP4 or Matroska file; of others, FFmpeg may only guess."""
+    if not _is_any(container, "mp4", "matroska"):
         return None
     if stream.duration:
         return float(stream.duration * stream.time_base)
@@ -402,50 +429,54 @@ def _header_duration(container: Any, stream: Any) -> float | None:
     return None
 
 
+def _is_any(container: Any, *formats: str) -> bool:
+    return any(name in formats for name in container.format.name.split(","))
+
+
 def _decode_av(
     container: Any, stream: Any, name: str, start: float, duration: float | None
 ) -> Waveform:
     """Mono samples (samples,) at the stream's rate."""
-    import av
-
     rate = stream.rate
     begin = round(start * rate)
     end = None if duration is None else begin + round(duration * rate)
     blocks: list[Waveform] = []
-    position: int | None = None
-    try:
-        first_tick = stream.start_time or 0
-        sought = start > 1.0 and _has_exact_times(container)
-        if sought:  # half a second early: lossy decoders need a run-up
-            container.seek(first_tick + int((start - 0.5) / stream.time_base), stream=stream)
-        for frame in container.decode(stream):
-            if frame.sample_rate != rate:
-                raise AudioError(
-                    name,
-                    f"its sample rate changes from {rate} to {frame.sample_rate} Hz",
-                    "Convert it with `ffmpeg -i` to a WAV file first",
-                )
-            if position is None:
-                seconds = frame.time - float(first_tick * stream.time_base) if sought else 0.0
-                position = round(seconds * rate)
-            if end is not None and position >= end:
-                break
-            samples = _scale(frame.to_ndarray())
-            mono = (
-                samples.mean(axis=0)
-                if frame.format.is_planar
-                else samples.reshape(frame.samples, -1).mean(axis=1)
-            )
-            if position + len(mono) > begin:
-                stop = None if end is None else end - position
-                blocks.append(mono[max(begin - position, 0) : stop])
-            position += len(mono)
-    except av.FFmpegError as error:
-        at = (position or 0) / rate
-        raise AudioError(
-            name, f"is damaged or cut short after {at:.2f} s ({error.strerror})", _COPY_AGAIN
-        ) from error
-    found, promised = (position or 0) / rate, _header_duration(container, stream)
-    if promised is not None and end is None and promised - found > _LOST:
-        raise _cut_short(name, promised, found)
+    position: int | None = None  # of the next frame, in samples from the stream's first
+    first_tick = stream.start_time or 0
+    # Elsewhere times after a seek are not exact, and decoding from the beginning is.
+    sought = start > 1.0 and _is_any(container, "mp4", "matroska", "mp3")
+    if sought:  # half a second early: lossy decoders need a run-up
+        container.seek(first_tick + int((start - 0.5) / stream.time_base), stream=stream)
+    for frame in _frames(container, stream):
+        if frame.sample_rate != rate:
+            problem = f"its sample rate changes from {rate} to {frame.sample_rate} Hz"
+            raise AudioError(name, problem, "Convert it with `ffmpeg -i` to a WAV file first")
+        if position is None:
+            elapsed = frame.time - float(first_tick * stream.time_base) if sought else 0.0
+            position = round(elapsed * rate)
+        if end is not None and position >= end:
+            break
+        samples = _scale(frame.to_ndarray())  # (channels, samples), or (1, interleaved)
+        if not frame.format.is_planar:
+            samples = samples.reshape(frame.samples, -1).T
+        stop = None if end is None else end - position
+        blocks.append(samples[:, max(begin - position, 0) : stop].mean(axis=0))
+        position += frame.samples
+    promised = _header_duration(container, stream)
+    if end is None and position is not None and promised is not None:
+        found = position / rate
+        if promised - found > _LOST:
+            raise _cut_short(name, found, promised)
     return _concatenate(blocks)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    """Decoded frames. MP3s are cut and joined at will, so their damaged frames are passed over."""
+    import av
+
+    for packet in container.demux(stream):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            if not _is_any(container, "mp3"):
+                raise

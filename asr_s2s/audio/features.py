@@ -42,13 +42,12 @@ class LogMel(nn.Module):
             pad_mode="constant",
         )
 
-    @torch.autocast("cuda", enabled=False)
-    @torch.autocast("cpu", enabled=False)
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms `(batch, samples)` in [-1, 1] and sample counts `(batch,)` to features
         `(batch, frames, mel_bins)` and frame counts `(batch,)`."""
         waveforms = waveforms.masked_fill(padding_mask(lengths, waveforms.size(1)), 0.0)
-        energies = self.mel(waveforms.float()).transpose(1, 2)
+        with torch.autocast(waveforms.device.type, enabled=False):  # 16 bits are too few here
+            energies = self.mel(waveforms.float()).transpose(1, 2)
         return energies.clamp_min(ENERGY_FLOOR).log(), lengths // HOP + 1
 
 

@@ -65,7 +65,7 @@ def prepare(
     else:
         items = iter_manifest(source, measure=True)
 
-    messages = Console(stderr=True)
+    messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     cuts: list[Cut] = []
     left_out = 0
     columns = SpinnerColumn(), TextColumn("Measuring"), MofNCompleteColumn()
@@ -79,7 +79,7 @@ def prepare(
                 problem = f"its text is empty once normalised: {cut_text(item)!r}"
                 item = ManifestError(f"{source}: {cut.id}", problem, "Write what is said")
             left_out += 1
-            messages.print(str(item), markup=False, highlight=False, soft_wrap=True)
+            messages.print(str(item))
     if not cuts:
         raise ManifestError(source, "no utterance can be used", "Give recordings with their texts")
 
@@ -90,7 +90,7 @@ def prepare(
         path = output.with_name(f"{name}_{part}{dot}{suffix}") if part else output
         write_manifest(members, path)
         hours = sum(cut.duration for cut in members) / 3600
-        messages.print(f"{path}: {len(members):,} utterances, {hours:.2f} hours", soft_wrap=True)
+        messages.print(f"{path}: {len(members):,} utterances, {hours:.2f} hours")
     if left_out:
         messages.print(f"{left_out:,} left out")
         raise typer.Exit(EXIT_BAD_INPUT)

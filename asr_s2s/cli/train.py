@@ -30,7 +30,8 @@ def train(
     """
     from asr_s2s.config import load_config
     from asr_s2s.pipeline import choose_device
-    from asr_s2s.train.loop import Interrupted, train as run
+    from asr_s2s.train.loop import Interrupted
+    from asr_s2s.train.loop import train as run
 
     settings = load_config(config, overrides or [])
     folder = output or config.parent / "runs" / config.stem

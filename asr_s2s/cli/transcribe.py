@@ -3,7 +3,7 @@
 import glob
 import sys
 from collections.abc import Iterable, Iterator
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -12,12 +12,12 @@ import typer
 from asr_s2s.errors import EXIT_BAD_INPUT, AudioError, UserError
 
 if TYPE_CHECKING:
-    from asr_s2s.pipeline import Source, Transcript
+    from asr_s2s.pipeline import Source
 
 STDIN = "-"
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """How transcripts are written."""
 
     txt = "txt"

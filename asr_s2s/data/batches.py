@@ -116,9 +116,7 @@ def training_batches(
     dataset.epoch = epoch
     if epoch == 0 and config.short_first:
         ordered = CutSet.from_cuts(sorted(cuts, key=lambda cut: (cut.duration, cut.id)))
-        sampler = SimpleCutSampler(
-            ordered, max_duration=config.batch_seconds, world_size=1, rank=0
-        )
+        sampler = SimpleCutSampler(ordered, max_duration=config.batch_seconds, world_size=1, rank=0)
     else:
         sampler = DynamicBucketingSampler(
             cuts,

@@ -29,6 +29,7 @@ Row = dict[str, Any]
 
 
 def json_rows(path: Path, content: str) -> Iterator[tuple[str, Row | ManifestError]]:
+    """Each object of a file of JSON lines, or the error of its line, with its place (file:line)."""
     mend = 'Write one JSON object a line, such as {"audio": "a.wav", "text": "hello"}'
     for number, line in enumerate(content.split("\n"), start=1):
         where = f"{path}:{number}"
@@ -49,6 +50,11 @@ def json_rows(path: Path, content: str) -> Iterator[tuple[str, Row | ManifestErr
 def table_rows(
     path: Path, content: str, delimiter: str
 ) -> Iterator[tuple[str, Row | ManifestError]]:
+    """Each row of a table, or its error, with its place (file:line).
+
+    Raises:
+        ManifestError: the header lacks a column, or the file is no table.
+    """
     # Quotation marks in a .tsv belong to the text; in a .csv they hold commas together.
     lines = csv.reader(
         io.StringIO(content, newline=""),

@@ -8,9 +8,7 @@ or the hypotheses of a beam.
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import DecoderConfig

@@ -94,9 +94,9 @@ class Decoder(nn.Module):
         prepared = prepared or self.prepare(memory)
         embedded = self.dropout(self.embedding(prefix))
         state = self.start(memory)
-        if self.upper_layers is not None and not self.attention.needs_alignment:
+        if self.upper_layers is not None:
             queries, _ = self.query_layers(embedded)
-            contexts, weights = self.attention(queries, prepared, state.alignment)
+            contexts, weights = self._attend_all(queries, prepared, state.alignment)
             joined = torch.cat([self.dropout(queries), contexts], dim=-1)
             hidden, _ = self.upper_layers(joined)
             return self._logits(hidden, contexts), weights
@@ -106,6 +106,22 @@ class Decoder(nn.Module):
             steps.append((hidden, state.context, state.alignment))
         hidden, contexts, weights = (torch.stack(part, 1) for part in zip(*steps, strict=True))
         return self._logits(hidden, contexts), weights
+
+    def _attend_all(
+        self, queries: Tensor, memory: AttendedMemory, alignment: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Contexts and weights of all queries `(batch, steps, size)`: at once, or in turn where
+        each depends on the weights before it."""
+        if not self.attention.needs_alignment:
+            attended: tuple[Tensor, Tensor] = self.attention(queries, memory, alignment)
+            return attended
+        steps = []
+        alignment = alignment[:, None]
+        for query in queries.split(1, dim=1):
+            context, alignment = self.attention(query, memory, alignment)
+            steps.append((context, alignment))
+        contexts, weights = (torch.cat(part, 1) for part in zip(*steps, strict=True))
+        return contexts, weights
 
     def _advance(
         self, embedded: Tensor, state: DecoderState, memory: AttendedMemory

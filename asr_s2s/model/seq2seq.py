@@ -40,6 +40,13 @@ class Seq2Seq(nn.Module):
             nn.Linear(speech.output_size, vocabulary) if config.objective.ctc_weight > 0 else None
         )
 
+    @property
+    def speech(self) -> SpeechEncoder:
+        """The speech encoder."""
+        encoder = self.encoders["speech"]
+        assert isinstance(encoder, SpeechEncoder)
+        return encoder
+
     def encode(self, kind: str, source: Tensor, lengths: Tensor) -> Memory:
         """The memory of a batch of sources: for `speech`, waveforms `(batch, samples)` in [-1, 1]
         at 16 kHz and sample counts `(batch,)`."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 
 from asr_s2s.errors import TrainingError
 
@@ -32,7 +33,7 @@ def save_state(
     position: Position,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
+    scaler: GradScaler,
 ) -> None:
     """Write everything needed to go on as if never stopped; an old state is replaced whole."""
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
@@ -55,7 +56,7 @@ def load_state(
     path: Path,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
+    scaler: GradScaler,
 ) -> Position:
     """Put a run back where `save_state` left it, random number generators included.
 

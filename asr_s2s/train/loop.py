@@ -10,6 +10,7 @@ import torch
 import yaml
 from lhotse import CutSet
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 
 from asr_s2s.audio.augment import WaveformAugment
 from asr_s2s.audio.features import padding_mask
@@ -23,7 +24,7 @@ from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
 from asr_s2s.train.monitor import Monitor
-from asr_s2s.train.objective import Losses, joint_loss
+from asr_s2s.train.objective import joint_loss
 from asr_s2s.train.schedule import learning_rate, sampling_probability
 from asr_s2s.train.validation import Validation, validate
 
@@ -73,7 +74,7 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         betas=(0.9, 0.98),
         fused=device.type == "cuda",
     )
-    scaler = torch.amp.GradScaler(device.type, enabled=config.train.precision == "fp16")
+    scaler = GradScaler(device.type, enabled=config.train.precision == "fp16")
     autocast = torch.autocast(
         device.type,
         dtype=torch.float16 if config.train.precision == "fp16" else torch.bfloat16,
@@ -101,7 +102,7 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
                 batch = next(batches).to(device)
                 with autocast:
                     losses = joint_loss(model, batch, config.objective, sampling)
-                scaler.scale(losses.total / config.train.accumulate).backward()
+                torch.autograd.backward(scaler.scale(losses.total / config.train.accumulate))
                 monitor.count(batch)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
@@ -247,7 +248,7 @@ def _measure_features(model: Seq2Seq, cuts: CutSet, dataset: SpeechDataset, conf
     """Set global feature normalisation from a sample of the training set."""
     stride = max(1, len(cuts) // NORMALIZATION_UTTERANCES)
     sample = CutSet.from_cuts([cut for i, cut in enumerate(cuts) if i % stride == 0])
-    encoder = model.encoders["speech"]
+    encoder = model.speech
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch in ordered_batches(sample, dataset, config.data.batch_seconds, config.data.workers):
         if batch is None:

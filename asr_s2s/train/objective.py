@@ -45,12 +45,7 @@ def joint_loss(
     if sampling > 0.0:
         prefix = _mix_guesses(model, memory, prefix, sampling)
     logits, _ = model.decoder(prefix, memory)
-    attention = F.cross_entropy(
-        logits.float().flatten(0, 1),
-        target.flatten(),
-        ignore_index=IGNORED,
-        label_smoothing=config.label_smoothing,
-    )
+    attention = attention_loss(logits, target, config.label_smoothing)
     counted = target != IGNORED
     accuracy = (logits.argmax(-1) == target)[counted].float().mean()
     ctc = attention.new_zeros(())
@@ -71,6 +66,21 @@ def teacher_forcing(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return prefix, target.masked_fill(padding_mask(lengths + 1, target.size(1)), IGNORED)
 
 
+def attention_loss(logits: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
+    """Cross-entropy per target token with label smoothing (Szegedy et al., 2016).
+
+    Args:
+        logits: `(batch, steps, vocabulary)`.
+        target: `(batch, steps)`; IGNORED counts for nothing.
+    """
+    return F.cross_entropy(
+        _at_least_float32(logits).flatten(0, 1),
+        target.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=label_smoothing,
+    )
+
+
 def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
     """CTC loss per target token (Graves et al., 2006).
 
@@ -81,7 +91,7 @@ def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) ->
 
     A transcript that cannot fit its frames contributes nothing, gradient included.
     """
-    log_probs = logits.float().log_softmax(-1).transpose(0, 1)
+    log_probs = _at_least_float32(logits).log_softmax(-1).transpose(0, 1)
     losses = F.ctc_loss(
         log_probs, tokens, frames, lengths, blank=BLANK, reduction="sum", zero_infinity=True
     )
@@ -92,8 +102,12 @@ def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) ->
 def _mix_guesses(model: Seq2Seq, memory: Memory, prefix: Tensor, probability: float) -> Tensor:
     """Replace true previous tokens by samples of the model, the start token excepted."""
     logits, _ = model.decoder(prefix, memory)
-    guesses = torch.distributions.Categorical(logits=logits.float()).sample()
-    guesses = F.pad(guesses[:, :-1], (1, 0), value=BOS)
+    drawn = logits.float().softmax(-1).flatten(0, 1).multinomial(1).view_as(prefix)
+    guesses = F.pad(drawn[:, :-1], (1, 0), value=BOS)
     swap = torch.rand(prefix.shape, device=prefix.device) < probability
     swap &= (prefix != BLANK) & (prefix != BOS)
     return torch.where(swap, guesses, prefix)
+
+
+def _at_least_float32(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

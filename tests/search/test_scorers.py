@@ -63,7 +63,7 @@ def test_candidates_get_the_same_scores_as_the_whole_vocabulary() -> None:
     scorer = CTCPrefixScorer(random_log_probs(2, 9), torch.tensor([9, 7]))
     state = scorer.start(2)
     previous = torch.full((4,), BOS)
-    scores, state = scorer.step(previous, state, None)
+    _, state = scorer.step(previous, state, None)
     previous = torch.tensor([3, 4, 5, 3])
     full, _ = scorer.step(previous, state, None)
     candidates = torch.tensor([[5, EOS], [3, 4], [EOS, 5], [3, EOS]])

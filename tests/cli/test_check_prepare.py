@@ -1,0 +1,249 @@
+import json
+import sys
+from pathlib import Path
+from subprocess import run
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from typer.testing import CliRunner
+
+from asr_s2s.cli.main import app
+from asr_s2s.data.manifest import audio_file, cut_speaker, cut_text, read_manifest
+from asr_s2s.errors import ConfigError, ManifestError, TextError
+from asr_s2s.text.tokenizer import CharacterTokenizer
+
+
+def record(path: Path, seconds: float = 0.5) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = list(str(path).encode())
+    samples = np.random.default_rng(seed).normal(scale=0.1, size=round(16_000 * seconds))
+    soundfile.write(path, samples, 16_000)
+    return path
+
+
+def write_manifest_of(folder: Path, name: str, *rows: dict[str, object]) -> Path:
+    """Rows whose recordings exist, unless they say that they are `missing`."""
+    for row in rows:
+        if not row.pop("missing", False):
+            record(folder / str(row["audio"]))
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def asr_s2s(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_check_of_good_manifests_prints_a_summary(tmp_path):
+    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+    result = asr_s2s("check", train)
+    assert (result.exit_code, result.stdout) == (0, "1 utterances, 0.00 hours, 0 findings\n")
+
+
+def test_check_groups_findings_and_names_what_mends_them(tmp_path):
+    rows = [{"audio": f"{i}.wav", "text": "x", "duration": 3.0} for i in range(12)]
+    rows += [{"audio": "m.wav", "text": "x", "duration": 1.0, "missing": True}, {"audio": "n.wav"}]
+    train = write_manifest_of(tmp_path, "train.jsonl", *rows)
+    result = asr_s2s("check", train)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert "bad row (1)" in lines
+    assert f"  {train}:14: there is no column 'text'; found audio. Name the" in result.stdout
+    assert "wrong duration (12)" in lines
+    assert "  and 2 more; --all prints them" in lines
+    assert sum("its file holds 0.50 s" in line for line in lines) == 10
+    assert f"  {train}: m: {tmp_path}/m.wav: there is no such file. Check the path." in lines
+    assert lines[-1] == "13 utterances, 0.01 hours, 14 findings"
+    everything = asr_s2s("check", train, "--all").stdout
+    assert everything.count("its file holds 0.50 s") == 12
+
+
+def test_check_as_json_is_one_object_a_finding(tmp_path):
+    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "ab"})
+    valid = write_manifest_of(tmp_path, "valid.jsonl", {"audio": "b.wav", "text": "ac"})
+    result = asr_s2s("check", train, valid, "--format", "json")
+    assert result.exit_code == 1
+    (line,) = result.stdout.splitlines()
+    finding = json.loads(line)
+    assert finding.pop("mend")
+    assert finding == {
+        "kind": "unknown characters",
+        "where": f"{valid}: b",
+        "problem": "'c' not in the training texts",
+    }
+    assert "2 utterances, 0.00 hours, 1 findings" in result.stderr
+
+
+def test_check_takes_manifests_and_limits_from_a_recipe(tmp_path):
+    (tmp_path / "data").mkdir()
+    write_manifest_of(tmp_path / "data", "t1.jsonl", {"audio": "a.wav", "text": "Ab", "speaker": 1})
+    write_manifest_of(tmp_path / "data", "t2.jsonl", {"audio": "b.wav", "text": "b", "speaker": 1})
+    write_manifest_of(tmp_path / "data", "v.jsonl", {"audio": "c.wav", "text": "aB", "speaker": 2})
+    recipe = tmp_path / "recipe.yaml"
+    settings = {
+        "data": {"train": ["data/t1.jsonl", "data/t2.jsonl"], "valid": ["data/v.jsonl"]},
+        "text": {"normalizer": "lowercase"},
+    }
+    recipe.write_text(yaml.safe_dump(settings))
+    result = asr_s2s("check", "--config", recipe)
+    assert (result.exit_code, result.stdout) == (0, "3 utterances, 0.00 hours, 0 findings\n")
+
+    settings["data"]["max_seconds"] = 0.4
+    settings["speech_encoder"] = {"time_reduction": 64}
+    recipe.write_text(yaml.safe_dump(settings))
+    lines = asr_s2s("check", "--config", recipe).stdout.splitlines()
+    assert "too long (3)" in lines
+    assert "text too long (2)" in lines
+    assert any(line.startswith("  valid: c: ") for line in lines)
+
+
+def test_check_with_a_models_vocabulary(tmp_path):
+    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+    CharacterTokenizer("helo").save(tmp_path)
+    assert asr_s2s("check", train, "--model", tmp_path).exit_code == 0
+    CharacterTokenizer("helf").save(tmp_path)
+    assert (
+        "'o' not in the model's vocabulary" in asr_s2s("check", train, "--model", tmp_path).stdout
+    )
+
+
+def test_check_without_a_manifest_is_a_user_error(tmp_path):
+    assert isinstance(asr_s2s("check").exception, ManifestError)
+    (tmp_path / "empty.yaml").write_text("")
+    assert isinstance(
+        asr_s2s("check", "--config", tmp_path / "empty.yaml").exception, ManifestError
+    )
+    assert isinstance(asr_s2s("check", "--config", tmp_path / "no.yaml").exception, ConfigError)
+
+
+def test_prepare_measures_and_normalises(tmp_path):
+    table = tmp_path / "own.tsv"
+    table.write_text("audio\ttext\tspeaker\tduration\na.wav\tHello,  World!\ts1\t9\n")
+    record(tmp_path / "a.wav")
+    output = tmp_path / "out" / "cuts.jsonl.gz"
+    result = asr_s2s("prepare", table, "--output", output, "--normalizer", "english")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert f"{output}: 1 utterances" in result.stderr
+    (cut,) = read_manifest(output)
+    assert (cut_text(cut), cut_speaker(cut), cut.duration) == ("hello world", "s1", 0.5)
+    again = tmp_path / "again.jsonl"
+    assert asr_s2s("prepare", output, "--output", again).exit_code == 0
+    assert list(read_manifest(again)) == [cut]
+
+
+def test_prepare_names_bad_rows_and_writes_the_others(tmp_path):
+    source = write_manifest_of(
+        tmp_path,
+        "m.jsonl",
+        {"audio": "a.wav", "text": "one"},
+        {"audio": "gone.wav", "text": "two", "missing": True},
+        {"audio": "c.wav", "text": "?!"},
+        {"audio": "d.wav", "txt": "four"},
+        {"audio": "e.wav", "text": "five [sic]"},
+    )
+    output = tmp_path / "cuts.jsonl"
+    result = asr_s2s("prepare", source, "--output", output, "--normalizer", "english")
+    assert result.exit_code == 1
+    assert [cut.id for cut in read_manifest(output)] == ["a", "e"]
+    errors = result.stderr.splitlines()
+    assert f"{source}:2: {tmp_path}/gone.wav: there is no such file. Check the path." in errors
+    assert f"{source}: c: its text is empty once normalised: '?!'. Write what is said." in errors
+    assert any(line.startswith(f"{source}:4: there is no column 'text'") for line in errors)
+    assert errors[-1] == "3 left out"
+
+
+def test_prepare_a_folder_of_recordings_with_texts_beside_them(tmp_path):
+    folder = tmp_path / "talks"
+    for name in "a.wav", "deep/b.flac", "deep/silent.wav":
+        record(folder / name)
+    (folder / "a.txt").write_text("first\nline\n")
+    (folder / "deep" / "b.txt").write_text("second")
+    (folder / "README.txt").write_text("not a transcript")
+    result = asr_s2s("prepare", folder, "--output", folder / "cuts.jsonl")
+    assert result.exit_code == 1
+    assert f"{folder}/deep/silent.wav: there is no silent.txt beside it" in result.stderr
+    cuts = {cut.id: cut_text(cut) for cut in read_manifest(folder / "cuts.jsonl")}
+    assert cuts == {"a": "first line", "deep/b": "second"}
+    assert '"source": "deep/b.flac"' in (folder / "cuts.jsonl").read_text()
+
+
+def test_prepare_a_folder_laid_out_as_librispeech(tmp_path):
+    folder = tmp_path / "84" / "121123"
+    for number in range(2):
+        record(folder / f"84-121123-000{number}.flac")
+    (folder / "84-121123.trans.txt").write_text(
+        "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IN LESS\n"
+    )
+    asr_s2s("prepare", tmp_path, "--output", tmp_path / "c.jsonl", "--normalizer", "lowercase")
+    first, second = read_manifest(tmp_path / "c.jsonl")
+    assert (cut_text(first), cut_speaker(first)) == ("go do you hear", "84")
+    assert audio_file(second) == str(folder / "84-121123-0001.flac")
+
+
+def test_prepare_splits_by_speaker(tmp_path):
+    rows = [{"audio": f"{i}.wav", "text": "x", "speaker": f"s{i % 20}"} for i in range(60)]
+    source = write_manifest_of(tmp_path, "m.jsonl", *rows)
+
+    def speakers(folder: Path, seed: int) -> dict[str, set[str | None]]:
+        arguments = "--split", "valid=0.1,test=0.2", "--seed", seed
+        assert asr_s2s("prepare", source, "--output", folder / "c.jsonl", *arguments).exit_code == 0
+        names = "train", "valid", "test"
+        cuts = {name: read_manifest(folder / f"c_{name}.jsonl") for name in names}
+        assert sum(map(len, cuts.values())) == 60
+        return {name: {cut_speaker(cut) for cut in part} for name, part in cuts.items()}
+
+    first = speakers(tmp_path / "first", 1)
+    assert {name: len(part) for name, part in first.items()} == {"train": 14, "valid": 2, "test": 4}
+    assert len(set().union(*first.values())) == 20
+    assert speakers(tmp_path / "again", 1) == first
+    assert speakers(tmp_path / "other", 2) != first
+
+
+def test_prepare_gives_every_split_a_speaker(tmp_path):
+    rows = [{"audio": f"{i}.wav", "text": "x", "speaker": f"s{min(i, 2)}"} for i in range(30)]
+    source = write_manifest_of(tmp_path, "m.jsonl", *rows)
+    output = tmp_path / "c.jsonl"
+    assert asr_s2s("prepare", source, "--output", output, "--split", "a=0.3,b=0.3").exit_code == 0
+    sizes = [len(read_manifest(tmp_path / f"c_{name}.jsonl")) for name in ("train", "a", "b")]
+    assert sizes == [28, 1, 1]
+    result = asr_s2s("prepare", source, "--output", output, "--split", "a=0.2,b=0.2,c=0.2")
+    assert "3 speakers cannot make 4 splits" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--split", "valid"], "expected NAME=PART"),
+        (["--split", "valid=1.5"], "expected NAME=PART"),
+        (["--split", "train=0.1"], "expected NAME=PART"),
+        (["--split", "../x=0.1"], "expected NAME=PART"),
+        (["--split", "a=0.5,b=0.5"], "leave nothing to train on"),
+        (["--normalizer", "englsh"], "Did you mean english"),
+        (["--output", "cuts.json"], "a manifest ends in"),
+    ],
+)
+def test_wrong_options_of_prepare_are_user_errors(tmp_path, options, error):
+    source = write_manifest_of(tmp_path, "m.jsonl", {"audio": "a.wav", "text": "x"})
+    result = asr_s2s("prepare", source, "--output", tmp_path / "c.jsonl", *options)
+    assert isinstance(result.exception, ManifestError | TextError)
+    assert error in str(result.exception)
+
+
+def test_a_missing_manifest_is_one_line_on_standard_error(tmp_path):
+    command = "from asr_s2s.cli.main import main; main()"
+    for arguments in ["check", "no.jsonl"], ["prepare", "no.jsonl", "--output", "c.jsonl"]:
+        process = run(
+            [sys.executable, "-c", command, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 1
+        assert process.stdout == ""
+        assert process.stderr.strip().splitlines() == [
+            "asr-s2s: no.jsonl: there is no such manifest. Check the path."
+        ]

@@ -1,0 +1,208 @@
+"""`asr-s2s transcribe` as a user runs it: real processes over real and broken files."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+COMMAND = [sys.executable, "-m", "asr_s2s"]
+
+
+def run(
+    *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, timeout=120, cwd=cwd
+    )
+
+
+@pytest.fixture(scope="module")
+def expected(sample: Path) -> str:
+    return sample.with_suffix(".txt").read_text().strip()
+
+
+@pytest.fixture(scope="module")
+def tone() -> tuple[np.ndarray, int]:
+    time = np.arange(16_000) / 16_000
+    return (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32), 16_000
+
+
+@pytest.fixture(scope="module")
+def sound(sample: Path) -> tuple[np.ndarray, int]:
+    samples, rate = soundfile.read(sample, dtype="float32")
+    return samples, rate
+
+
+def test_text_goes_to_standard_output_alone(sample: Path, expected: str) -> None:
+    done = run("transcribe", sample)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == expected + "\n"
+    assert done.stderr == b""
+
+
+def test_json_is_one_object_a_recording(sample: Path, expected: str) -> None:
+    done = run("transcribe", sample, sample, "--format", "json", "--n-best", "3")
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 2
+    for row in rows:
+        assert row["source"] == str(sample)
+        assert row["text"] == expected
+        assert row["duration"] == pytest.approx(soundfile.info(sample).duration, abs=0.01)
+        assert [a["text"] for a in row["alternatives"]][0] == expected
+
+
+def test_folders_globs_and_standard_input(sample: Path, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for name in ("b.wav", "a.wav", "deep/c.WAV"):
+        shutil.copy(sample, tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not a recording")
+    done = run("transcribe", ".", "*.wav", "-", stdin=sample.read_bytes(), cwd=tmp_path)
+    lines = [line.split("\t") for line in done.stdout.decode().splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert [name for name, _ in lines] == ["a.wav", "b.wav", "deep/c.WAV", "a.wav", "b.wav", "-"]
+    assert {text for _, text in lines} == {expected}
+
+
+def test_output_folder_gets_a_file_for_each_recording(
+    sample: Path, expected: str, tmp_path: Path
+) -> None:
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        shutil.copy(sample, tmp_path / name / "same.wav")
+    output = tmp_path / "out"
+    done = run("transcribe", tmp_path / "x", tmp_path / "y", "--output-dir", output)
+    assert done.returncode == 0, done.stderr
+    assert {p.name: p.read_text() for p in output.iterdir()} == {
+        "same.txt": expected + "\n",
+        "same-2.txt": expected + "\n",
+    }
+
+
+def test_every_rate_width_and_channel_count_is_transcribed_alike(
+    sound: tuple[np.ndarray, int], expected: str, tmp_path: Path
+) -> None:
+    import librosa
+
+    samples, rate = sound
+    for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"):
+        soundfile.write(tmp_path / f"{kind}.wav", samples, rate, subtype=kind)
+    for other in (11_025, 22_050, 44_100, 48_000, 96_000):
+        resampled = librosa.resample(samples, orig_sr=rate, target_sr=other)
+        soundfile.write(tmp_path / f"{other}.flac", resampled, other)
+    for channels in range(2, 7):
+        many = np.tile(samples[:, None], (1, channels))
+        soundfile.write(tmp_path / f"{channels}-channels.wav", many, rate)
+    for suffix in ("ogg", "mp3", "flac"):
+        soundfile.write(tmp_path / f"coded.{suffix}", samples, rate)
+    done = run("transcribe", tmp_path, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    rows = {Path(r["source"]).name: r["text"] for r in map(json.loads, done.stdout.splitlines())}
+    assert len(rows) == 6 + 5 + 5 + 3
+    assert {name for name, text in rows.items() if text != expected} <= {"PCM_U8.wav"}
+
+
+def test_bad_recordings_are_named_and_the_others_still_transcribed(
+    sample: Path, sound: tuple[np.ndarray, int], expected: str, tmp_path: Path
+) -> None:
+    samples, rate = sound
+    shutil.copy(sample, tmp_path / "good.wav")
+    whole = sample.read_bytes()
+    (tmp_path / "zero-bytes.wav").write_bytes(b"")
+    (tmp_path / "truncated.wav").write_bytes(whole[: len(whole) // 3])
+    (tmp_path / "text.wav").write_text("this is not a recording\n" * 20)
+    soundfile.write(tmp_path / "no-samples.wav", np.zeros(0), rate)
+    soundfile.write(tmp_path / "ten-milliseconds.wav", samples[: rate // 100], rate)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(rate), rate)
+    nan = samples.copy()
+    nan[1000:1010] = np.nan
+    soundfile.write(tmp_path / "nan.wav", nan, rate, subtype="FLOAT")
+    (tmp_path / "empty-folder").mkdir()
+    locked = tmp_path / "locked.wav"
+    shutil.copy(sample, locked)
+    locked.chmod(0)
+    bad = ["zero-bytes.wav", "truncated.wav", "text.wav", "no-samples.wav", "ten-milliseconds.wav",
+           "silence.wav", "nan.wav", "missing.wav", "empty-folder", "nothing-*.wav"]  # fmt: skip
+    if os.geteuid() != 0:  # root reads everything
+        bad.append("locked.wav")
+    sources = ["good.wav", *bad, "good.wav"]
+    done = run("transcribe", *sources, "--format", "json", cwd=tmp_path)
+    messages = done.stderr.decode()
+    assert done.returncode == 1
+    assert "Traceback" not in messages
+    for name in bad:
+        assert sum(line.startswith(f"asr-s2s: {name}: ") for line in messages.splitlines()) == 1
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["text"] for row in rows if row["source"] == "good.wav"] == [expected] * 2
+    # Silence is answered, with no words; what cannot be read is not.
+    assert {row["source"]: row["text"] for row in rows if row["source"] != "good.wav"} == {
+        "silence.wav": ""
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--model", "nonesuch"], 1, "nonesuch"),
+        (["--device", "abacus"], 1, "abacus"),
+        (["--beam-size", "0"], 2, "beam"),
+        (["--format", "docx"], 2, "docx"),
+    ],
+)
+def test_a_wrong_option_is_one_message(
+    sample: Path, arguments: list[str], code: int, words: str
+) -> None:
+    done = run("transcribe", sample, *arguments)
+    assert done.returncode == code
+    assert words in done.stderr.decode() and b"Traceback" not in done.stderr
+
+
+def test_results_come_one_by_one_and_an_interrupt_keeps_them(sample: Path) -> None:
+    command = [*COMMAND, "transcribe", *[str(sample)] * 2000, "--batch-seconds", "5"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    first = process.stdout.readline()
+    assert first.startswith(str(sample).encode())
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    rest, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in messages
+    assert rest == b"" or rest.endswith(b"\n")
+
+
+def test_output_may_be_closed_early(sample: Path) -> None:
+    line = f"{sys.executable} -m asr_s2s transcribe {' '.join([str(sample)] * 200)} | head -1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
+    assert done.stdout.count(b"\n") == 1
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["", "train", "transcribe", "evaluate", "prepare", "check", "info"])
+def test_help_needs_neither_torch_nor_audio_libraries(command: str) -> None:
+    """Torch takes seconds to import; help must not wait for it."""
+    script = (
+        "import sys; sys.argv = ['asr-s2s', *sys.argv[1:], '--help']\n"
+        "from asr_s2s.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "slow = {'torch', 'torchaudio', 'librosa', 'lhotse', 'numpy', 'av'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    arguments = [command] if command else []
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"Usage" in done.stdout
+
+
+def test_info_describes_the_installation_and_a_model() -> None:
+    assert b"digits" in run("info").stdout
+    described = run("info", "digits").stdout
+    assert b"parameters" in described and b"time_reduction" in described

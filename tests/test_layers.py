@@ -1,0 +1,36 @@
+"""Data flows one way: a module imports only from its own layer or those before it."""
+
+import ast
+from pathlib import Path
+
+import asr_s2s
+
+PACKAGE = Path(asr_s2s.__file__).parent
+LAYERS = (
+    "errors", "config", "audio", "text", "data", "model", "search", "evaluate", "train",
+    "pipeline", "writers", "cli", "__main__",
+)  # fmt: skip
+
+
+def imported_layers(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("asr_s2s.")}
+
+
+def test_imports_follow_the_layers() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if layer == "__init__":
+            continue
+        for other in imported_layers(path):
+            assert LAYERS.index(other) <= LAYERS.index(layer), f"{path} imports {other}"
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        assert len(path.read_text("utf-8").splitlines()) <= 400, path

@@ -1,0 +1,81 @@
+import itertools
+import math
+
+import pytest
+import torch
+
+from asr_s2s.config import ObjectiveConfig, TrainConfig
+from asr_s2s.text.tokenizer import BLANK, BOS, EOS
+from asr_s2s.train.objective import IGNORED, attention_loss, ctc_loss, teacher_forcing
+from asr_s2s.train.schedule import learning_rate, sampling_probability
+
+TOKENS = torch.tensor([[4, 5, 5], [4, BLANK, BLANK]])
+LENGTHS = torch.tensor([3, 1])
+
+
+def test_inputs_start_with_the_start_token_and_targets_end_with_the_end_token() -> None:
+    prefix, target = teacher_forcing(TOKENS, LENGTHS)
+    assert prefix.tolist() == [[BOS, 4, 5, 5], [BOS, 4, BLANK, BLANK]]
+    assert target.tolist() == [[4, 5, 5, EOS], [4, EOS, IGNORED, IGNORED]]
+
+
+def test_attention_loss_passes_a_gradient_check_and_gives_padding_none() -> None:
+    _, target = teacher_forcing(TOKENS, LENGTHS)
+    logits = torch.randn(2, 4, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: attention_loss(x, target, 0.1), (logits,))
+    attention_loss(logits, target, 0.1).backward()
+    assert torch.all(logits.grad[1, 2:] == 0.0)
+    assert torch.all(logits.grad[1, :2] != 0.0)
+
+
+def test_ctc_loss_passes_a_gradient_check_and_gives_padding_none() -> None:
+    frames = torch.tensor([6, 4])
+    logits = torch.randn(2, 6, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: ctc_loss(x, frames, TOKENS, LENGTHS), (logits,))
+    ctc_loss(logits, frames, TOKENS, LENGTHS).backward()
+    assert torch.all(logits.grad[1, 4:] == 0.0)
+    assert torch.all(logits.grad[1, :4] != 0.0)
+
+
+def test_ctc_loss_equals_a_sum_over_all_alignments() -> None:
+    logits = torch.randn(1, 5, 6, dtype=torch.float64)
+    log_probs = logits.log_softmax(-1)[0]
+    chances = []
+    for path in itertools.product((BLANK, 4, 5), repeat=5):
+        spelt = [token for token, _ in itertools.groupby(path) if token != BLANK]
+        if spelt == [4, 5, 5]:
+            chances.append(sum(log_probs[t, token] for t, token in enumerate(path)))
+    expected = -torch.stack(chances).logsumexp(0) / 3
+    loss = ctc_loss(logits, torch.tensor([5]), TOKENS[:1], LENGTHS[:1])
+    torch.testing.assert_close(loss, expected)
+
+
+def test_a_transcript_too_long_for_its_frames_neither_counts_nor_breaks_the_others() -> None:
+    logits = torch.randn(2, 4, 7, requires_grad=True)
+    loss = ctc_loss(logits, torch.tensor([2, 4]), TOKENS, LENGTHS)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(logits.grad).all()
+    assert torch.all(logits.grad[0] == 0.0)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "inverse_sqrt", "constant"])
+def test_learning_rate_warms_up_to_its_peak_and_never_rises_again(schedule: str) -> None:
+    config = TrainConfig(
+        schedule=schedule, steps=100, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.01
+    )
+    rates = [learning_rate(step, config) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    if schedule in ("cosine", "linear"):
+        assert rates[-1] == pytest.approx(0.01)
+    if schedule == "inverse_sqrt":
+        assert rates[39] == pytest.approx(math.sqrt(10 / 40))
+
+
+def test_scheduled_sampling_rises_from_its_start_to_its_final_chance() -> None:
+    config = ObjectiveConfig(scheduled_sampling=0.2, scheduled_sampling_start=10)
+    assert sampling_probability(9, config) == 0.0
+    assert sampling_probability(14, config) == pytest.approx(0.1)
+    assert sampling_probability(50, config) == pytest.approx(0.2)

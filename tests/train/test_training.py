@@ -1,0 +1,187 @@
+"""Training as a user runs it: real processes on a tiny corpus of tones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import asr_s2s
+
+sys.path.insert(0, str(Path(__file__).parent))
+from tones import CONFIG, write_corpus
+
+COMMAND = [sys.executable, "-m", "asr_s2s", "train"]
+# One thread: sums in another order would differ in the last bit.
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tones")
+    write_corpus(folder)
+    (folder / "config.yaml").write_text(CONFIG)
+    return folder
+
+
+def start(corpus: Path, output: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [*COMMAND, str(corpus / "config.yaml"), *overrides, "-o", str(output)]
+    return subprocess.Popen(
+        command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def run(corpus: Path, output: Path, *overrides: str) -> tuple[int, str]:
+    process = start(corpus, output, *overrides)
+    _, messages = process.communicate(timeout=280)
+    return process.returncode, messages
+
+
+def wait_for_step(output: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Until the run has logged a step, and so saved the one before."""
+    metrics = output / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        lines = metrics.read_text().splitlines() if metrics.is_file() else []
+        if any(json.loads(line)["step"] >= step for line in lines if line.endswith("}")):
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    pytest.fail(f"step {step} was not reached")
+
+
+def training_state(output: Path) -> dict[str, object]:
+    return torch.load(output / "last.pt", weights_only=True)
+
+
+def assert_same(left: object, right: object) -> None:
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert_same(a, b)
+    else:
+        assert left == right
+
+
+def test_training_killed_and_resumed_equals_training_unbroken(corpus: Path, tmp_path: Path) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    code, messages = run(corpus, unbroken)
+    assert code == 0, messages
+    process = start(corpus, broken)
+    wait_for_step(broken, 7, process)  # in the middle of an epoch
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert training_state(broken)["position"]["step"] < 12
+    code, messages = run(corpus, broken)
+    assert code == 0, messages
+    assert "resuming" in messages
+
+    assert_same(training_state(unbroken), training_state(broken))
+    weights = "model/model.safetensors"
+    assert_same(load_file(unbroken / weights), load_file(broken / weights))
+    logs = [
+        [{k: v for k, v in json.loads(line).items() if k != "audio_seconds_per_second"}
+         for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (unbroken, broken)
+    ]  # fmt: skip
+    assert logs[0] == logs[1]
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(corpus: Path, tmp_path: Path) -> None:
+    process = start(corpus, tmp_path, "train.steps=100000", "train.checkpoint_every=100000")
+    wait_for_step(tmp_path, 3, process)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in messages and "Traceback" not in messages
+    stopped_at = training_state(tmp_path)["position"]["step"]
+    assert stopped_at >= 3
+    code, messages = run(
+        corpus, tmp_path, f"train.steps={stopped_at + 1}", "train.checkpoint_every=100000"
+    )
+    assert code == 0, messages
+    assert f"at step {stopped_at}" in messages
+
+
+def test_a_run_folder_leaves_what_it_promises(corpus: Path, tmp_path: Path) -> None:
+    code, messages = run(corpus, tmp_path, "features.normalization=global", "train.accumulate=2")
+    assert code == 0, messages
+    for name in ("config.yaml", "last.pt", "metrics.jsonl", "model/README.md", "model/config.yaml",
+                 "model/tokenizer.json", "model/model.safetensors"):  # fmt: skip
+        assert (tmp_path / name).is_file(), name
+    assert list((tmp_path / "tensorboard").iterdir())
+    pictures = sorted(path.name for path in (tmp_path / "attention").iterdir())
+    assert pictures[:2] == ["step-0000006-0.png", "step-0000006-1.png"]
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "metrics.jsonl").open()]
+    assert kinds.count("valid") == 2 and kinds.count("train") == 12
+    weights = load_file(tmp_path / "model/model.safetensors")
+    mean = weights["encoders.speech.normalize.mean"]
+    assert mean.abs().min() > 0.1  # measured on the training set
+
+
+@pytest.mark.parametrize("input_feeding", [True, False])
+def test_a_tiny_model_learns_to_spell_tones(
+    corpus: Path, tmp_path: Path, input_feeding: bool
+) -> None:
+    code, messages = run(
+        corpus, tmp_path, "train.steps=160", "train.validate_every=80", "augment.time_masks=0",
+        "objective.scheduled_sampling=0", f"decoder.input_feeding={str(input_feeding).lower()}",
+    )  # fmt: skip
+    assert code == 0, messages
+    recogniser = asr_s2s.load(str(tmp_path / "model"))
+    rows = [json.loads(line) for line in (corpus / "valid.jsonl").open()]
+    results = recogniser.transcribe([corpus / row["audio"] for row in rows])
+    right = sum(result.text == row["text"] for result, row in zip(results, rows, strict=True))
+    assert right >= 0.75 * len(rows)
+
+
+def test_another_configuration_is_not_resumed_into_a_run(corpus: Path, tmp_path: Path) -> None:
+    assert run(corpus, tmp_path, "train.steps=2")[0] == 0
+    code, messages = run(corpus, tmp_path, "train.steps=2", "decoder.size=16")
+    assert code == 1
+    assert "decoder.size=24, not 16" in messages and "Traceback" not in messages
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.stepz=3", "Did you mean train.steps"),
+        ("data.train=[missing.jsonl]", "missing.jsonl"),
+        ("data.valid=[]", "data.valid: no manifest is named"),
+        ("data.max_seconds=0.01", "data.max_seconds"),
+        ("speech_encoder.time_reduction=3", "power of 2"),
+        ("text.normalizer=englisch", "english"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    corpus: Path, tmp_path: Path, override: str, words: str
+) -> None:
+    code, messages = run(corpus, tmp_path, override)
+    assert code == 1
+    assert words in messages and "Traceback" not in messages
+
+
+def test_unreadable_recordings_are_named_and_left_out(corpus: Path, tmp_path: Path) -> None:
+    for name in ("train", "valid"):
+        rows = [json.loads(line) for line in (corpus / f"{name}.jsonl").open()]
+        for row in rows:
+            row["audio"] = str(corpus / row["audio"])
+            row["duration"] = 0.4
+        rows[1]["audio"] = str(tmp_path / "gone.wav")
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    code, messages = run(tmp_path, tmp_path / "run", "train.steps=9")
+    assert code == 0, messages
+    assert "gone.wav: there is no such file" in messages and "Traceback" not in messages
