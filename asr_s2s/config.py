@@ -25,7 +25,7 @@ class TextConfig:
     """Name of a normaliser in `text/normalize.py`; recorded in the model folder."""
     tokenizer: Literal["characters", "sentencepiece"] = "characters"
     vocabulary_size: int = 500
-    """Size of a sentencepiece vocabulary, specials included. Characters take what the text holds."""
+    """Size of a sentencepiece vocabulary, specials included; characters take what there is."""
 
 
 @dataclass(frozen=True, kw_only=True)

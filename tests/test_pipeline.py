@@ -41,9 +41,7 @@ def test_the_sample_is_transcribed_rightly(recogniser: Transcriber, sample: Path
 def test_same_text_and_score_alone_padded_and_in_any_batch(
     recogniser: Transcriber, recordings: list[Path], beam_size: int
 ) -> None:
-    alone = {
-        str(path): recogniser.transcribe(path, beam_size=beam_size) for path in recordings
-    }
+    alone = {str(path): recogniser.transcribe(path, beam_size=beam_size) for path in recordings}
     shuffled = list(recordings)
     random.Random(3).shuffle(shuffled)
     for order, batch_seconds in ((recordings, 1000.0), (shuffled, 1000.0), (shuffled, 7.0)):
@@ -87,7 +85,7 @@ def test_a_failed_recording_does_not_stop_the_others(
     results = list(recogniser.stream([sample, missing, sample]))
     assert [type(result) for result in results] == [Transcript, Failure, Transcript]
     assert results[0] == results[2]
-    with pytest.raises(AudioError, match="missing.wav"):
+    with pytest.raises(AudioError, match=r"missing\.wav"):
         recogniser.transcribe([sample, missing])
 
 

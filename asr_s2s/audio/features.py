@@ -69,7 +69,7 @@ class FeatureNormalizer(nn.Module):
             self.register_buffer("std", torch.ones(config.mel_bins))
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Features `(batch, frames, mel_bins)` with frame counts `(batch,)`; the same shape back."""
+        """Features `(batch, frames, mel_bins)` and frame counts `(batch,)`; the same shape back."""
         padded = padding_mask(lengths, features.size(1))[:, :, None]
         if self.kind == "global":
             features = (features - self.mean) / self.std

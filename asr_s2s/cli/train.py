@@ -30,14 +30,12 @@ def train(
     """
     from asr_s2s.config import load_config
     from asr_s2s.pipeline import choose_device
-    from asr_s2s.train.loop import Interrupted
     from asr_s2s.train.loop import train as run
 
     settings = load_config(config, overrides or [])
     folder = output or config.parent / "runs" / config.stem
-    try:
-        model = run(settings, config.parent, folder, choose_device(device))
-    except Interrupted:
+    model = run(settings, config.parent, folder, choose_device(device))
+    if model is None:
         typer.echo(f"stopped; run the same command again to go on with {folder}", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        raise typer.Exit(EXIT_INTERRUPTED)
     typer.echo(model)

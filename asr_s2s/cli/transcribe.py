@@ -124,7 +124,7 @@ def find_recordings(sources: Iterable[str]) -> tuple[list[str], list[AudioError]
                 )
             found.extend(inside)
         elif glob.has_magic(source):
-            matches = sorted(p for p in glob.glob(source, recursive=True) if Path(p).is_file())
+            matches = sorted(p for p in glob.glob(source, recursive=True) if Path(p).is_file())  # noqa: PTH207 - may be absolute
             if not matches:
                 errors.append(AudioError(source, "nothing matches this pattern", "Check it"))
             found.extend(matches)

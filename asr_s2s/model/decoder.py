@@ -117,7 +117,8 @@ class Decoder(nn.Module):
             return attended
         steps = []
         alignment = alignment[:, None]
-        for query in queries.split(1, dim=1):
+        for index in range(queries.size(1)):
+            query = queries[:, index : index + 1]
             context, alignment = self.attention(query, memory, alignment)
             steps.append((context, alignment))
         contexts, weights = (torch.cat(part, 1) for part in zip(*steps, strict=True))

@@ -104,11 +104,15 @@ class BestCheckpoints:
             save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, partial)
             partial.replace(self.path(position.step))
         position.best = ranked
-        kept = {self.path(step) for _, step in ranked}
+        return is_best
+
+    def prune(self, position: Position) -> None:
+        """Delete what is no longer among the best; only once the position itself is saved, so
+        that no saved position names weights that are gone."""
+        kept = {self.path(step) for _, step in position.best}
         for path in self.folder.glob("step-*.safetensors"):
             if path not in kept:
                 path.unlink()
-        return is_best
 
     def load(self, steps: list[int]) -> dict[str, Tensor]:
         """The mean of the weights of these steps."""

@@ -34,11 +34,7 @@ NORMALIZATION_UTTERANCES = 1000
 """Training utterances whose mean and variance stand for all of them."""
 
 
-class Interrupted(Exception):
-    """The run was stopped by a signal, after saving its state."""
-
-
-def train(config: Config, base: Path, output: Path, device: torch.device) -> Path:
+def train(config: Config, base: Path, output: Path, device: torch.device) -> Path | None:
     """Train a model, or go on with the run that `output` holds.
 
     Args:
@@ -48,11 +44,10 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         device: where to train.
 
     Returns:
-        The model folder.
+        The model folder; None if SIGINT or SIGTERM stopped the run, its state saved.
 
     Raises:
         UserError: a setting, manifest or run folder that cannot be used.
-        Interrupted: on SIGINT or SIGTERM, once the state is saved.
     """
     output.mkdir(parents=True, exist_ok=True)
     _claim(output, config)
@@ -91,8 +86,11 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
     monitor.start(model, len(cuts), position.step)
     batches = _endless(cuts, dataset, config, position, monitor)
 
+    def measure() -> Validation:
+        return validate(model, valid_cuts, valid_set, config, device)
+
     with _stop_signals() as stopped:
-        while position.step < config.train.steps:
+        while position.step < config.train.steps and not _is_stale(position, config):
             rate = learning_rate(position.step, config.train)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -114,57 +112,42 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             position.step += 1
             monitor.log(position, losses, norm, rate)
 
-            last = position.step == config.train.steps
-            if last or position.step % config.train.validate_every == 0:
-                result = validate(model, valid_cuts, valid_set, config, device)
-                _judge(result, position, best, model)
+            validating = (
+                position.step == config.train.steps
+                or position.step % config.train.validate_every == 0
+            )
+            if validating:
+                result = measure()
+                is_best = best.add(position, result.word_error_rate, model)
+                position.stale = 0 if is_best else position.stale + 1
                 monitor.validated(position, result)
-            if stopped or last or position.step % config.train.checkpoint_every == 0:
+            if stopped or validating or position.step % config.train.checkpoint_every == 0:
                 save_state(state_path, position, model, optimizer, scaler)
+                best.prune(position)
             if stopped:
-                raise Interrupted
-            if config.train.patience and position.stale >= config.train.patience:
-                monitor.say(f"no improvement in {position.stale} validations: stopping early")
-                break
-        save_state(state_path, position, model, optimizer, scaler)
-        return _finish(
-            config, output, tokenizer, model, best, position, valid_cuts, valid_set, device, monitor
-        )
+                monitor.close()
+                return None
+        if _is_stale(position, config):
+            monitor.say(f"stopped early: no improvement in {position.stale} validations")
 
-
-def _judge(result: Validation, position: Position, best: BestCheckpoints, model: Seq2Seq) -> None:
-    """Keep the weights if they are among the best, and count validations without progress."""
-    position.stale = 0 if best.add(position, result.word_error_rate, model) else position.stale + 1
-
-
-def _finish(
-    config: Config,
-    output: Path,
-    tokenizer: Tokenizer,
-    model: Seq2Seq,
-    best: BestCheckpoints,
-    position: Position,
-    valid_cuts: CutSet,
-    valid_set: SpeechDataset,
-    device: torch.device,
-    monitor: Monitor,
-) -> Path:
-    """Average the best checkpoints, unless the single best one validates better."""
-    steps = [step for _, step in position.best]
-    weights = best.load(steps)
-    model.load_state_dict(weights)
-    result = validate(model, valid_cuts, valid_set, config, device)
-    if result.word_error_rate > position.best[0][0]:
-        monitor.say(f"the average of {len(steps)} checkpoints is worse than the best: not used")
-        steps = steps[:1]
-        weights = best.load(steps)
-        model.load_state_dict(weights)
-        result = validate(model, valid_cuts, valid_set, config, device)
+        # The mean of the best checkpoints, unless the single best one validates better.
+        steps = [step for _, step in position.best]
+        model.load_state_dict(best.load(steps))
+        result = measure()
+        if result.word_error_rate > position.best[0][0]:
+            monitor.say(f"the mean of {len(steps)} checkpoints is worse than the best: not used")
+            steps = steps[:1]
+            model.load_state_dict(best.load(steps))
+            result = measure()
     folder = output / "model"
-    save_model(folder, config, tokenizer, weights)
+    save_model(folder, config, tokenizer, model.state_dict())
     (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
     monitor.finished(result, folder)
     return folder
+
+
+def _is_stale(position: Position, config: Config) -> bool:
+    return 0 < config.train.patience <= position.stale
 
 
 def _endless(
@@ -306,6 +289,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _model_card(config: Config, steps: list[int], result: Validation) -> str:
+    rate = f"{100 * result.word_error_rate:.2f} % (beam {config.train.validation_beam_size})"
     return f"""# Model card
 
 Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.train)}.
@@ -313,7 +297,7 @@ Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.t
 | | |
 |---|---|
 | validation | {", ".join(f"`{name}`" for name in config.data.valid)} |
-| word error rate there | {100 * result.word_error_rate:.2f} % (beam {config.train.validation_beam_size}) |
+| word error rate there | {rate} |
 | weights | mean of steps {", ".join(map(str, sorted(steps)))} |
 | normaliser | `{config.text.normalizer}` |
 

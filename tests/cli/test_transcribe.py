@@ -56,7 +56,7 @@ def test_json_is_one_object_a_recording(sample: Path, expected: str) -> None:
         assert row["source"] == str(sample)
         assert row["text"] == expected
         assert row["duration"] == pytest.approx(soundfile.info(sample).duration, abs=0.01)
-        assert [a["text"] for a in row["alternatives"]][0] == expected
+        assert row["alternatives"][0]["text"] == expected
 
 
 def test_folders_globs_and_standard_input(sample: Path, expected: str, tmp_path: Path) -> None:
@@ -184,7 +184,9 @@ def test_output_may_be_closed_early(sample: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["", "train", "transcribe", "evaluate", "prepare", "check", "info"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "transcribe", "evaluate", "prepare", "check", "info"]
+)
 def test_help_needs_neither_torch_nor_audio_libraries(command: str) -> None:
     """Torch takes seconds to import; help must not wait for it."""
     script = (

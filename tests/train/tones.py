@@ -29,7 +29,7 @@ def write_corpus(folder: Path, utterances: int = 40, seed: int = 0) -> None:
 
 
 CONFIG = """
-data: {train: [train.jsonl], valid: [valid.jsonl], batch_seconds: 4, buckets: 2, workers: 1}
+data: {train: [train.jsonl], valid: [valid.jsonl], batch_seconds: 4, buckets: 2, workers: 0}
 augment: {speeds: [0.95, 1.0, 1.05], noise_probability: 0.5, noise_snr_db: [20, 40],
           frequency_masks: 1, frequency_mask_bins: 3, time_masks: 1, time_mask_frames: 2}
 features: {mel_bins: 24, edge_frames: 2}

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Digits by many speakers: Speech Commands and the Free Spoken Digit Dataset together, from
+# recordings to the shipped model `digits`.
+#
+#   recipes/speechcommands_digits/run.sh SPEECH_COMMANDS_FOLDER FSDD_FOLDER [KEY=VALUE ...]
+#
+# SPEECH_COMMANDS_FOLDER is the corpus in its original layout, or a folder of manifests (see
+# prepare.py). Run it again to resume. Ends with the word error rates expected and measured; the
+# exit code is 1 if any is missed.
+set -eu
+usage="usage: recipes/speechcommands_digits/run.sh SPEECH_COMMANDS_FOLDER FSDD_FOLDER [KEY=VALUE ...]"
+commands=$(realpath "${1:?$usage}")
+fsdd=$(realpath "${2:?$usage}")
+shift 2
+cd "$(dirname "$0")"
+PATH=$(realpath ../..)/.venv/bin:$PATH
+
+python ../fsdd/prepare.py "$fsdd" ../fsdd/data
+python prepare.py "$commands" data
+asr-s2s train digits.yaml "$@"
+model=runs/digits/model
+asr-s2s evaluate data/test_single.jsonl --model $model --expect 4.0 || missed=single
+asr-s2s evaluate data/test_connected.jsonl --model $model --expect 5.0 || missed=connected
+asr-s2s evaluate ../fsdd/data/test_single.jsonl --model $model --expect 1.0 || missed=fsdd
+asr-s2s evaluate ../fsdd/data/test_connected.jsonl --model $model --expect 2.0 || missed=fsdd
+[ -z "${missed:-}" ]
