@@ -44,6 +44,12 @@ _LOST = 0.25  # s; headers of whole files are wrong by less
 _BLOCK = 1 << 20  # frames read at once, so that channels and source rate do not cost memory
 _COPY_AGAIN = "Copy or download it again; `ffmpeg -i` may save what is there into a new file"
 
+# FFmpeg opens no others: a playlist or script could make it read other files and fetch addresses.
+_CONTAINERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,mpegts,"
+    "ogg,rm,tta,voc,w64,wav,wv"
+)
+
 
 @dataclass(frozen=True)
 class AudioInfo:
@@ -289,7 +295,7 @@ def _open_soundfile(source: str | BinaryIO, name: str) -> soundfile.SoundFile | 
         # libsndfile takes unknown bytes in a .au or .gsm for headerless audio, a streamed WAV of
         # size 0 for an empty one, and cannot read a FLAC streamed without its length. Of an MP3
         # it may guess the length from the first frames, and then reads no further.
-        if file.format in ("RAW", "MP3") or not 0 < file.frames < 2**62:
+        if file.format in ("RAW", "MP3") or not 0 < file.frames < 2**62 or not file.seekable():
             file.close()
             return None
         _check_format(file.samplerate, file.channels, name)
@@ -325,7 +331,7 @@ def _ogg_is_cut(source: str | BinaryIO) -> bool:
 
 
 def _mp3_is_cut(source: str | BinaryIO) -> bool:
-    """Whether there are fewer bytes than the Xing header in the first frame counts, if any."""
+    """Whether a Xing header in the first frame counts over 1,000 bytes more than there are."""
     with _bytes_of(source) as stream:
         tag = stream.read(10)
         if tag.startswith(b"ID3"):  # its size is in seven bits a byte
@@ -336,7 +342,7 @@ def _mp3_is_cut(source: str | BinaryIO) -> bool:
         first_frame = stream.read(2048)
         found = stream.seek(0, io.SEEK_END) - begin
     counts = re.search(rb"(?:Xing|Info)\0\0\0[\3\7\13\17].{4}(.{4})", first_frame, re.DOTALL)
-    return counts is not None and found < int.from_bytes(counts[1], "big") - len(first_frame)
+    return counts is not None and found < int.from_bytes(counts[1], "big") - 1_000
 
 
 def _decode_soundfile(
@@ -381,8 +387,7 @@ def _open_av(source: str | BinaryIO, name: str) -> Iterator[tuple[Any, Any]]:
                 file: str | BinaryIO = f"file:{source}"  # a colon in a name is no protocol
             else:
                 file = stack.enter_context(_bytes_of(source))
-            # A playlist can name network addresses, and must not make FFmpeg fetch them.
-            options = {"protocol_whitelist": "file" if isinstance(file, str) else "none"}
+            options = {"format_whitelist": _CONTAINERS}
             container = stack.enter_context(
                 av.open(file, container_options=options, metadata_errors="replace")
             )
