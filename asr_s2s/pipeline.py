@@ -14,7 +14,8 @@ from lhotse.cut import Cut
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_s2s.audio.decode import SAMPLE_RATE, from_array, is_silent, read_audio
+from asr_s2s.audio.decode import read_audio
+from asr_s2s.audio.waveform import SAMPLE_RATE, from_array, is_silent
 from asr_s2s.config import SearchConfig
 from asr_s2s.data.manifest import cut_source, read_cut_audio
 from asr_s2s.errors import AudioError, ModelError, UserError

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from torch import Tensor, nn
 
-from asr_s2s.audio.decode import AUDIO_SUFFIXES, SAMPLE_RATE, probe, read_audio
+from asr_s2s.audio.decode import AUDIO_SUFFIXES, probe, read_audio
+from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import AugmentConfig
 from asr_s2s.errors import ConfigError
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
-from asr_s2s.audio.decode import SAMPLE_RATE
+from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import FeatureConfig
 
 WINDOW = 400

@@ -15,7 +15,8 @@ from lhotse import CutSet
 from lhotse.cut import Cut
 from numpy.typing import NDArray
 
-from asr_s2s.audio.decode import SAMPLE_RATE, AudioInfo, is_silent, probe
+from asr_s2s.audio.decode import AudioInfo, probe
+from asr_s2s.audio.waveform import SAMPLE_RATE, is_silent
 from asr_s2s.data.manifest import audio_file, cut_speaker, cut_text, read_cut_audio
 from asr_s2s.data.plain import LENGTH_TOLERANCE
 from asr_s2s.errors import AudioError

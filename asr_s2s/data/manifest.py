@@ -20,7 +20,8 @@ from lhotse.cut import Cut
 from lhotse.serialization import deserialize_item
 from numpy.typing import NDArray
 
-from asr_s2s.audio.decode import SAMPLE_RATE, check_audio, probe, read_audio
+from asr_s2s.audio.decode import probe, read_audio
+from asr_s2s.audio.waveform import SAMPLE_RATE, check_audio
 from asr_s2s.data.plain import LENGTH_TOLERANCE, Row, json_rows, plain_cut, table_rows
 from asr_s2s.errors import AudioError, ManifestError
 

@@ -17,7 +17,8 @@ from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
 from lhotse.utils import compute_num_samples
 
-from asr_s2s.audio.decode import SAMPLE_RATE, AudioInfo
+from asr_s2s.audio.decode import AudioInfo
+from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.errors import ManifestError
 
 COLUMNS = ("audio", "text", "id", "speaker", "duration", "start", "sample_rate")

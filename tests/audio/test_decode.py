@@ -14,16 +14,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from asr_s2s.audio.decode import (
-    AUDIO_SUFFIXES,
-    SAMPLE_RATE,
-    AudioInfo,
-    check_audio,
-    from_array,
-    is_silent,
-    probe,
-    read_audio,
-)
+from asr_s2s.audio.decode import AUDIO_SUFFIXES, AudioInfo, probe, read_audio
+from asr_s2s.audio.waveform import SAMPLE_RATE, check_audio, from_array, is_silent
 from asr_s2s.errors import AudioError
 
 Samples = npt.NDArray[Any]

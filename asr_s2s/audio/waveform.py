@@ -1,0 +1,128 @@
+"""Waveforms: mono float32 at 16 kHz in [-1, 1], shape (samples,), and what is checked of them."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asr_s2s.errors import AudioError
+
+Waveform = npt.NDArray[np.float32]
+
+SAMPLE_RATE = 16_000  # Hz
+SHORTEST = 0.025  # s, one analysis window
+SILENT_PEAK = 10 ** (-70 / 20)  # -70 dBFS: ten steps of a 16-bit file, below any microphone's noise
+
+_LOWEST_RATE, _HIGHEST_RATE = 4_000, 768_000  # Hz
+_MOST_CHANNELS = 64
+_LOUDEST = 8.0  # +18 dBFS; beyond it, samples are integers in a float file
+
+
+def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform:
+    """An in-memory recording with the guarantees of `read_audio`.
+
+    Args:
+        array: shape (samples,), (samples, channels), or (channels, samples) of at most 8 channels.
+            Floats are in [-1, 1]; uint8, int8, int16 and int32 are PCM and are scaled.
+        sample_rate: of the array, in Hz.
+        name: what errors call the recording.
+
+    Raises:
+        AudioError: another shape or type, or the samples do not pass `check_audio`.
+    """
+    samples = np.asarray(array)
+    if samples.ndim == 2 and samples.shape[0] <= 8 and samples.shape[0] < samples.shape[1]:
+        samples = samples.T
+    if samples.ndim not in (1, 2) or 0 in samples.shape[1:]:
+        raise AudioError(
+            name,
+            f"the array has shape {np.shape(array)}; expected (samples,) or (samples, channels)",
+            "Pass one recording at a time",
+        )
+    if samples.dtype.kind != "f" and samples.dtype.name not in ("uint8", "int8", "int16", "int32"):
+        raise AudioError(
+            name,
+            f"the samples are {samples.dtype}; expected floats in [-1, 1] or 8, 16 or 32-bit PCM",
+            'Convert them, for example with .astype("int16")',
+        )
+    channels = samples.shape[1] if samples.ndim == 2 else 1
+    check_format(sample_rate, channels, name)
+    floats = scale_pcm(samples)
+    return to_model_rate(floats.mean(axis=1) if floats.ndim == 2 else floats, sample_rate, name)
+
+
+def check_audio(samples: Waveform, name: str, sample_rate: int = SAMPLE_RATE) -> None:
+    """Refuse a waveform of shape (samples,) that no model can transcribe.
+
+    Raises:
+        AudioError: it is empty, holds NaN or infinity, or is shorter than one analysis window.
+    """
+    if not len(samples):
+        raise AudioError(name, "holds no audio", "Record it again, or leave it out")
+    if not np.isfinite(samples).all():
+        bad = int(np.argmin(np.isfinite(samples)))
+        raise AudioError(
+            name,
+            f"holds NaN or infinite samples, the first at {bad / sample_rate:.3f} s",
+            "Export it again from its source",
+        )
+    seconds = len(samples) / sample_rate
+    if seconds < SHORTEST:
+        raise AudioError(
+            name,
+            f"holds {1000 * seconds:.3g} ms of audio; at least {1000 * SHORTEST:g} ms are needed",
+            "Leave it out",
+        )
+
+
+def is_silent(samples: Waveform) -> bool:
+    """Whether no sample of (samples,) reaches -70 dBFS."""
+    return bool(np.abs(samples).max(initial=0.0) < SILENT_PEAK)
+
+
+def to_model_rate(mono: Waveform, rate: int, name: str) -> Waveform:
+    """Checked (samples,) at `rate`, resampled to 16 kHz and clipped."""
+    check_audio(mono, name, rate)
+    peak = float(np.abs(mono).max())
+    if peak > _LOUDEST:
+        raise AudioError(
+            name,
+            f"its samples reach {peak:.6g}; floats are expected in [-1, 1]",
+            "Divide 16-bit samples stored as floats by 32768",
+        )
+    if rate != SAMPLE_RATE:
+        import librosa
+
+        mono = librosa.resample(mono, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+    return np.clip(mono, -1.0, 1.0)
+
+
+def scale_pcm(samples: npt.NDArray[Any]) -> Waveform:
+    """PCM of any width as floats in [-1, 1); floats as they are. Keeps the shape."""
+    with np.errstate(over="ignore"):  # doubles that overflow are refused as infinite
+        floats = samples.astype(np.float32, copy=False)
+    if samples.dtype.kind == "f":
+        return floats
+    full_scale = np.float32(2 ** (8 * samples.dtype.itemsize - 1))
+    return (floats - full_scale if samples.dtype.kind == "u" else floats) / full_scale
+
+
+def check_format(rate: int, channels: int, name: str) -> None:
+    if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+        raise AudioError(
+            name,
+            f"the sample rate is {rate} Hz; {_LOWEST_RATE} to {_HIGHEST_RATE} Hz can be used",
+            "Check how it was recorded or written",
+        )
+    if not 1 <= channels <= _MOST_CHANNELS:
+        raise AudioError(
+            name,
+            f"there are {channels} channels; at most {_MOST_CHANNELS} can be used",
+            "Check that samples and channels were not exchanged when it was written",
+        )
+
+
+def concatenate(blocks: list[Waveform]) -> Waveform:
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
