@@ -7,7 +7,7 @@ import asr_s2s
 
 PACKAGE = Path(asr_s2s.__file__).parent
 LAYERS = (
-    "errors", "config", "audio", "text", "data", "model", "search", "evaluate", "train",
+    "errors", "config", "allocator", "audio", "text", "data", "model", "search", "evaluate", "train",
     "pipeline", "writers", "cli", "__main__",
 )  # fmt: skip
 

@@ -28,10 +28,12 @@ def train(
     Run again with the same run folder to resume: a run stopped by Ctrl-C or a crash goes on from
     its last checkpoint, and ends as if it had never stopped. The model is left in OUTPUT/model.
     """
+    from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.config import load_config
     from asr_s2s.pipeline import choose_device
     from asr_s2s.train.loop import train as run
 
+    keep_freed_memory()
     settings = load_config(config, overrides or [])
     folder = output or config.parent / "runs" / config.stem
     model = run(settings, config.parent, folder, choose_device(device))

@@ -60,9 +60,11 @@ def transcribe(
     from rich.console import Console
     from rich.progress import track
 
+    from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.pipeline import Failure, Transcriber
     from asr_s2s.writers import Writer
 
+    keep_freed_memory()
     console = Console(stderr=True, highlight=False)
     failed = 0
 

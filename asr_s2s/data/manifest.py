@@ -34,25 +34,28 @@ def read_manifest(path: str | Path) -> CutSet:
     A plain row that states its `duration` (and no `start`) is not opened here, so that training
     starts quickly: its recording is described as `duration` seconds of one channel at
     `sample_rate`, or 16 kHz where that is not stated. The file's own rate and channels are what
-    count when `read_cut_audio` decodes it.
+    count when `read_cut_audio` decodes it. A repeated id gets a number; `asr-s2s check` names it.
 
     Raises:
         ManifestError: the manifest, or a row of it (named as file:line), cannot be used.
     """
     cuts = []
-    for item in iter_manifest(path):
+    for item in iter_manifest(path, number_ids=True):
         if isinstance(item, ManifestError):
             raise item
         cuts.append(item)
     return CutSet(cuts)
 
 
-def iter_manifest(path: str | Path, *, measure: bool = False) -> Iterator[Cut | ManifestError]:
+def iter_manifest(
+    path: str | Path, *, measure: bool = False, number_ids: bool = False
+) -> Iterator[Cut | ManifestError]:
     """The utterances of a manifest in order; a row that cannot be used comes as its error.
 
     Args:
         measure: take every recording's length, rate and channels from its file, also where the
             manifest states them.
+        number_ids: tell repeated ids apart by a number; otherwise they are errors.
 
     Raises:
         ManifestError: the manifest as a whole cannot be read, or holds no row.
@@ -62,7 +65,7 @@ def iter_manifest(path: str | Path, *, measure: bool = False) -> Iterator[Cut | 
     table = {".tsv": "\t", ".csv": ","}.get(Path(path.name.removesuffix(".gz")).suffix.lower())
     rows = table_rows(path, content, table) if table else json_rows(path, content)
     empty = True
-    for item in cuts_from_rows(rows, path.parent, measure=measure):
+    for item in cuts_from_rows(rows, path.parent, measure=measure, number_ids=number_ids):
         empty = False
         yield item
     if empty:
@@ -70,18 +73,22 @@ def iter_manifest(path: str | Path, *, measure: bool = False) -> Iterator[Cut | 
 
 
 def cuts_from_rows(
-    rows: Iterable[tuple[str, Row | ManifestError]], folder: Path, *, measure: bool = False
+    rows: Iterable[tuple[str, Row | ManifestError]],
+    folder: Path,
+    *,
+    measure: bool = False,
+    number_ids: bool = False,
 ) -> Iterator[Cut | ManifestError]:
     """Make each row, given with its place as file:line, into a cut, or into its error.
 
     Args:
         folder: where relative audio paths start.
-        measure: as in `iter_manifest`.
+        measure, number_ids: as in `iter_manifest`.
     """
     folder = folder.resolve()
     probed = functools.cache(probe)
     places: dict[str, str] = {}
-    stems: Counter[str] = Counter()
+    repeats: Counter[str] = Counter()
     for where, row in rows:
         if isinstance(row, ManifestError):
             yield row
@@ -94,10 +101,11 @@ def cuts_from_rows(
                     _compare_lengths(where, cut.recording.duration, probed(source).duration)
             else:
                 cut = plain_cut(row, where, folder, probed, measure=measure)
-                if row.get("id") in (None, ""):
-                    stems[cut.id] += 1
-                    if stems[cut.id] > 1:
-                        cut.id = f"{cut.id}-{stems[cut.id]}"
+            if number_ids or row.get("id") in (None, ""):
+                name = cut.id
+                while cut.id in places:
+                    repeats[name] += 1
+                    cut.id = f"{name}-{repeats[name] + 1}"
             if cut.id in places:
                 raise ManifestError(
                     where,

@@ -209,7 +209,6 @@ GOOD = '{"audio": "a.wav", "text": "x", "duration": 1}\n'
         ('{"audio": "b.wav", "text": "x", "duration": true}', "found True"),
         ('{"audio": "b.wav", "text": "x", "start": -1}', "start: expected a number of 0 or more"),
         ('{"audio": "b.wav", "text": "x", "speaker": ["s"]}', "speaker: expected text"),
-        ('{"audio": "b.wav", "text": "x", "id": "a", "duration": 1}', "the id 'a' is already that"),
         ('{"audio": "b.wav", "text": "x"}', "b.wav: there is no such file"),
         ('{"type": "MonoCut", "id": "z"}', "this lhotse cut is not complete"),
     ],
@@ -270,3 +269,13 @@ def test_real_recordings_are_read_from_their_manifest(shared_data):
         assert len(read_cut_audio(cut)) / 16_000 == pytest.approx(cut.duration, abs=0.001)
         assert cut_speaker(cut)
         assert cut_text(cut)
+
+
+def test_repeated_ids_are_told_apart_when_read_and_named_when_checked(tmp_path):
+    path = tmp_path / "m.jsonl"
+    row = '{"audio": "a.wav", "text": "x", "id": "%s", "duration": 1}\n'
+    path.write_text("".join(row % name for name in ("a", "a-2", "a", "a")))
+    assert [cut.id for cut in read_manifest(path)] == ["a", "a-2", "a-3", "a-4"]
+    items = list(iter_manifest(path))
+    assert [isinstance(item, ManifestError) for item in items] == [False, False, True, True]
+    assert "the id 'a' is already that" in str(items[2])
