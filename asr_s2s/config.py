@@ -185,6 +185,8 @@ class TrainConfig:
     log_every: int = 20
     keep_best: int = 5
     """Best checkpoints by validation word error rate, averaged into the final model."""
+    saved_precision: Literal["fp32", "fp16"] = "fp32"
+    """Precision of the weights in the final model folder; fp16 halves its size."""
     patience: int = 0
     """Validations without improvement before stopping early; 0 never stops early."""
     attention_pictures: int = 2

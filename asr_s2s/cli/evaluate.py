@@ -90,10 +90,12 @@ def evaluate(
         raise UserError(
             "--output", "nothing is transcribed with --hypothesis", "Leave --output out"
         )
+    from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.evaluate.error_rate import score
     from asr_s2s.evaluate.report import Expectation, json_report, text_report
     from asr_s2s.text.normalize import normalizer as find_normalizer
 
+    keep_freed_memory()
     if normalizer is not None:
         find_normalizer(normalizer)  # a wrong name is an error now, not after decoding
     decoding, failures = None, 0

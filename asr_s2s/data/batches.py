@@ -1,7 +1,9 @@
 """Batches of utterances of similar length, the same for the same seed and epoch."""
 
 import itertools
+import random
 import signal
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -118,15 +120,18 @@ def training_batches(
         ordered = CutSet.from_cuts(sorted(cuts, key=lambda cut: (cut.duration, cut.id)))
         sampler = SimpleCutSampler(ordered, max_duration=config.batch_seconds, world_size=1, rank=0)
     else:
-        sampler = DynamicBucketingSampler(
-            cuts,
-            max_duration=config.batch_seconds,
-            num_buckets=max(1, min(config.buckets, len(cuts) // 2)),
-            shuffle=True,
-            seed=seed,
-            world_size=1,
-            rank=0,
-        )
+        # lhotse itself mixes only a window of the cuts, and would rather have them lazily.
+        mixed = cuts.shuffle(random.Random(f"{seed} {epoch}"))
+        with warnings.catch_warnings(category=UserWarning, action="ignore"):
+            sampler = DynamicBucketingSampler(
+                mixed,
+                max_duration=config.batch_seconds,
+                num_buckets=max(1, min(config.buckets, len(cuts) // 2)),
+                shuffle=True,
+                seed=seed,
+                world_size=1,
+                rank=0,
+            )
         sampler.set_epoch(epoch)
     return iter(_loader(itertools.islice(sampler, skip, None), dataset, config.workers))
 

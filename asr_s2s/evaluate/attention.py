@@ -23,7 +23,6 @@ def draw_attention(
         aspect="auto",
         cmap="magma",
         vmin=0.0,
-        vmax=1.0,
         interpolation="nearest",
         extent=(0.0, seconds, len(tokens) - 0.5, -0.5),
     )

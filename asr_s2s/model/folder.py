@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from asr_s2s.config import Config, from_dict, to_dict
@@ -75,13 +75,12 @@ def save_model(
     sections = {"format": FORMAT} | {name: values[name] for name in SECTIONS}
     (folder / "config.yaml").write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
     tokenizer.save(folder)
-    save_file(
-        {
-            name: value.detach().to("cpu", dtype if value.is_floating_point() else None)
-            for name, value in weights.items()
-        },
-        folder / "model.safetensors",
-    )
+    tensors = {
+        name: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
+        for name, value in weights.items()
+    }
+    # Not save_file: it makes files that only their owner can read.
+    (folder / "model.safetensors").write_bytes(save(tensors))
 
 
 def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedModel:

@@ -28,8 +28,13 @@ from asr_s2s.train.objective import joint_loss
 from asr_s2s.train.schedule import learning_rate, sampling_probability
 from asr_s2s.train.validation import Validation, validate
 
-RESUMABLE_CHANGES = {"train.steps", "train.patience", "train.log_every", "data.workers"}
-"""Keys that may differ when a run is resumed."""
+RESUMABLE_CHANGES = {
+    "data.workers",
+    *("train." + key for key in ("steps", "validate_every", "validation_beam_size", "patience")),
+    *("train." + key for key in ("checkpoint_every", "log_every", "attention_pictures")),
+    "train.saved_precision",
+}
+"""Keys that may differ when a run is resumed: they change how long it trains and what it tells."""
 NORMALIZATION_UTTERANCES = 1000
 """Training utterances whose mean and variance stand for all of them."""
 
@@ -140,7 +145,8 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             model.load_state_dict(best.load(steps))
             result = measure()
     folder = output / "model"
-    save_model(folder, config, tokenizer, model.state_dict())
+    dtype = torch.float16 if config.train.saved_precision == "fp16" else torch.float32
+    save_model(folder, config, tokenizer, model.state_dict(), dtype)
     (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
     monitor.finished(result, folder)
     return folder

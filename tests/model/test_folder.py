@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr_s2s.config import Config, DecoderConfig, FeatureConfig, SpeechEncoderConfig
+from asr_s2s.errors import ModelError
+from asr_s2s.model.folder import load_model, pretrained_names, save_model
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.tokenizer import CharacterTokenizer
+
+CONFIG = Config(
+    features=FeatureConfig(mel_bins=16),
+    speech_encoder=SpeechEncoderConfig(layers=2, size=8, time_reduction=4),
+    decoder=DecoderConfig(attention_size=8, size=8, embedding_size=4),
+)
+TOKENIZER = CharacterTokenizer("abc")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = Seq2Seq(CONFIG, len(TOKENIZER))
+    save_model(tmp_path / "model", CONFIG, TOKENIZER, model.state_dict())
+    return tmp_path / "model"
+
+
+def test_a_model_loads_as_it_was_saved(tmp_path: Path) -> None:
+    model = Seq2Seq(CONFIG, len(TOKENIZER)).eval()
+    save_model(tmp_path, CONFIG, TOKENIZER, model.state_dict())
+    loaded = load_model(tmp_path)
+    assert loaded.config == CONFIG
+    assert loaded.tokenizer.pieces == TOKENIZER.pieces
+    assert not loaded.model.training
+    for name, value in model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], value)
+
+
+def test_sixteen_bit_weights_halve_the_size_and_load_as_float32(tmp_path: Path) -> None:
+    weights = Seq2Seq(CONFIG, len(TOKENIZER)).state_dict()
+    save_model(tmp_path / "32", CONFIG, TOKENIZER, weights)
+    save_model(tmp_path / "16", CONFIG, TOKENIZER, weights, torch.float16)
+    sizes = [(tmp_path / bits / "model.safetensors").stat().st_size for bits in ("16", "32")]
+    assert sizes[0] < 0.6 * sizes[1]
+    assert all(p.dtype == torch.float32 for p in load_model(tmp_path / "16").model.parameters())
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "model.safetensors", "tokenizer.json"])
+def test_a_missing_part_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ModelError):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("model.safetensors", b"garbage", "the weights do not fit"),
+        ("config.yaml", b"text: {tokenizer: [", "not valid YAML"),
+        ("config.yaml", b"format: 99\n", "later version"),
+        ("config.yaml", b"decoder: {size: 16}\n", "the weights do not fit"),
+        ("config.yaml", b"decoder: {sise: 16}\n", "Did you mean decoder.size"),
+    ],
+)
+def test_a_damaged_part_is_named(folder: Path, name: str, content: bytes, words: str) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match=words):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_shipped_models_are_small_and_have_a_card(name: str) -> None:
+    loaded = load_model(name)
+    size = sum(path.stat().st_size for path in loaded.folder.iterdir())
+    assert size <= 12e6
+    card = (loaded.folder / "README.md").read_text("utf-8")
+    assert "licence" in card.lower() and "word error rate" in card.lower()
