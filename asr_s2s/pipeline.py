@@ -126,7 +126,7 @@ class Transcriber:
                 `(samples, channels)`, a lhotse cut, or a list of these.
             sample_rate: rate of arrays, in Hz; files carry their own.
             beam_size: width of the search; 1 is greedy. By default the model's own.
-            n_best: how many alternatives to return, at most `beam_size`.
+            n_best: how many alternatives to return; the beam is at least as wide.
             batch_seconds: seconds of audio decoded together.
 
         Raises:

@@ -100,6 +100,7 @@ def check(
             tokenizer=tokenizer,
             normalizer=normalizer(recipe.text.normalizer) if recipe else None,
             time_reduction=time_reduction,
+            edge_frames=recipe.features.edge_frames if recipe else 0,
             max_seconds=recipe.data.max_seconds if recipe else None,
             progress=lambda: bar.advance(task),
         ):

@@ -43,7 +43,7 @@ def transcribe(
         typer.Option(min=1, help="Width of the search; 1 is greedy [default: the model's]."),
     ] = None,
     n_best: Annotated[
-        int, typer.Option(min=1, help="Alternatives to give (json), at most the beam size.")
+        int, typer.Option(min=1, help="Alternatives to give (json); the beam is at least as wide.")
     ] = 1,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, ... [default: a GPU if any].")

@@ -64,6 +64,7 @@ def check_manifests(
     tokenizer: Tokenizer | None = None,
     normalizer: Callable[[str], str] | None = None,
     time_reduction: int | None = None,
+    edge_frames: int = 0,
     max_seconds: float | None = None,
     progress: Callable[[], object] | None = None,
 ) -> Iterator[Finding]:
@@ -76,6 +77,7 @@ def check_manifests(
         normalizer: applied to each text before it is judged.
         time_reduction: input frames per encoder output. When given, texts with more tokens than
             CTC can place in their audio are found.
+        edge_frames: frames that the model adds at each end of an utterance.
         max_seconds: the longest utterance that training takes.
         progress: called after each utterance.
 
@@ -98,7 +100,9 @@ def check_manifests(
                 yield from _judge_sound(where, cut, sound, max_seconds)
                 if time_reduction is not None:
                     tokens = tokenizer.encode(text) if tokenizer else [ord(c) for c in text]
-                    yield from _judge_length(where, tokens, sound.seconds, time_reduction)
+                    frames = 1 + int(sound.seconds * FRAMES_PER_SECOND) + 2 * edge_frames
+                    frames = math.ceil(frames / time_reduction)
+                    yield from _judge_length(where, tokens, sound.seconds, frames)
             yield from _judge_text(where, text, tokenizer, training_characters)
             yield from earlier.compare(split, cut, text, sound)
             if progress is not None:
@@ -181,18 +185,16 @@ def _judge_sound(
         yield Finding("wrong duration", where, problem, "Copy the file again: it may be cut short")
 
 
-def _judge_length(
-    where: str, tokens: list[int], seconds: float, time_reduction: int
-) -> Iterator[Finding]:
+def _judge_length(where: str, tokens: list[int], seconds: float, frames: int) -> Iterator[Finding]:
     # CTC must place a blank between two equal tokens.
     needed = len(tokens) + sum(first == second for first, second in pairwise(tokens))
-    frames = math.ceil(int(seconds * FRAMES_PER_SECOND) / time_reduction)
     if needed > frames:
         yield Finding(
             "text too long",
             where,
             f"{len(tokens)} tokens need {needed} encoder frames; {seconds:.2f} s give {frames}",
-            "Compare the text with the audio; if it is right, lower speech_encoder.time_reduction",
+            "Compare the text with the audio; if it is right, lower speech_encoder.time_reduction "
+            "or raise features.edge_frames",
         )
 
 
