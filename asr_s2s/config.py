@@ -37,7 +37,7 @@ class DataConfig:
     valid: tuple[str, ...] = ()
     """Validation manifests; the model is chosen by its word error rate here."""
     batch_seconds: float = 100.0
-    """Seconds of audio in a batch, padding included."""
+    """Seconds of audio in a batch, padding included, before speed perturbation."""
     max_seconds: float = 20.0
     """Longer utterances are left out of training (and counted)."""
     buckets: int = 8
@@ -61,7 +61,8 @@ class AugmentConfig:
     noise_snr_db: tuple[float, float] = (5.0, 30.0)
     """Lowest and highest signal-to-noise ratio of added noise."""
     noise_folder: str | None = None
-    """Folder of noise recordings; without it, noise of a random spectral slope is made."""
+    """Folder of noise recordings, relative to the configuration file; without it, noise of a random
+    spectral slope is made."""
     frequency_masks: int = 2
     """SpecAugment (Park et al., 2019): masked bands per utterance."""
     frequency_mask_bins: int = 15
@@ -79,8 +80,8 @@ class FeatureConfig:
     """Log-mel features: 25 ms windows every 10 ms."""
 
     mel_bins: int = 80
-    normalization: Literal["global", "utterance", "none"] = "utterance"
-    """Mean and variance over the training set, over each utterance, or none."""
+    normalization: Literal["global", "utterance"] = "utterance"
+    """Mean and variance over the training set, or over each utterance."""
     edge_frames: int = 0
     """Frames of mean level added at both ends, so that CTC has room for the shortest words."""
 
@@ -96,9 +97,10 @@ class SpeechEncoderConfig:
     """BiLSTM layers."""
     size: int = 256
     """LSTM units in each direction."""
-    time_reduction: int = 8
+    time_reduction: int = 4
     """Input frames per encoder output: a power of 2. What the convolutions do not reduce, the
-    upper BiLSTM layers do by concatenating pairs of frames."""
+    upper BiLSTM layers do by concatenating pairs of frames. 8 suits subwords; characters of fluent
+    speech need 4."""
     dropout: float = 0.2
 
 
@@ -175,7 +177,7 @@ class TrainConfig:
     """Learning rate at the last step, as a part of the peak (cosine and linear)."""
     clip_norm: float = 5.0
     accumulate: int = 1
-    """Batches whose gradients are summed into one optimiser step."""
+    """Batches whose gradients are averaged into one optimiser step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     validate_every: int = 500
     """Steps between validations, each with the real beam search."""
@@ -186,7 +188,7 @@ class TrainConfig:
     keep_best: int = 5
     """Best checkpoints by validation word error rate, averaged into the final model."""
     saved_precision: Literal["fp32", "fp16"] = "fp32"
-    """Precision of the weights in the final model folder; fp16 halves its size."""
+    """Precision of the matrices in the final model folder; fp16 halves its size."""
     patience: int = 0
     """Validations without improvement before stopping early; 0 never stops early."""
     attention_pictures: int = 2
@@ -229,11 +231,20 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
                 override, "an override reads key=value", "Write for example train.steps=2000"
             )
     try:
-        merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(merged, resolve=True)
+        read = OmegaConf.load(path)
     except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(path, f"this is not valid YAML: {problem}", "Correct the file") from error
+    try:
+        merged = OmegaConf.merge(read, OmegaConf.from_dotlist(list(overrides)))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except (YAMLError, OmegaConfBaseException, TypeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} {' '.join(overrides)}".strip(),
+            f"these cannot be put together: {problem}",
+            "A configuration is sections of key: value pairs, and an override section.key=value",
+        ) from error
     return from_dict(Config, values, where=str(path))
 
 

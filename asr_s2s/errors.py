@@ -29,7 +29,7 @@ class UserError(Exception):
         super().__init__(f"{self.where}: {self.problem}. {self.mend}.")
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
-        # Raised inside data-loading processes, so it must survive being sent between them.
+        # Exceptions are rebuilt from their message alone unless told otherwise.
         return type(self), (self.where, self.problem, self.mend)
 
 

@@ -125,8 +125,8 @@ class Transcriber:
             source: a path, an open binary file, an array of samples `(samples,)` or
                 `(samples, channels)`, a lhotse cut, or a list of these.
             sample_rate: rate of arrays, in Hz; files carry their own.
-            beam_size: width of the search; 1 is greedy. By default the model's own.
-            n_best: how many alternatives to return; the beam is at least as wide.
+            beam_size: width of the search, by default the model's own; at least `n_best`.
+            n_best: how many distinct alternatives to return at most.
             batch_seconds: seconds of audio decoded together.
 
         Raises:
@@ -210,9 +210,17 @@ class Transcriber:
                 )
                 yield Transcript(name, duration, "", 0.0, warning=silent)
                 continue
-            best = [Alternative(self.tokenizer.decode(h.tokens), h.score) for h in next(results)]
-            alternatives = tuple(best[:n_best]) if n_best > 1 else ()
-            yield Transcript(name, duration, best[0].text, best[0].score, alternatives)
+            best: dict[str, float] = {}  # several token sequences may spell one text
+            for hypothesis in next(results):
+                best.setdefault(self.tokenizer.decode(hypothesis.tokens), hypothesis.score)
+            alternatives = tuple(Alternative(text, score) for text, score in best.items())
+            yield Transcript(
+                name,
+                duration,
+                alternatives[0].text,
+                alternatives[0].score,
+                alternatives[:n_best] if n_best > 1 else (),
+            )
 
 
 def choose_device(name: str | None) -> torch.device:

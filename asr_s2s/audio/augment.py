@@ -24,7 +24,11 @@ class WaveformAugment:
     seed, the epoch and its name alone, and a resumed run repeats them exactly.
     """
 
-    def __init__(self, config: AugmentConfig) -> None:
+    def __init__(self, config: AugmentConfig, base: Path = Path()) -> None:
+        """Args:
+        config: what to change, and how much.
+        base: folder that `noise_folder` is relative to.
+        """
         if not config.speeds or min(config.speeds) <= 0.2 or max(config.speeds) >= 5.0:
             raise ConfigError(
                 "augment.speeds",
@@ -32,7 +36,9 @@ class WaveformAugment:
                 "Use for example [0.9, 1.0, 1.1]",
             )
         self.config = config
-        self.noises = _noise_files(config.noise_folder) if config.noise_probability else []
+        self.noises: list[Path] = []
+        if config.noise_folder is not None and config.noise_probability > 0.0:
+            self.noises = _noise_files(base / config.noise_folder)
 
     def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
         """Waveform `(samples,)` to a changed waveform; its length follows the speed."""
@@ -79,10 +85,8 @@ def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
     return np.asarray(samples + np.float32(scale) * noise, dtype=np.float32)
 
 
-def _noise_files(folder: str | None) -> list[Path]:
-    if folder is None:
-        return []
-    files = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+def _noise_files(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
         raise ConfigError(
             "augment.noise_folder",

@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torchaudio.transforms import MelSpectrogram
+from torchaudio.functional import melscale_fbanks, spectrogram
 
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import FeatureConfig
@@ -29,25 +29,41 @@ class LogMel(nn.Module):
     row's padding, and the same recording would then differ alone and in a batch.
     """
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(self, mel_bins: int) -> None:
         super().__init__()
-        self.mel = MelSpectrogram(
+        filters = melscale_fbanks(
+            FFT // 2 + 1,
+            0.0,
+            SAMPLE_RATE / 2,
+            mel_bins,
             SAMPLE_RATE,
-            n_fft=FFT,
-            win_length=WINDOW,
-            hop_length=HOP,
-            n_mels=mel_bins,
             norm="slaney",
             mel_scale="slaney",
-            pad_mode="constant",
         )
+        # Constants, not weights: they are not saved with the model.
+        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms `(batch, samples)` in [-1, 1] and sample counts `(batch,)` to features
         `(batch, frames, mel_bins)` and frame counts `(batch,)`."""
         waveforms = waveforms.masked_fill(padding_mask(lengths, waveforms.size(1)), 0.0)
         with torch.autocast(waveforms.device.type, enabled=False):  # 16 bits are too few here
-            energies = self.mel(waveforms.float()).transpose(1, 2)
+            power = spectrogram(
+                waveforms.float(),
+                pad=0,
+                window=self.window,
+                n_fft=FFT,
+                hop_length=HOP,
+                win_length=WINDOW,
+                power=2.0,
+                normalized=False,
+                pad_mode="constant",
+            )
+            energies = power.transpose(1, 2) @ self.filters
         return energies.clamp_min(ENERGY_FLOOR).log(), lengths // HOP + 1
 
 
@@ -73,7 +89,7 @@ class FeatureNormalizer(nn.Module):
         padded = padding_mask(lengths, features.size(1))[:, :, None]
         if self.kind == "global":
             features = (features - self.mean) / self.std
-        elif self.kind == "utterance":
+        else:
             counts = lengths[:, None, None]
             mean = features.masked_fill(padded, 0.0).sum(1, keepdim=True) / counts
             centred = (features - mean).masked_fill(padded, 0.0)

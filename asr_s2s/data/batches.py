@@ -50,14 +50,11 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The batch with its tensors on a device."""
-        moved: Any = (
-            part.to(device, non_blocking=True) if isinstance(part, Tensor) else part
-            for part in self
-        )
+        moved: Any = (part.to(device) if isinstance(part, Tensor) else part for part in self)
         return Batch(*moved)
 
 
-class SpeechDataset(Dataset[Batch | None]):
+class SpeechDataset(Dataset[Batch]):
     """Reads, augments and collates the cuts of a batch, as lhotse's datasets do.
 
     An utterance's augmentation depends on the seed, the epoch and its id alone: neither the
@@ -78,31 +75,32 @@ class SpeechDataset(Dataset[Batch | None]):
         self.seed = seed
         self.epoch = epoch
 
-    def __getitem__(self, cuts: CutSet) -> Batch | None:
-        """None when no utterance of the batch could be read."""
+    def __getitem__(self, cuts: CutSet) -> Batch:
+        """A batch of what could be read of the cuts; it may be empty but for its failures."""
         ids, texts, waveforms, tokens, failures = [], [], [], [], []
         for cut in cuts:
             try:
                 samples = read_cut_audio(cut)
+                if self.augment is not None:
+                    name = zlib.crc32(cut.id.encode())
+                    chance = np.random.default_rng([self.seed, self.epoch, name])
+                    samples = self.augment(samples, chance)
             except UserError as error:
                 failures.append(str(error))
                 continue
-            if self.augment is not None:
-                chance = np.random.default_rng([self.seed, self.epoch, zlib.crc32(cut.id.encode())])
-                samples = self.augment(samples, chance)
             text = self.normalize(cut_text(cut))
             ids.append(cut.id)
             texts.append(text)
             waveforms.append(torch.from_numpy(samples))
             tokens.append(torch.tensor(self.tokenizer.encode(text), dtype=torch.long))
-        if not ids:
-            return None
         return Batch(
             ids,
             texts,
-            pad_sequence(waveforms, batch_first=True),
+            pad_sequence(waveforms, batch_first=True) if ids else torch.zeros(0, 0),
             torch.tensor([len(w) for w in waveforms]),
-            pad_sequence(tokens, batch_first=True, padding_value=BLANK),
+            pad_sequence(tokens, batch_first=True, padding_value=BLANK)
+            if ids
+            else torch.zeros(0, 0),
             torch.tensor([len(t) for t in tokens]),
             failures,
         )
@@ -110,23 +108,26 @@ class SpeechDataset(Dataset[Batch | None]):
 
 def training_batches(
     cuts: CutSet, dataset: SpeechDataset, config: DataConfig, *, seed: int, epoch: int, skip: int
-) -> Iterator[Batch | None]:
+) -> Iterator[Batch]:
     """One epoch of bucketed batches in a random order, from its `skip`-th batch on.
 
     The first epoch comes in order of length where `short_first` says so.
     """
     dataset.epoch = epoch
+    seconds, buckets = config.batch_seconds, min(config.buckets, len(cuts) // 2)
+    mixed = cuts.shuffle(random.Random(f"{seed} {epoch}"))
     if epoch == 0 and config.short_first:
         ordered = CutSet.from_cuts(sorted(cuts, key=lambda cut: (cut.duration, cut.id)))
-        sampler = SimpleCutSampler(ordered, max_duration=config.batch_seconds, world_size=1, rank=0)
+        sampler = SimpleCutSampler(ordered, max_duration=seconds, world_size=1, rank=0)
+    elif buckets < 2:
+        sampler = SimpleCutSampler(mixed, max_duration=seconds, world_size=1, rank=0)
     else:
-        # lhotse itself mixes only a window of the cuts, and would rather have them lazily.
-        mixed = cuts.shuffle(random.Random(f"{seed} {epoch}"))
         with warnings.catch_warnings(category=UserWarning, action="ignore"):
+            # It would rather have the cuts lazily, but mixes only a window of those.
             sampler = DynamicBucketingSampler(
                 mixed,
-                max_duration=config.batch_seconds,
-                num_buckets=max(1, min(config.buckets, len(cuts) // 2)),
+                max_duration=seconds,
+                num_buckets=buckets,
                 shuffle=True,
                 seed=seed,
                 world_size=1,
@@ -138,14 +139,14 @@ def training_batches(
 
 def ordered_batches(
     cuts: CutSet, dataset: SpeechDataset, batch_seconds: float, workers: int
-) -> Iterator[Batch | None]:
+) -> Iterator[Batch]:
     """All cuts once, longest first, for validation and statistics."""
     ordered = CutSet.from_cuts(sorted(cuts, key=lambda cut: (-cut.duration, cut.id)))
     sampler = SimpleCutSampler(ordered, max_duration=batch_seconds, world_size=1, rank=0)
     return iter(_loader(sampler, dataset, workers))
 
 
-def _loader(sampler: Any, dataset: SpeechDataset, workers: int) -> DataLoader[Batch | None]:
+def _loader(sampler: Any, dataset: SpeechDataset, workers: int) -> DataLoader[Batch]:
     return DataLoader(
         dataset,
         sampler=sampler,

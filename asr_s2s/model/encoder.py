@@ -24,14 +24,14 @@ class BiLSTM(nn.Module):
         self.back = nn.LSTM(input_size, size, batch_first=True)
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """`(batch, time, input_size)` to `(batch, time, 2 * size)`, zero beyond each length."""
+        """`(batch, time, input_size)` to `(batch, time, 2 * size)`; what lies beyond a row's length
+        is without meaning."""
         place = torch.arange(inputs.size(1), device=inputs.device)[None, :]
         # Valid places in reverse order; padded places keep to themselves.
         mirror = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)
         ahead, _ = self.ahead(inputs)
         back, _ = self.back(_take(inputs, mirror))
-        outputs = torch.cat([ahead, _take(back, mirror)], dim=-1)
-        return outputs.masked_fill(padding_mask(lengths, inputs.size(1))[:, :, None], 0.0)
+        return torch.cat([ahead, _take(back, mirror)], dim=-1)
 
 
 def _take(inputs: Tensor, places: Tensor) -> Tensor:
@@ -117,8 +117,10 @@ class SpeechEncoder(nn.Module):
             if paired:
                 hidden, lengths = join_pairs(hidden, lengths)
             hidden = self.dropout(norm(layer(hidden, lengths)))
-        padded = padding_mask(lengths, hidden.size(1))[:, :, None]
-        return Memory(hidden.masked_fill(padded, 0.0), lengths)
+            # Zeros again, not the norm's bias: an odd last frame is paired with what follows it.
+            padded = padding_mask(lengths, hidden.size(1))[:, :, None]
+            hidden = hidden.masked_fill(padded, 0.0)
+        return Memory(hidden, lengths)
 
 
 def pair_layers(config: SpeechEncoderConfig) -> list[bool]:

@@ -69,14 +69,15 @@ def save_model(
     weights: Mapping[str, Tensor],
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write a model folder; the model card is the caller's to add."""
+    """Write a model folder, its matrices as `dtype`; the model card is the caller's to add."""
     folder.mkdir(parents=True, exist_ok=True)
     values = to_dict(config)
     sections = {"format": FORMAT} | {name: values[name] for name in SECTIONS}
     (folder / "config.yaml").write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
     tokenizer.save(folder)
+    # Biases, norms and feature statistics weigh little and stay in 32 bits.
     tensors = {
-        name: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
+        name: value.detach().to("cpu", dtype if value.ndim > 1 else torch.float32).contiguous()
         for name, value in weights.items()
     }
     # Not save_file: it makes files that only their owner can read.
@@ -100,7 +101,7 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedM
         weights = {name: value.float() for name, value in load_file(path).items()}
         network.load_state_dict(weights)
     except (SafetensorError, RuntimeError) as error:
-        problem = str(error).splitlines()[0]
+        problem = " ".join(str(error).split())[:200]
         raise ModelError(
             path, f"the weights do not fit its config.yaml ({problem})", "Copy the folder again"
         ) from error
@@ -114,9 +115,14 @@ def _read_config(path: Path) -> Config:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ModelError(path, "this is not valid YAML", "Copy the model folder again") from error
-    if not isinstance(values, dict) or values.pop("format", FORMAT) > FORMAT:
+    if not isinstance(values, dict):
+        raise ModelError(path, "it holds no settings", "Copy the model folder again")
+    version = values.pop("format", FORMAT)
+    if version != FORMAT:
         raise ModelError(
-            path, "this folder was written by a later version of asr_s2s", "Upgrade asr_s2s"
+            path,
+            f"this folder has format {version}; this version of asr_s2s reads {FORMAT}",
+            "Upgrade asr_s2s",
         )
     try:
         return from_dict(Config, values, where=str(path))

@@ -14,7 +14,7 @@ from torch import Tensor
 from asr_s2s.config import SearchConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.search.scorers import Scorer
-from asr_s2s.text.tokenizer import BLANK, BOS, EOS
+from asr_s2s.text.tokenizer import BLANK, BOS, EOS, UNK
 
 
 class Hypothesis(NamedTuple):
@@ -128,8 +128,8 @@ def _propose(
     """
     end = log_probs[:, :, EOS]
     others = log_probs.clone()
-    others[:, :, [BLANK, BOS, EOS]] = -math.inf
-    count = min(max(config.candidates, 2 * config.beam_size), others.size(-1) - 3)
+    others[:, :, [BLANK, BOS, EOS, UNK]] = -math.inf
+    count = min(max(config.candidates, 2 * config.beam_size), others.size(-1) - 4)
     others, candidates = others.topk(count)
     if config.end_threshold is not None:
         unsure = end < config.end_threshold * others[:, :, 0]

@@ -1,8 +1,9 @@
 """Training from a configuration to a model folder; resumable at every step."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -13,12 +14,12 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from asr_s2s.audio.augment import WaveformAugment
-from asr_s2s.audio.features import padding_mask
+from asr_s2s.audio.features import FRAMES_PER_SECOND, padding_mask
 from asr_s2s.config import Config, load_config, to_dict
 from asr_s2s.data.batches import Batch, SpeechDataset, ordered_batches, training_batches
 from asr_s2s.data.manifest import cut_text, read_manifest
 from asr_s2s.errors import ConfigError, TrainingError
-from asr_s2s.model.folder import save_model
+from asr_s2s.model.folder import load_model, save_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
@@ -26,6 +27,7 @@ from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save
 from asr_s2s.train.monitor import Monitor
 from asr_s2s.train.objective import joint_loss
 from asr_s2s.train.schedule import learning_rate, sampling_probability
+from asr_s2s.train.settings import check_settings
 from asr_s2s.train.validation import Validation, validate
 
 RESUMABLE_CHANGES = {
@@ -54,17 +56,17 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
     Raises:
         UserError: a setting, manifest or run folder that cannot be used.
     """
+    check_settings(config, device)
     output.mkdir(parents=True, exist_ok=True)
     _claim(output, config)
     torch.manual_seed(config.train.seed)
     normalize = normalizer(config.text.normalizer)
     monitor = Monitor(output, config.train)
-    cuts = _training_cuts(config, base, monitor)
+    cuts = _training_cuts(config, base, normalize, monitor)
     valid_cuts = _read_all(config.data.valid, base, "data.valid")
-    tokenizer = _tokenizer(config, output, (normalize(cut_text(cut)) for cut in cuts))
-    dataset = SpeechDataset(
-        tokenizer, normalize, WaveformAugment(config.augment), config.train.seed
-    )
+    tokenizer = _tokenizer(config, output, (cut_text(cut) for cut in cuts))
+    augment = WaveformAugment(config.augment, base)
+    dataset = SpeechDataset(tokenizer, normalize, augment, config.train.seed)
     valid_set = SpeechDataset(tokenizer, normalize)
 
     model = Seq2Seq(config, len(tokenizer)).to(device)
@@ -85,16 +87,20 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
     position = Position()
     if state_path.is_file():
         position = load_state(state_path, model, optimizer, scaler)
-        monitor.resume(position.step)
-    elif config.features.normalization == "global":
+    else:
+        best.prune(position)  # what an earlier run left that was killed before its first state
+    monitor.resume(position.step)
+    if position.step == 0 and config.features.normalization == "global":
         _measure_features(model, cuts, valid_set, config)
     monitor.start(model, len(cuts), position.step)
+    if model.ctc is not None:
+        monitor.warn_infeasible(_infeasible(cuts, dataset, config))
     batches = _endless(cuts, dataset, config, position, monitor)
 
     def measure() -> Validation:
         return validate(model, valid_cuts, valid_set, config, device)
 
-    with _stop_signals() as stopped:
+    with _stop_signals() as stopped, monitor:
         while position.step < config.train.steps and not _is_stale(position, config):
             rate = learning_rate(position.step, config.train)
             for group in optimizer.param_groups:
@@ -102,15 +108,15 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             sampling = sampling_probability(position.step, config.objective)
             model.train()
             for _ in range(config.train.accumulate):
-                batch = next(batches).to(device)
+                batch = next(batches)
+                monitor.count(batch)
+                batch = batch.to(device)
                 with autocast:
                     losses = joint_loss(model, batch, config.objective, sampling)
                 torch.autograd.backward(scaler.scale(losses.total / config.train.accumulate))
-                monitor.count(batch)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
-            monitor.check_finite(norm, scaler.is_enabled())
-            if norm.isfinite():
+            if monitor.check_finite(norm, scaler.is_enabled()):
                 scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
@@ -130,25 +136,30 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
                 save_state(state_path, position, model, optimizer, scaler)
                 best.prune(position)
             if stopped:
-                monitor.close()
                 return None
         if _is_stale(position, config):
             monitor.say(f"stopped early: no improvement in {position.stale} validations")
 
+        if not position.best:  # resumed with fewer steps than were already taken
+            best.add(position, measure().word_error_rate, model)
+
+        def finish(steps: list[int]) -> Validation:
+            """Write the mean of these steps as the model folder, and measure what was written."""
+            dtype = torch.float16 if config.train.saved_precision == "fp16" else torch.float32
+            save_model(folder, config, tokenizer, best.load(steps), dtype)
+            model.load_state_dict(load_model(folder, device).model.state_dict())
+            return measure()
+
         # The mean of the best checkpoints, unless the single best one validates better.
+        folder = output / "model"
         steps = [step for _, step in position.best]
-        model.load_state_dict(best.load(steps))
-        result = measure()
-        if result.word_error_rate > position.best[0][0]:
+        result = finish(steps)
+        if result.word_error_rate > position.best[0][0] and len(steps) > 1:
             monitor.say(f"the mean of {len(steps)} checkpoints is worse than the best: not used")
             steps = steps[:1]
-            model.load_state_dict(best.load(steps))
-            result = measure()
-    folder = output / "model"
-    dtype = torch.float16 if config.train.saved_precision == "fp16" else torch.float32
-    save_model(folder, config, tokenizer, model.state_dict(), dtype)
-    (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
-    monitor.finished(result, folder)
+            result = finish(steps)
+        (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
+        monitor.finished(result, folder)
     return folder
 
 
@@ -161,7 +172,7 @@ def _endless(
 ) -> Iterator[Batch]:
     """Batches, epoch after epoch, from where the position stands; moves the position along."""
     while True:
-        readable = False
+        tried = read = 0
         for batch in training_batches(
             cuts,
             dataset,
@@ -171,12 +182,11 @@ def _endless(
             skip=position.batch,
         ):
             position.batch += 1
-            if batch is not None:
-                readable = True
-                for failure in batch.failures:
-                    monitor.warn_once(failure)
+            tried, read = tried + 1, read + len(batch.ids)
+            monitor.warn(batch.failures)
+            if batch.ids:
                 yield batch
-        if not readable and position.batch:
+        if tried and not read:
             raise TrainingError(
                 "data.train", "none of the recordings could be read", "Run asr-s2s check"
             )
@@ -184,10 +194,12 @@ def _endless(
         position.batch = 0
 
 
-def _training_cuts(config: Config, base: Path, monitor: Monitor) -> CutSet:
+def _training_cuts(
+    config: Config, base: Path, normalize: Callable[[str], str], monitor: Monitor
+) -> CutSet:
     cuts = _read_all(config.data.train, base, "data.train")
     longest = min(config.data.max_seconds, config.data.batch_seconds)
-    usable = [cut for cut in cuts if cut.duration <= longest and cut_text(cut).strip()]
+    usable = [cut for cut in cuts if cut.duration <= longest and normalize(cut_text(cut))]
     if not usable:
         raise ConfigError(
             "data.max_seconds",
@@ -240,7 +252,7 @@ def _measure_features(model: Seq2Seq, cuts: CutSet, dataset: SpeechDataset, conf
     encoder = model.speech
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch in ordered_batches(sample, dataset, config.data.batch_seconds, config.data.workers):
-        if batch is None:
+        if not batch.ids:
             continue
         device = next(model.parameters()).device
         features, lengths = encoder.log_mel(batch.waveforms.to(device), batch.lengths.to(device))
@@ -250,7 +262,19 @@ def _measure_features(model: Seq2Seq, cuts: CutSet, dataset: SpeechDataset, conf
     if count == 0:
         raise TrainingError("data.train", "no recording could be read", "Run asr-s2s check")
     mean = total / count
-    encoder.normalize.set_statistics(mean, (squares / count - mean.square()).sqrt())
+    encoder.normalize.set_statistics(mean, (squares / count - mean.square()).clamp_min(0.0).sqrt())
+
+
+def _infeasible(cuts: CutSet, dataset: SpeechDataset, config: Config) -> int:
+    """Utterances whose transcripts have more tokens than CTC can place in their frames."""
+    edge, reduction = 2 * config.features.edge_frames, config.speech_encoder.time_reduction
+    count = 0
+    for cut in cuts:
+        tokens = dataset.tokenizer.encode(dataset.normalize(cut_text(cut)))
+        needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
+        frames = 1 + edge + int(cut.duration * FRAMES_PER_SECOND)
+        count += needed > -(-frames // reduction)  # rounded up
+    return count
 
 
 def _claim(output: Path, config: Config) -> None:
@@ -265,7 +289,9 @@ def _claim(output: Path, config: Config) -> None:
                     f"it holds a run with {key}={recorded[key]}, not {value}",
                     "Name another --output, or delete that folder to begin anew",
                 )
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), "utf-8")
+    partial = path.with_suffix(".partial")
+    partial.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), "utf-8")
+    partial.replace(path)
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
@@ -280,10 +306,13 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM, so that the loop stops after the step at hand."""
+    """Collect SIGINT and SIGTERM, so that the loop stops after the step at hand; a second one
+    stops at once."""
     stopped: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        if stopped:
+            raise KeyboardInterrupt
         stopped.append(number)
 
     previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -1,7 +1,9 @@
 """What a run tells its user: progress bar, metrics.jsonl, TensorBoard, attention pictures."""
 
 import json
+import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -49,23 +51,34 @@ class Monitor:
         """A line on standard error."""
         self.console.print(message, markup=False, soft_wrap=True)
 
-    def warn_once(self, message: str) -> None:
-        """A line on standard error, the first time only."""
-        if message not in self.warned:
-            self.warned.add(message)
-            self.say(f"left out: {message}")
+    def warn(self, failures: Sequence[str]) -> None:
+        """A line on standard error for each utterance left out, the first time only."""
+        for failure in failures:
+            if failure not in self.warned:
+                self.warned.add(failure)
+                self.say(f"left out: {failure}")
+
+    def warn_infeasible(self, count: int) -> None:
+        """Say how many transcripts CTC cannot learn from."""
+        if count:
+            self.say(
+                f"{count} transcripts have more tokens than their audio has encoder frames: CTC "
+                "passes over them. Lower speech_encoder.time_reduction"
+            )
 
     def resume(self, step: int) -> None:
-        """Drop what was logged after the step that the run is resumed from."""
+        """Drop what was logged after the step that the run goes on from."""
         if self.metrics.is_file():
             lines = self.metrics.read_text("utf-8").splitlines()
-            kept = [line for line in lines if line and json.loads(line)["step"] <= step]
-            self.metrics.write_text("".join(f"{line}\n" for line in kept), "utf-8")
-        self.say(f"resuming {self.output} at step {step}")
+            whole = [line for line in lines if line.endswith("}")]  # a kill may tear the last one
+            kept = [line for line in whole if json.loads(line)["step"] <= step]
+            self.metrics.write_text("".join(f"{line}\n" for line in kept if step), "utf-8")
+        if step:
+            self.say(f"resuming {self.output} at step {step}")
 
     def start(self, model: nn.Module, utterances: int, step: int) -> None:
         """Announce the run and show the bar."""
-        self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step)
+        self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
         count = sum(p.numel() for p in model.parameters())
         self.say(f"{utterances} training utterances, {count / 1e6:.2f} M parameters")
         self.bar.update(self.task, completed=step)
@@ -76,13 +89,14 @@ class Monitor:
         """Count the audio of a batch."""
         self.seconds += batch.seconds
 
-    def check_finite(self, norm: Tensor, scaled: bool) -> None:
-        """Give up when gradients stay infinite or NaN.
+    def check_finite(self, norm: Tensor, scaled: bool) -> bool:
+        """Whether the gradients can be used; gives up when they stay infinite or NaN.
 
         Raises:
             TrainingError: after too many such steps in a row.
         """
-        self.skipped = 0 if norm.isfinite() else self.skipped + 1
+        finite = bool(norm.isfinite())
+        self.skipped = 0 if finite else self.skipped + 1
         if self.skipped == 1 and not scaled:  # loss scaling overflows now and then by design
             self.say("gradients are not finite: this step changes nothing")
         if self.skipped > MOST_SKIPPED:
@@ -91,6 +105,7 @@ class Monitor:
                 f"gradients were not finite in {self.skipped} steps in a row",
                 "Lower the learning rate, or resume from an earlier copy of the run",
             )
+        return finite
 
     def log(self, position: Position, losses: Losses, norm: Tensor, rate: float) -> None:
         """Record a step, every `log_every` steps."""
@@ -124,6 +139,7 @@ class Monitor:
         self.say(f"step {position.step}  validation WER {percent:.2f} %{mark}")
         for reference, hypothesis in result.samples:
             self.say(f"    {reference!r} -> {hypothesis!r}")
+        self.warn(result.failures)
         values = {
             "word_error_rate": result.word_error_rate,
             "character_error_rate": result.character_error_rate,
@@ -137,18 +153,21 @@ class Monitor:
 
     def finished(self, result: Validation, folder: Path) -> None:
         """Announce the final model."""
-        self.bar.stop()
         self.say(f"validation WER {100 * result.word_error_rate:.2f} %; model in {folder}")
-        self.close()
 
-    def close(self) -> None:
-        """Hide the bar and flush what is logged."""
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hide the bar and flush what is logged, however the run ended."""
         self.bar.stop()
         if self.tensorboard is not None:
             self.tensorboard.close()
 
     def _write(self, kind: str, position: Position, values: dict[str, float]) -> None:
-        line = {"kind": kind, "step": position.step, "epoch": position.epoch} | values
+        line: dict[str, object] = {"kind": kind, "step": position.step, "epoch": position.epoch}
+        # JSON has no NaN and no infinity.
+        line |= {name: v if math.isfinite(v) else None for name, v in values.items()}
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         if self.tensorboard is not None:

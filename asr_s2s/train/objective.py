@@ -43,11 +43,11 @@ def joint_loss(
     prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
     memory = model.encode("speech", batch.waveforms, batch.lengths)
     if sampling > 0.0:
-        prefix = _mix_guesses(model, memory, prefix, sampling)
+        prefix = mix_guesses(model, memory, prefix, sampling)
     logits, _ = model.decoder(prefix, memory)
     attention = attention_loss(logits, target, config.label_smoothing)
     counted = target != IGNORED
-    accuracy = (logits.argmax(-1) == target)[counted].float().mean()
+    accuracy = ((logits.argmax(-1) == target) & counted).sum() / counted.sum()
     ctc = attention.new_zeros(())
     if model.ctc is not None:
         ctc = ctc_loss(model.ctc(memory.values), memory.lengths, batch.tokens, batch.token_lengths)
@@ -99,7 +99,7 @@ def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) ->
 
 
 @torch.no_grad()
-def _mix_guesses(model: Seq2Seq, memory: Memory, prefix: Tensor, probability: float) -> Tensor:
+def mix_guesses(model: Seq2Seq, memory: Memory, prefix: Tensor, probability: float) -> Tensor:
     """Replace true previous tokens by samples of the model, the start token excepted."""
     logits, _ = model.decoder(prefix, memory)
     drawn = logits.float().softmax(-1).flatten(0, 1).multinomial(1).view_as(prefix)

@@ -34,6 +34,8 @@ class Validation(NamedTuple):
     samples: list[tuple[str, str]]
     """A few (reference, hypothesis) pairs."""
     attended: list[Attended]
+    failures: list[str]
+    """Messages about recordings left out because they could not be read."""
 
 
 @torch.inference_mode()
@@ -49,8 +51,10 @@ def validate(
     search = replace(config.search, beam_size=config.train.validation_beam_size)
     utterances: list[Utterance] = []
     attended: list[Attended] = []
+    failures: list[str] = []
     for batch in ordered_batches(cuts, dataset, config.data.batch_seconds, config.data.workers):
-        if batch is None:
+        failures += batch.failures
+        if not batch.ids:
             continue
         batch = batch.to(device)
         results = decode(model, "speech", batch.waveforms, batch.lengths, search)
@@ -73,7 +77,9 @@ def validate(
         raise TrainingError("data.valid", "no recording could be read", "Run asr-s2s check")
     rates = score(utterances)
     samples = [(u.reference, u.hypothesis) for u in utterances[:: max(1, len(utterances) // 3)][:3]]
-    return Validation(rates.word_error_rate, rates.character_error_rate, samples, attended)
+    return Validation(
+        rates.word_error_rate, rates.character_error_rate, samples, attended, failures
+    )
 
 
 def _attend(

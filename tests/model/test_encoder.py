@@ -19,10 +19,14 @@ VARIANTS = [
 
 def make_encoder(config: SpeechEncoderConfig, normalization: str = "utterance") -> SpeechEncoder:
     features = FeatureConfig(mel_bins=20, normalization=normalization, edge_frames=4)
-    return SpeechEncoder(config, features, AugmentConfig()).eval()
+    encoder = SpeechEncoder(config, features, AugmentConfig()).eval()
+    for parameter in encoder.parameters():
+        if parameter.ndim == 1:  # fresh biases are zero, and would hide a leak
+            torch.nn.init.normal_(parameter, std=0.3)
+    return encoder
 
 
-@pytest.mark.parametrize("normalization", ["utterance", "global", "none"])
+@pytest.mark.parametrize("normalization", ["utterance", "global"])
 @pytest.mark.parametrize("config", VARIANTS)
 def test_memory_is_the_same_alone_and_padded(
     config: SpeechEncoderConfig, normalization: str

@@ -56,7 +56,8 @@ def test_a_missing_part_is_named(folder: Path, name: str) -> None:
     [
         ("model.safetensors", b"garbage", "the weights do not fit"),
         ("config.yaml", b"text: {tokenizer: [", "not valid YAML"),
-        ("config.yaml", b"format: 99\n", "later version"),
+        ("config.yaml", b"format: 99\n", "has format 99"),
+        ("config.yaml", b"", "holds no settings"),
         ("config.yaml", b"decoder: {size: 16}\n", "the weights do not fit"),
         ("config.yaml", b"decoder: {sise: 16}\n", "Did you mean decoder.size"),
     ],

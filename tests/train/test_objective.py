@@ -4,9 +4,23 @@ import math
 import pytest
 import torch
 
-from asr_s2s.config import ObjectiveConfig, TrainConfig
+from asr_s2s.config import (
+    Config,
+    DecoderConfig,
+    FeatureConfig,
+    ObjectiveConfig,
+    SpeechEncoderConfig,
+    TrainConfig,
+)
+from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
-from asr_s2s.train.objective import IGNORED, attention_loss, ctc_loss, teacher_forcing
+from asr_s2s.train.objective import (
+    IGNORED,
+    attention_loss,
+    ctc_loss,
+    mix_guesses,
+    teacher_forcing,
+)
 from asr_s2s.train.schedule import learning_rate, sampling_probability
 
 TOKENS = torch.tensor([[4, 5, 5], [4, BLANK, BLANK]])
@@ -79,3 +93,21 @@ def test_scheduled_sampling_rises_from_its_start_to_its_final_chance() -> None:
     assert sampling_probability(9, config) == 0.0
     assert sampling_probability(14, config) == pytest.approx(0.1)
     assert sampling_probability(50, config) == pytest.approx(0.2)
+
+
+def test_scheduled_sampling_swaps_true_tokens_but_neither_the_start_nor_padding() -> None:
+    config = Config(
+        features=FeatureConfig(mel_bins=16),
+        speech_encoder=SpeechEncoderConfig(layers=1, size=8, time_reduction=2),
+        decoder=DecoderConfig(attention_size=8, size=8, embedding_size=4),
+    )
+    model = Seq2Seq(config, 30).eval()
+    memory = model.encode("speech", torch.randn(2, 8000), torch.tensor([8000, 8000]))
+    prefix, _ = teacher_forcing(
+        torch.tensor([[4] * 20, [5] * 3 + [BLANK] * 17]), torch.tensor([20, 3])
+    )
+    mixed = mix_guesses(model, memory, prefix, probability=1.0)
+    assert torch.all(mixed[:, 0] == BOS)
+    assert torch.all(mixed[1, 4:] == BLANK)
+    assert (mixed[0, 1:] != 4).float().mean() > 0.5
+    assert torch.equal(mix_guesses(model, memory, prefix, probability=0.0), prefix)

@@ -33,7 +33,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(corpus: Path, output: Path, *overrides: str) -> subprocess.Popen[str]:
     command = [*COMMAND, str(corpus / "config.yaml"), *overrides, "-o", str(output)]
     return subprocess.Popen(
-        command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
 
 
@@ -75,16 +80,22 @@ def assert_same(left: object, right: object) -> None:
         assert left == right
 
 
-def test_training_killed_and_resumed_equals_training_unbroken(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_killed_and_resumed_equals_training_unbroken(
+    corpus: Path, tmp_path: Path, precision: str
+) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    code, messages = run(corpus, unbroken)
+    precision = f"train.precision={precision}"
+    code, messages = run(corpus, unbroken, precision)
     assert code == 0, messages
-    process = start(corpus, broken, "data.workers=1")  # reading ahead must not matter either
+    process = start(
+        corpus, broken, precision, "data.workers=1"
+    )  # reading ahead must not matter either
     wait_for_step(broken, 7, process)  # in the middle of an epoch
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert training_state(broken)["position"]["step"] < 12
-    code, messages = run(corpus, broken)
+    code, messages = run(corpus, broken, precision)
     assert code == 0, messages
     assert "resuming" in messages
 
@@ -99,18 +110,26 @@ def test_training_killed_and_resumed_equals_training_unbroken(corpus: Path, tmp_
     assert logs[0] == logs[1]
 
 
+def test_a_run_saved_at_the_end_of_an_epoch_goes_on(corpus: Path, tmp_path: Path) -> None:
+    whole = ["data.batch_seconds=1000", "data.buckets=1"]  # one batch is an epoch
+    assert run(corpus, tmp_path, "train.steps=2", *whole)[0] == 0
+    code, messages = run(corpus, tmp_path, "train.steps=4", *whole)
+    assert code == 0, messages
+    assert "at step 2" in messages
+    assert training_state(tmp_path)["position"]["step"] == 4
+
+
 def test_ctrl_c_saves_and_the_same_command_goes_on(corpus: Path, tmp_path: Path) -> None:
-    process = start(corpus, tmp_path, "train.steps=100000", "train.checkpoint_every=100000")
+    settings = ["train.checkpoint_every=100000", "data.workers=2"]
+    process = start(corpus, tmp_path, "train.steps=100000", *settings)
     wait_for_step(tmp_path, 3, process)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal interrupts all processes of the run
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in messages and "Traceback" not in messages
     stopped_at = training_state(tmp_path)["position"]["step"]
     assert stopped_at >= 3
-    code, messages = run(
-        corpus, tmp_path, f"train.steps={stopped_at + 1}", "train.checkpoint_every=100000"
-    )
+    code, messages = run(corpus, tmp_path, f"train.steps={stopped_at + 1}", *settings)
     assert code == 0, messages
     assert f"at step {stopped_at}" in messages
 
@@ -165,6 +184,10 @@ def test_another_configuration_is_not_resumed_into_a_run(corpus: Path, tmp_path:
         ("data.valid=[]", "data.valid: no manifest is named"),
         ("data.max_seconds=0.01", "data.max_seconds"),
         ("speech_encoder.time_reduction=3", "power of 2"),
+        ("train.validate_every=0", "train.validate_every: expected a number above 0, found 0"),
+        ("decoder.dropout=1.5", "decoder.dropout: expected a number from 0 to 1"),
+        ("search.ctc_weight=2", "search.ctc_weight"),
+        ("train.precision=fp16", "fp16 needs a GPU"),
         ("text.normalizer=englisch", "english"),
     ],
 )
@@ -182,9 +205,48 @@ def test_unreadable_recordings_are_named_and_left_out(corpus: Path, tmp_path: Pa
         for row in rows:
             row["audio"] = str(corpus / row["audio"])
             row["duration"] = 0.4
-        rows[1]["audio"] = str(tmp_path / "gone.wav")
+        rows[1]["audio"] = str(tmp_path / f"{name}-gone.wav")
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (tmp_path / "config.yaml").write_text(CONFIG)
     code, messages = run(tmp_path, tmp_path / "run", "train.steps=9")
     assert code == 0, messages
-    assert "gone.wav: there is no such file" in messages and "Traceback" not in messages
+    assert "train-gone.wav: there is no such file" in messages
+    assert "valid-gone.wav: there is no such file" in messages
+    assert "Traceback" not in messages
+
+
+def test_training_stops_early_when_validation_no_longer_improves(
+    corpus: Path, tmp_path: Path
+) -> None:
+    code, messages = run(
+        corpus, tmp_path, "train.steps=100000", "train.validate_every=2", "train.patience=3",
+        "train.learning_rate=1e-9",
+    )  # fmt: skip
+    assert code == 0, messages
+    assert "stopped early" in messages
+    assert training_state(tmp_path)["position"]["step"] == 8
+
+
+def test_the_final_model_is_the_mean_of_the_best_or_the_best_one(
+    corpus: Path, tmp_path: Path
+) -> None:
+    code, messages = run(corpus, tmp_path, "train.saved_precision=fp32")
+    assert code == 0, messages
+    kept = [load_file(path) for path in sorted((tmp_path / "best").iterdir())]
+    assert len(kept) == 2
+    final = load_file(tmp_path / "model/model.safetensors")
+    best = training_state(tmp_path)["position"]["best"][0][1]
+    alone = load_file(tmp_path / f"best/step-{best:07d}.safetensors")
+    for name, value in final.items():
+        expected = alone[name] if "not used" in messages else (kept[0][name] + kept[1][name]) / 2
+        torch.testing.assert_close(value, expected)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_handful_of_utterances_is_enough_to_train_on(
+    corpus: Path, tmp_path: Path, count: int
+) -> None:
+    rows = (corpus / "train.jsonl").read_text().splitlines()[:count]
+    (corpus / "few.jsonl").write_text("\n".join(rows) + "\n")
+    code, messages = run(corpus, tmp_path, "data.train=[few.jsonl]", "train.steps=6")
+    assert code == 0, messages

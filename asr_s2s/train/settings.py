@@ -1,0 +1,56 @@
+"""What is refused before a run starts, rather than hours into it."""
+
+from collections.abc import Callable
+
+import torch
+
+from asr_s2s.config import Config
+from asr_s2s.errors import ConfigError
+from asr_s2s.model.decoder import check_decoder
+from asr_s2s.model.encoder import pair_layers
+from asr_s2s.search.beam import check_search
+
+POSITIVE = (
+    "data.batch_seconds", "data.max_seconds", "data.buckets", "features.mel_bins",
+    "speech_encoder.convolution_channels", "speech_encoder.layers", "speech_encoder.size",
+    "decoder.attention_size", "decoder.attention_heads", "decoder.location_filters",
+    "decoder.location_width", "decoder.size", "decoder.layers", "decoder.embedding_size",
+    "train.steps", "train.learning_rate", "train.clip_norm", "train.accumulate",
+    "train.validate_every", "train.validation_beam_size", "train.checkpoint_every",
+    "train.log_every", "train.keep_best",
+)  # fmt: skip
+NOT_NEGATIVE = (
+    "data.workers", "augment.gain_db", "augment.frequency_masks", "augment.frequency_mask_bins",
+    "augment.time_masks", "augment.time_mask_frames", "features.edge_frames",
+    "speech_encoder.convolution_layers", "objective.scheduled_sampling_start", "train.seed",
+    "train.weight_decay", "train.warmup_steps", "train.patience", "train.attention_pictures",
+)  # fmt: skip
+PARTS = (
+    "augment.noise_probability", "augment.time_mask_fraction", "speech_encoder.dropout",
+    "decoder.dropout", "objective.ctc_weight", "objective.label_smoothing",
+    "objective.scheduled_sampling", "train.final_learning_rate",
+)  # fmt: skip
+
+
+def check_settings(config: Config, device: torch.device) -> None:
+    """Refuse settings with which training cannot start, or would fail later.
+
+    Raises:
+        ConfigError: naming the first such key.
+    """
+    ranges: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
+        (POSITIVE, "a number above 0", lambda value: value > 0),
+        (NOT_NEGATIVE, "0 or more", lambda value: value >= 0),
+        (PARTS, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+    )
+    for keys, expected, holds in ranges:
+        for key in keys:
+            section, name = key.split(".")
+            value = getattr(getattr(config, section), name)
+            if not holds(value):
+                raise ConfigError(key, f"expected {expected}, found {value}", "Correct the value")
+    pair_layers(config.speech_encoder)
+    check_decoder(config.decoder)
+    check_search(config.search)
+    if config.train.precision == "fp16" and device.type == "cpu":
+        raise ConfigError("train.precision", "fp16 needs a GPU", "Use bf16 or fp32 on CPU")
