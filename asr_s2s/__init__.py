@@ -8,12 +8,14 @@ print(recogniser.transcribe("recording.wav").text)
 
 from typing import TYPE_CHECKING
 
+from asr_s2s.errors import UserError
+
 if TYPE_CHECKING:
     from asr_s2s.pipeline import Transcriber
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "load"]
+__all__ = ["UserError", "__version__", "load"]
 
 
 def load(model: str, device: str | None = None) -> "Transcriber":

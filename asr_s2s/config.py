@@ -164,6 +164,9 @@ class SearchConfig:
 class TrainConfig:
     """The optimisation."""
 
+    initialize: str | None = None
+    """Model to start from instead of random weights, to fine-tune it: a shipped name, or a model
+    folder relative to the configuration file. Its vocabulary is kept."""
     steps: int = 10_000
     """Optimiser steps in all."""
     seed: int = 1

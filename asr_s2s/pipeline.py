@@ -18,7 +18,7 @@ from asr_s2s.audio.decode import read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE, from_array, is_silent
 from asr_s2s.config import SearchConfig
 from asr_s2s.data.manifest import cut_source, read_cut_audio
-from asr_s2s.errors import AudioError, ModelError, UserError
+from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.search.beam import Hypothesis
 from asr_s2s.search.decode import decode
@@ -31,6 +31,7 @@ READ_AHEAD = 16
 """Recordings read before they are needed."""
 BATCH_SECONDS = 120.0
 """Seconds of audio decoded together, padding included."""
+DEVICES = ("cpu", "cuda", "mps")
 LONGEST_SECONDS = 30 * 60.0
 """Longest recording decoded in one piece; memory grows with its length."""
 
@@ -161,6 +162,9 @@ class Transcriber:
         Neighbouring recordings are decoded together, up to `batch_seconds`, while the next ones
         are read. Options are as in `transcribe`.
         """
+        for option, value in (("beam_size", beam_size), ("n_best", n_best)):
+            if value is not None and value < 1:
+                raise ConfigError(option, f"expected at least 1, found {value}", "Raise it")
         search = self.config.search
         if beam_size is not None:
             search = replace(search, beam_size=beam_size)
@@ -233,10 +237,12 @@ def choose_device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in DEVICES:
+            raise RuntimeError(f"{device.type} is not one of {DEVICES}")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ModelError(
-            f"--device {name}", "torch cannot use this device here", "Use cpu, or cuda with a GPU"
+            f"device {name}", "torch cannot use this device here", "Use cpu, or cuda with a GPU"
         ) from error
     return device
 
@@ -265,7 +271,12 @@ def _name(source: Source, index: int) -> str:
         return f"array {index}"
     if isinstance(source, io.IOBase):
         return str(getattr(source, "name", f"stream {index}"))
-    return cut_source(source)
+    if isinstance(source, Cut):
+        return cut_source(source)
+    raise TypeError(
+        f"cannot transcribe a {type(source).__name__}; expected a path, a binary file, a numpy "
+        "array of samples, or a lhotse cut"
+    )
 
 
 def _read(source: Source, name: str, sample_rate: int) -> NDArray[np.float32] | UserError:

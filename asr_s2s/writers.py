@@ -47,16 +47,30 @@ class Writer:
                 ) from error
 
     def write(self, result: Transcript) -> None:
-        """Write one transcript."""
+        """Write one transcript.
+
+        Raises:
+            UserError: it cannot be written, or would replace a file beside the recording.
+        """
         if self.format == "json":
             line = json.dumps(to_record(result), ensure_ascii=False)
             printed = line
         else:
             line = result.text
             printed = f"{result.source}\t{line}" if self.named else line
-        print(printed, flush=True)
-        if self.folder is not None:
-            self._path(result.source).write_text(f"{line}\n", "utf-8")
+        where = "standard output"
+        try:
+            print(printed, flush=True)
+            if self.folder is not None:
+                path = self._path(result.source)
+                where = str(path)
+                path.write_text(f"{line}\n", "utf-8", errors="surrogateescape")
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise UserError(
+                where, f"cannot be written ({error.strerror})", "Choose another place"
+            ) from error
 
     def _path(self, source: str) -> Path:
         """A file name after the recording's, unlike all others of this run."""
@@ -66,4 +80,10 @@ class Writer:
         while path in self.taken:
             path, number = self.folder / f"{stem}-{number}.{self.format}", number + 1
         self.taken.add(path)
+        if path.exists() and path.resolve().parent == Path(source).resolve().parent:
+            raise UserError(
+                path,
+                "it lies beside its recording, and may be its transcript by a person",
+                "Name another --output-dir",
+            )
         return path

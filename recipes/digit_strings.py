@@ -108,7 +108,7 @@ def write_corpus(
         for number, split in enumerate(SPLITS):
             folder = output / "audio" / split
             folder.mkdir(parents=True, exist_ok=True)
-            write_manifest(output / f"{split}_single.jsonl", map(_single_row, clips[split]))
+            write_manifest(output / f"{split}_single.jsonl", map(single_row, clips[split]))
             pools = _pools(clips[split], one_speaker)
             sounds: dict[Path, tuple[NDArray[np.float32], int]] = {}
             rows = []
@@ -278,7 +278,8 @@ def _unreadable(path: Path) -> AudioError:
     return AudioError(path, found, "Fetch the corpus again")
 
 
-def _single_row(clip: Clip) -> dict[str, Any]:
+def single_row(clip: Clip) -> dict[str, Any]:
+    """The manifest row of a single digit."""
     return {
         "id": clip.id,
         "audio": str(clip.audio.resolve()),

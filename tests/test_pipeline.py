@@ -11,7 +11,7 @@ from lhotse import CutSet
 
 import asr_s2s
 from asr_s2s.data.manifest import read_manifest
-from asr_s2s.errors import AudioError, ModelError
+from asr_s2s.errors import AudioError, ConfigError, ModelError
 from asr_s2s.pipeline import Failure, Transcriber, Transcript
 
 
@@ -117,3 +117,12 @@ def test_a_wrong_model_or_device_is_named(tmp_path: Path) -> None:
         asr_s2s.load(str(tmp_path))
     with pytest.raises(ModelError, match="abacus"):
         asr_s2s.load("digits", device="abacus")
+    with pytest.raises(ModelError, match="meta"):
+        asr_s2s.load("digits", device="meta")
+
+
+def test_what_is_no_recording_is_refused(recogniser: Transcriber, sample: Path) -> None:
+    with pytest.raises(TypeError, match="cannot transcribe a dict"):
+        recogniser.transcribe({"audio": sample})
+    with pytest.raises(ConfigError, match="beam_size: expected at least 1, found 0"):
+        recogniser.transcribe(sample, beam_size=0)

@@ -1,6 +1,7 @@
 """WAV, FLAC, Ogg Vorbis, Opus, AIFF and AU, read by libsndfile through soundfile."""
 
 import io
+import os
 import re
 from typing import BinaryIO
 
@@ -16,7 +17,8 @@ _BLOCK = 1 << 20  # frames read at once, so that channels and source rate do not
 def open_soundfile(source: str | BinaryIO, name: str) -> soundfile.SoundFile | None:
     """An open file, or None where FFmpeg should try."""
     try:
-        file = soundfile.SoundFile(source)
+        # As bytes, so that names in any encoding can be opened.
+        file = soundfile.SoundFile(os.fsencode(source) if isinstance(source, str) else source)
     except (soundfile.LibsndfileError, TypeError):  # TypeError: soundfile's word on .raw files
         return None
     try:

@@ -41,4 +41,4 @@ def info(
     card = folder / "README.md"
     if card.is_file():
         print()
-        print(card.read_text("utf-8"), end="")
+        print(card.read_text("utf-8", errors="replace"), end="")

@@ -1,7 +1,6 @@
 """The `asr-s2s` command. Each command lives in its own module and imports torch only when run."""
 
-import os
-import signal
+import io
 import sys
 
 import typer
@@ -13,13 +12,14 @@ from asr_s2s.cli.info import info
 from asr_s2s.cli.prepare import prepare
 from asr_s2s.cli.train import train
 from asr_s2s.cli.transcribe import transcribe
-from asr_s2s.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, UserError
+from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
 app = typer.Typer(
     help="Sequences to text with one recurrent attention core: transcribe, train, evaluate.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # square brackets in help are meant as they are
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -45,15 +45,11 @@ for command in (transcribe, train, evaluate, prepare, check, info):
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be text in any encoding, and are printed as they are.
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         app()
     except UserError as error:
         print(f"asr-s2s: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        print("asr-s2s: interrupted", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): stop as other tools do.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)

@@ -144,6 +144,8 @@ def _standard_input() -> BinaryIO:
     """Standard input whole: decoding needs to seek."""
     import io
 
+    if sys.stdin is None:
+        raise AudioError(STDIN, "standard input is closed", "Pipe a recording into the command")
     data = io.BytesIO(sys.stdin.buffer.read())
     data.name = STDIN
     return data

@@ -91,26 +91,49 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedM
         ModelError: the folder is missing, incomplete, damaged, or of a later version.
     """
     folder = find_model(model)
-    config = _read_config(folder / "config.yaml")
+    config = read_config(folder)
     tokenizer = load_tokenizer(folder)
-    network = Seq2Seq(config, len(tokenizer))
+    try:
+        network = Seq2Seq(config, len(tokenizer))
+    except (ConfigError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(
+            folder / "config.yaml",
+            f"no model has these settings ({error})",
+            "Copy the folder again",
+        ) from error
+    load_weights(network, folder)
+    return LoadedModel(network.to(device).eval(), tokenizer, config, folder)
+
+
+def load_weights(network: Seq2Seq, folder: Path) -> None:
+    """Put a model folder's weights into a network of the same settings.
+
+    Raises:
+        ModelError: they are missing, damaged, or those of another network.
+    """
     path = folder / "model.safetensors"
     if not path.is_file():
         raise ModelError(folder, "it holds no model.safetensors", "Copy the whole model folder")
     try:
-        weights = {name: value.float() for name, value in load_file(path).items()}
-        network.load_state_dict(weights)
+        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     except (SafetensorError, RuntimeError) as error:
         problem = " ".join(str(error).split())[:200]
         raise ModelError(
-            path, f"the weights do not fit its config.yaml ({problem})", "Copy the folder again"
+            path,
+            f"the weights do not fit the settings ({problem})",
+            "Use the settings of its config.yaml, or copy the folder again",
         ) from error
-    return LoadedModel(network.to(device).eval(), tokenizer, config, folder)
 
 
-def _read_config(path: Path) -> Config:
+def read_config(folder: Path) -> Config:
+    """The configuration of a model folder.
+
+    Raises:
+        ModelError: it is missing, damaged, or of a later version.
+    """
+    path = folder / "config.yaml"
     if not path.is_file():
-        raise ModelError(path.parent, "it holds no config.yaml", "Name a model folder")
+        raise ModelError(folder, "it holds no config.yaml", "Name a model folder")
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -19,7 +19,13 @@ from asr_s2s.config import Config, load_config, to_dict
 from asr_s2s.data.batches import Batch, SpeechDataset, ordered_batches, training_batches
 from asr_s2s.data.manifest import cut_text, read_manifest
 from asr_s2s.errors import ConfigError, TrainingError
-from asr_s2s.model.folder import load_model, save_model
+from asr_s2s.model.folder import (
+    find_model,
+    load_model,
+    load_weights,
+    pretrained_names,
+    save_model,
+)
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer, train_tokenizer
@@ -57,14 +63,14 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         UserError: a setting, manifest or run folder that cannot be used.
     """
     check_settings(config, device)
-    output.mkdir(parents=True, exist_ok=True)
     _claim(output, config)
     torch.manual_seed(config.train.seed)
     normalize = normalizer(config.text.normalizer)
     monitor = Monitor(output, config.train)
     cuts = _training_cuts(config, base, normalize, monitor)
     valid_cuts = _read_all(config.data.valid, base, "data.valid")
-    tokenizer = _tokenizer(config, output, (cut_text(cut) for cut in cuts))
+    start_from = _model_to_start_from(config, base)
+    tokenizer = _tokenizer(config, output, start_from, (cut_text(cut) for cut in cuts))
     augment = WaveformAugment(config.augment, base)
     dataset = SpeechDataset(tokenizer, normalize, augment, config.train.seed)
     valid_set = SpeechDataset(tokenizer, normalize)
@@ -89,9 +95,11 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         position = load_state(state_path, model, optimizer, scaler)
     else:
         best.prune(position)  # what an earlier run left that was killed before its first state
+        if start_from is not None:
+            load_weights(model, start_from)
+        elif config.features.normalization == "global":
+            _measure_features(model, cuts, valid_set, config)
     monitor.resume(position.step)
-    if position.step == 0 and config.features.normalization == "global":
-        _measure_features(model, cuts, valid_set, config)
     monitor.start(model, len(cuts), position.step)
     if model.ctc is not None:
         monitor.warn_infeasible(_infeasible(cuts, dataset, config))
@@ -225,11 +233,25 @@ def _read_all(manifests: tuple[str, ...], base: Path, key: str) -> CutSet:
     return CutSet.from_cuts(cuts)
 
 
-def _tokenizer(config: Config, output: Path, texts: Iterator[str]) -> Tokenizer:
-    """The run's tokenizer: the one already there when resuming, else made from the transcripts."""
+def _model_to_start_from(config: Config, base: Path) -> Path | None:
+    """The folder of the model that is fine-tuned, if any."""
+    name = config.train.initialize
+    if name is None or name in pretrained_names():
+        return None if name is None else find_model(name)
+    return find_model(base / name)
+
+
+def _tokenizer(
+    config: Config, output: Path, start_from: Path | None, texts: Iterator[str]
+) -> Tokenizer:
+    """The run's tokenizer: the one already there when resuming, that of the model to start from,
+    or else made from the transcripts."""
     if (output / "last.pt").is_file():
         return load_tokenizer(output)
-    tokenizer = train_tokenizer(config.text, texts)
+    if start_from is not None:
+        tokenizer = load_tokenizer(start_from)
+    else:
+        tokenizer = train_tokenizer(config.text, texts)
     tokenizer.save(output)
     return tokenizer
 
@@ -279,6 +301,12 @@ def _infeasible(cuts: CutSet, dataset: SpeechDataset, config: Config) -> int:
 
 def _claim(output: Path, config: Config) -> None:
     """Record the configuration in the run folder; refuse a folder that holds another run."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            output, f"this run folder cannot be made ({error.strerror})", "Name another --output"
+        ) from error
     path = output / "config.yaml"
     if path.is_file() and (output / "last.pt").is_file():
         recorded, wanted = _flat(to_dict(load_config(path))), _flat(to_dict(config))

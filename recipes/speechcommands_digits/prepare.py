@@ -15,6 +15,9 @@ folder keeps one recording where the manifest lists several words. Such a file h
 first row, which was written first; the other rows are left out, and counted on stderr. A row whose
 duration is not that of the file is left out as well.
 
+Such a copy is uneven over the digits, and a model trained on it prefers the frequent ones. So
+`train_balanced.jsonl` lists as many single recordings of each digit, some of them repeatedly.
+
 A connected string joins 3 to 8 recordings of one split; every digit is equally likely. Most
 speakers have recorded too few digits for a string of their own, so strings mix speakers. The clips
 last about a second, most of it silence:
@@ -29,7 +32,8 @@ last about a second, most of it silence:
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,7 +42,17 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from digit_strings import WORDS, Clip, Style, clip_duration, draw_pauses, messages, write_corpus
+from digit_strings import (
+    WORDS,
+    Clip,
+    Style,
+    clip_duration,
+    draw_pauses,
+    messages,
+    single_row,
+    write_corpus,
+    write_manifest,
+)
 
 from asr_s2s.errors import ManifestError, UserError
 
@@ -52,6 +66,8 @@ FIELDS = {
     "speaker": str,
     "corpus": str,
 }
+SINGLES_A_DIGIT = 500
+"""Rows of each digit in `train_balanced.jsonl`."""
 DURATION_TOLERANCE = 0.005
 """Seconds; manifests round to milliseconds."""
 
@@ -65,8 +81,9 @@ def prepare(
     seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
 ) -> None:
     """Write manifests of single digits and of connected-digit strings."""
+    clips = read_clips(corpus_folder)
     write_corpus(
-        read_clips(corpus_folder),
+        clips,
         output_folder,
         name="speechcommands",
         strings={"train": train_strings, "valid": valid_strings, "test": test_strings},
@@ -74,6 +91,19 @@ def prepare(
         one_speaker=False,
         seed=seed,
     )
+    balanced = map(single_row, balance(clips["train"], SINGLES_A_DIGIT))
+    write_manifest(output_folder / "train_balanced.jsonl", balanced)
+
+
+def balance(clips: Sequence[Clip], count: int) -> Iterator[Clip]:
+    """`count` recordings of each digit: evenly spaced ones where there are more, repeated ones,
+    with a number in their ids, where there are fewer."""
+    for word in WORDS:
+        pool = [clip for clip in clips if clip.text == word]
+        for i in range(count):
+            clip = pool[i * len(pool) // count if len(pool) > count else i % len(pool)]
+            turn = 0 if len(pool) > count else i // len(pool)
+            yield replace(clip, id=f"{clip.id}#{turn + 1}" if turn else clip.id)
 
 
 def draw_style(rng: np.random.Generator, _: int, digits: int) -> Style:

@@ -204,6 +204,35 @@ def test_help_needs_neither_torch_nor_audio_libraries(command: str) -> None:
     assert b"Usage" in done.stdout
 
 
+def test_a_transcript_by_a_person_beside_a_recording_is_not_replaced(
+    sample: Path, tmp_path: Path
+) -> None:
+    shutil.copy(sample, tmp_path / "a.wav")
+    (tmp_path / "a.txt").write_text("by a person")
+    done = run("transcribe", tmp_path, "--output-dir", tmp_path)
+    assert done.returncode == 1
+    assert b"a.txt: it lies beside its recording" in done.stderr
+    assert (tmp_path / "a.txt").read_text() == "by a person"
+
+
+def test_a_name_in_no_encoding_is_opened_and_printed_as_it_is(
+    sample: Path, expected: str, tmp_path: Path
+) -> None:
+    name = os.fsencode(tmp_path) + b"/bad\xff.wav"
+    Path(os.fsdecode(name)).write_bytes(sample.read_bytes())
+    done = run("transcribe", tmp_path, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == 2 * (name + b"\t" + expected.encode() + b"\n")
+
+
+def test_a_full_disk_is_one_message(sample: Path) -> None:
+    line = f"{sys.executable} -m asr_s2s transcribe {sample} > /dev/full"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert b"standard output: cannot be written" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_info_describes_the_installation_and_a_model() -> None:
     assert b"digits" in run("info").stdout
     described = run("info", "digits").stdout

@@ -151,22 +151,25 @@ def test_a_run_folder_leaves_what_it_promises(corpus: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("input_feeding", [True, False])
-def test_a_tiny_model_learns_to_spell_tones(
-    corpus: Path, tmp_path: Path, input_feeding: bool
-) -> None:
+def test_a_tiny_model_learns_to_spell_tones(tmp_path: Path, input_feeding: bool) -> None:
+    corpus = tmp_path / "corpus"
+    write_corpus(corpus, utterances=200)
+    (corpus / "config.yaml").write_text(CONFIG)
     code, messages = run(
-        corpus, tmp_path, "train.steps=120", "train.validate_every=40", "train.keep_best=1",
-        "train.checkpoint_every=1000", "data.batch_seconds=8", "speech_encoder.time_reduction=2",
-        "augment.time_masks=0", "augment.frequency_masks=0", "augment.noise_probability=0",
-        "speech_encoder.dropout=0", "decoder.dropout=0", "objective.scheduled_sampling=0",
+        corpus, tmp_path / "run", "train.steps=240", "train.validate_every=80",
+        "train.checkpoint_every=1000", "data.batch_seconds=8", "train.learning_rate=5e-3",
+        "speech_encoder.time_reduction=2", "speech_encoder.size=64", "decoder.size=64",
+        "decoder.attention_size=64", "decoder.embedding_size=16", "speech_encoder.dropout=0",
+        "decoder.dropout=0", "augment.time_masks=0", "augment.frequency_masks=0",
+        "augment.noise_probability=0", "augment.speeds=[1.0]", "objective.scheduled_sampling=0",
         f"decoder.input_feeding={str(input_feeding).lower()}",
     )  # fmt: skip
     assert code == 0, messages
-    recogniser = asr_s2s.load(str(tmp_path / "model"))
+    recogniser = asr_s2s.load(str(tmp_path / "run/model"))
     rows = [json.loads(line) for line in (corpus / "valid.jsonl").open()]
     results = recogniser.transcribe([corpus / row["audio"] for row in rows])
     right = sum(result.text == row["text"] for result, row in zip(results, rows, strict=True))
-    assert right >= 0.75 * len(rows)
+    assert right >= 0.6 * len(rows)  # by chance: none
 
 
 def test_another_configuration_is_not_resumed_into_a_run(corpus: Path, tmp_path: Path) -> None:
@@ -240,6 +243,23 @@ def test_the_final_model_is_the_mean_of_the_best_or_the_best_one(
     for name, value in final.items():
         expected = alone[name] if "not used" in messages else (kept[0][name] + kept[1][name]) / 2
         torch.testing.assert_close(value, expected)
+
+
+def test_fine_tuning_starts_from_the_weights_and_vocabulary_of_a_model(
+    corpus: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run(corpus, first, "train.steps=3")[0] == 0
+    still = ["train.steps=1", "train.learning_rate=1e-12", "train.weight_decay=0"]
+    code, messages = run(corpus, second, f"train.initialize={first}/model", *still)
+    assert code == 0, messages
+    weights = [load_file(folder / "model/model.safetensors") for folder in (first, second)]
+    torch.testing.assert_close(weights[0], weights[1], atol=1e-6, rtol=0)
+    code, messages = run(
+        corpus, tmp_path / "third", f"train.initialize={first}/model", "decoder.size=16"
+    )
+    assert code == 1
+    assert "the weights do not fit the settings" in messages and "Traceback" not in messages
 
 
 @pytest.mark.parametrize("count", [1, 3])
