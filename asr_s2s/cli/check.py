@@ -39,8 +39,7 @@ def check(
         ),
     ] = None,
     model: Annotated[
-        Path | None,
-        typer.Option(help="A model folder, whose vocabulary must hold every character."),
+        str | None, typer.Option(help="A shipped model's name, or a model folder.")
     ] = None,
     format: Annotated[Format, typer.Option(help="json: one object a finding.")] = Format.text,
     all: Annotated[
@@ -49,7 +48,9 @@ def check(
 ) -> None:
     """Find what is wrong with manifests: audio, texts, and what splits share.
 
-    Every recording is decoded. Exits with 1 if anything was found.
+    Every recording is decoded, and every character must be in the vocabulary of --model, or else
+    in the training texts. The normaliser and the frames that a text may take are those of --config,
+    or else of --model. Exits with 1 if anything was found.
     """
     from lhotse import CutSet
     from rich.console import Console
@@ -58,13 +59,21 @@ def check(
     from asr_s2s.config import load_config
     from asr_s2s.data.check import Finding, check_manifests
     from asr_s2s.data.manifest import iter_manifest
+    from asr_s2s.model.folder import find_model, read_config
     from asr_s2s.text.normalize import normalizer
     from asr_s2s.text.tokenizer import load_tokenizer
 
-    messages = Console(stderr=True)
+    messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     recipe = load_config(config) if config else None
-    tokenizer = load_tokenizer(model) if model else None
+    folder = find_model(model) if model else None
+    tokenizer = load_tokenizer(folder) if folder else None
+    settings = recipe or (read_config(folder) if folder else None)
     if manifests:
+        named_before: set[Path] = set()
+        for path in manifests:
+            if path.resolve() in named_before:
+                raise ManifestError(path, "this manifest is named twice", "Name it once")
+            named_before.add(path.resolve())
         files = {str(path): [path] for path in manifests}
     elif recipe and config:
         named = {"train": recipe.data.train, "valid": recipe.data.valid}
@@ -88,26 +97,33 @@ def check(
                     cuts.append(item)
         splits[split] = CutSet(cuts)
 
-    time_reduction = recipe.speech_encoder.time_reduction if recipe else None
-    if recipe and recipe.text.tokenizer != "characters" and tokenizer is None:
+    time_reduction = settings.speech_encoder.time_reduction if settings else None
+    skipped = "texts are not compared with the length of their audio"
+    if settings is None:
+        messages.print(
+            f"Without --config or --model, {skipped}: "
+            "how many frames a model makes of it is not known."
+        )
+    elif settings.text.tokenizer != "characters" and tokenizer is None:
         time_reduction = None
-        messages.print("Without --model, texts are not compared with the length of their audio.")
+        messages.print(f"Without --model, {skipped}: how many tokens they have is not known.")
     utterances = sum(len(cuts) for cuts in splits.values())
-    with Progress(console=messages, transient=True) as bar:
+    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
         task = bar.add_task("Checking", total=utterances)
         for finding in check_manifests(
             splits,
             tokenizer=tokenizer,
-            normalizer=normalizer(recipe.text.normalizer) if recipe else None,
+            normalizer=normalizer(settings.text.normalizer) if settings else None,
             time_reduction=time_reduction,
-            edge_frames=recipe.features.edge_frames if recipe else 0,
+            edge_frames=settings.features.edge_frames if settings else 0,
             max_seconds=recipe.data.max_seconds if recipe else None,
             progress=lambda: bar.advance(task),
         ):
             findings.append(finding)
 
     hours = sum(cut.duration for cuts in splits.values() for cut in cuts) / 3600
-    summary = f"{utterances:,} utterances, {hours:.2f} hours, {len(findings):,} findings"
+    found = _count(len(findings), "finding")
+    summary = f"{_count(utterances, 'utterance')}, {hours:.2f} hours, {found}"
     if format is Format.json:
         for finding in findings:
             typer.echo(json.dumps(vars(finding), ensure_ascii=False))
@@ -117,6 +133,10 @@ def check(
         typer.echo(summary)
     if findings:
         raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _print_by_kind(findings: list["Finding"], examples: int) -> None:

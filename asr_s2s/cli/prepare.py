@@ -1,7 +1,7 @@
 """`asr-s2s prepare`: recordings and their texts as lhotse manifests, ready to train on."""
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,14 +62,18 @@ def prepare(
     normalized = normalize.normalizer(normalizer)
     if source.is_dir():
         items = cuts_from_rows(_folder_rows(source), source)
-    else:
+    elif source.exists():
         items = iter_manifest(source, measure=True)
+    else:
+        raise ManifestError(source, "there is no such manifest or folder", "Check the path")
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     cuts: list[Cut] = []
     left_out = 0
+    named: set[str] = set()
     columns = SpinnerColumn(), TextColumn("Measuring"), MofNCompleteColumn()
-    with Progress(*columns, console=messages, transient=True) as bar:
+    silent = not messages.is_terminal
+    with Progress(*columns, console=messages, transient=True, disable=silent) as bar:
         for item in bar.track(items):
             if not isinstance(item, ManifestError):
                 cut = item.map_supervisions(lambda s: s.transform_text(normalized))
@@ -79,7 +83,9 @@ def prepare(
                 problem = f"its text is empty once normalised: {cut_text(item)!r}"
                 item = ManifestError(f"{source}: {cut.id}", problem, "Write what is said")
             left_out += 1
-            messages.print(str(item))
+            if str(item) not in named:  # one .trans.txt can be at fault for many recordings
+                named.add(str(item))
+                messages.print(str(item))
     if not cuts:
         raise ManifestError(source, "no utterance can be used", "Give recordings with their texts")
 
@@ -90,51 +96,71 @@ def prepare(
         path = output.with_name(f"{name}_{part}{dot}{suffix}") if part else output
         write_manifest(members, path)
         hours = sum(cut.duration for cut in members) / 3600
-        messages.print(f"{path}: {len(members):,} utterances, {hours:.2f} hours")
+        noun = "utterance" if len(members) == 1 else "utterances"
+        messages.print(f"{path}: {len(members):,} {noun}, {hours:.2f} hours")
     if left_out:
         messages.print(f"{left_out:,} left out")
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
 def _folder_rows(folder: Path) -> Iterator[tuple[str, "Row | ManifestError"]]:
-    """A row for each recording under a folder, named by its path without the suffix."""
+    """A row for each recording under a folder, named by its path without the suffix.
+
+    Recordings that only their suffixes tell apart keep them.
+    """
     from asr_s2s.audio.decode import AUDIO_SUFFIXES
 
-    librispeech: dict[Path, dict[str, str]] = {}
-    for audio in sorted(folder.rglob("*")):
-        if audio.suffix.lower() not in AUDIO_SUFFIXES or not audio.is_file():
-            continue
+    recordings = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
+    ]
+    times = Counter(path.with_suffix("") for path in recordings)
+    librispeech: dict[Path, tuple[dict[str, str], ManifestError | None]] = {}
+    for audio in recordings:
         inside = audio.relative_to(folder)
-        row: Row = {"id": str(inside.with_suffix("")), "audio": str(inside)}
+        name = inside.with_suffix("") if times[audio.with_suffix("")] == 1 else inside
+        row: Row = {"id": str(name), "audio": str(inside)}
         transcript = audio.with_suffix(".txt")
+        if audio.parent not in librispeech:
+            librispeech[audio.parent] = _librispeech_texts(audio.parent)
+        texts, unreadable = librispeech[audio.parent]
         try:
-            if audio.parent not in librispeech:
-                librispeech[audio.parent] = _librispeech_texts(audio.parent)
             if transcript.is_file():
-                row["text"] = transcript.read_text("utf-8-sig")
-            elif audio.stem in librispeech[audio.parent]:
-                row["text"] = librispeech[audio.parent][audio.stem]
+                row["text"] = _read_text(transcript)
+            elif audio.stem in texts:
+                row["text"] = texts[audio.stem]
                 row["speaker"] = audio.stem.split("-")[0]
+            elif unreadable:
+                raise unreadable
             else:
                 problem = f"there is no {transcript.name} beside it"
                 raise ManifestError(audio, problem, "Write what is said into that file")
-        except UnicodeDecodeError:
-            problem = "its text is not UTF-8"
-            yield str(audio), ManifestError(audio, problem, "Save the text as UTF-8")
         except ManifestError as error:
             yield str(audio), error
         else:
             yield str(audio), row
 
 
-def _librispeech_texts(folder: Path) -> dict[str, str]:
-    """Texts by utterance, from lines that read ID TEXT."""
-    lines = (
-        line.split(maxsplit=1)
-        for path in sorted(folder.glob("*.trans.txt"))
-        for line in path.read_text("utf-8-sig").splitlines()
-    )
-    return {fields[0]: fields[-1] for fields in lines if len(fields) == 2}
+def _librispeech_texts(folder: Path) -> tuple[dict[str, str], ManifestError | None]:
+    """Texts by utterance, from lines that read ID TEXT, and the error of a file without UTF-8."""
+    texts: dict[str, str] = {}
+    unreadable = None
+    for path in sorted(folder.glob("*.trans.txt")):
+        try:
+            lines = [line.split(maxsplit=1) for line in _read_text(path).splitlines()]
+        except ManifestError as error:
+            unreadable = error
+        else:
+            texts |= {fields[0]: fields[1] for fields in lines if len(fields) == 2}
+    return texts, unreadable
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(path, "this is not UTF-8 text", "Save it as UTF-8") from error
 
 
 def _parse_parts(split: str) -> dict[str, float]:

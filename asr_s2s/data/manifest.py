@@ -94,6 +94,7 @@ def cuts_from_rows(
             yield row
             continue
         try:
+            _require_characters(row, where)
             if row.get("type") in LHOTSE_CUTS:
                 cut = _lhotse_cut(row, where, folder)
                 source = audio_file(cut)
@@ -231,6 +232,16 @@ def _read_text(path: Path) -> str:
     except OSError as error:
         problem = f"it cannot be read: {error.strerror or error}"
         raise ManifestError(path, problem, "Give a manifest file") from error
+
+
+def _require_characters(row: Row, where: str) -> None:
+    # JSON escapes and names of files can hold lone surrogates, which cannot be written as UTF-8.
+    for name, value in row.items():
+        try:
+            json.dumps([name, value], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            problem = f"{name!r} holds {error.object[error.start]!r}, which is no character"
+            raise ManifestError(where, problem, "Correct the value") from error
 
 
 def _lhotse_cut(row: Row, where: str, folder: Path) -> Cut:

@@ -24,14 +24,26 @@ from asr_s2s.errors import ManifestError
 COLUMNS = ("audio", "text", "id", "speaker", "duration", "start", "sample_rate")
 LENGTH_TOLERANCE = 0.1
 """Seconds by which a stated length may differ from the recording's."""
+RANGES = {
+    "start": (0.0, 1e6, "a number of seconds from 0 to 1,000,000"),
+    "duration": (1e-6, 1e6, "a positive number of seconds, at most 1,000,000"),
+    "sample_rate": (4_000, 768_000, "a rate from 4,000 to 768,000 Hz"),
+}
+"""Least and greatest value of each column of numbers, and what they are called."""
 
 Row = dict[str, Any]
 """One utterance as it is written, before its values are checked."""
 
 
 def json_rows(path: Path, content: str) -> Iterator[tuple[str, Row | ManifestError]]:
-    """Each object of a file of JSON lines, or the error of its line, with its place (file:line)."""
+    """Each object of a file of JSON lines, or the error of its line, with its place (file:line).
+
+    Raises:
+        ManifestError: the file is one JSON array.
+    """
     mend = 'Write one JSON object a line, such as {"audio": "a.wav", "text": "hello"}'
+    if content.lstrip().startswith("["):
+        raise ManifestError(path, "this is a JSON array", mend)
     for number, line in enumerate(content.split("\n"), start=1):
         where = f"{path}:{number}"
         if not line.strip():
@@ -177,10 +189,9 @@ def _number(row: Row, where: str, name: str) -> float | None:
         number = math.nan if isinstance(value, bool) else float(value)
     except (OverflowError, TypeError, ValueError):
         number = math.nan
-    if not (0 < number < math.inf or (number == 0 and name == "start")):
-        raise _wrong(
-            where, name, "a number of 0 or more" if name == "start" else "a positive number", value
-        )
+    least, greatest, expected = RANGES[name]
+    if not least <= number <= greatest:
+        raise _wrong(where, name, expected, value)
     return number
 
 

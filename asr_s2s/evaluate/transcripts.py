@@ -24,7 +24,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Transcript:
+class Entry:
     """A transcript in a file."""
 
     text: str
@@ -34,13 +34,15 @@ class Transcript:
     """The recording, where the file names it."""
 
 
-def read_transcripts(path: Path) -> list[Transcript]:
+def read_transcripts(path: Path) -> list[Entry]:
     """Read transcripts in one of the formats above.
 
     Raises:
-        ManifestError: the file is missing, is not UTF-8 text, has another suffix, holds a line that
+        ManifestError: the file is missing, a folder, or not UTF-8 text, has another suffix, holds a line that
             does not fit its format, or an identifier twice.
     """
+    if path.is_dir():
+        raise ManifestError(path, "this is a folder", "Name a file of transcripts")
     if path.suffix in (".csv", ".gz"):
         return _read_manifest(path)
     readers = {".txt": _read_txt, ".tsv": _read_tsv, ".jsonl": _read_jsonl}
@@ -77,8 +79,8 @@ def read_transcripts(path: Path) -> list[Transcript]:
 
 
 def pair(
-    references: Sequence[Transcript],
-    hypotheses: Sequence[Transcript],
+    references: Sequence[Entry],
+    hypotheses: Sequence[Entry],
     *,
     reference_file: str | Path,
     hypothesis_file: str | Path,
@@ -135,7 +137,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
-def _by_source(transcripts: Sequence[Transcript], file: str | Path) -> dict[str, Transcript]:
+def _by_source(transcripts: Sequence[Entry], file: str | Path) -> dict[str, Entry]:
     times = Counter(str(transcript.source) for transcript in transcripts)
     for source, count in times.items():
         if count > 1:
@@ -158,7 +160,7 @@ def _is_manifest(path: Path, lines: list[str]) -> bool:
     return False
 
 
-def _read_manifest(path: Path) -> list[Transcript]:
+def _read_manifest(path: Path) -> list[Entry]:
     # Brings in lhotse and torch, which plain transcripts do without.
     from asr_s2s.data.manifest import audio_file, cut_text, read_manifest
 
@@ -166,16 +168,19 @@ def _read_manifest(path: Path) -> list[Transcript]:
     for cut in read_manifest(path):
         audio = audio_file(cut)
         source = None if audio is None else Path(audio).resolve()
-        transcripts.append(Transcript(cut_text(cut), cut.id, source))
+        transcripts.append(Entry(cut_text(cut), cut.id, source))
     return transcripts
 
 
-def _read_txt(path: Path, lines: list[str]) -> Iterator[tuple[int, Transcript]]:
+def _read_txt(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
     for number, line in enumerate(lines, start=1):
-        yield number, Transcript(line.strip())
+        if "\t" in line:
+            problem = "expected only text, found a tab, as between an id and its text"
+            raise ManifestError(f"{path}:{number}", problem, "Rename it .tsv")
+        yield number, Entry(line.strip())
 
 
-def _read_tsv(path: Path, lines: list[str]) -> Iterator[tuple[int, Transcript]]:
+def _read_tsv(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
     for number, line in enumerate(lines, start=1):
         fields = line.rstrip("\r").split("\t")
         if fields == [""]:
@@ -186,10 +191,10 @@ def _read_tsv(path: Path, lines: list[str]) -> Iterator[tuple[int, Transcript]]:
                 f"expected id<TAB>text, found {len(fields)} columns",
                 "Correct or remove the line",
             )
-        yield number, Transcript(fields[1], fields[0])
+        yield number, Entry(fields[1], fields[0])
 
 
-def _read_jsonl(path: Path, lines: list[str]) -> Iterator[tuple[int, Transcript]]:
+def _read_jsonl(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -202,7 +207,7 @@ def _read_jsonl(path: Path, lines: list[str]) -> Iterator[tuple[int, Transcript]
         yield number, _from_object(row, f"{path}:{number}")
 
 
-def _from_object(row: Any, where: str) -> Transcript:
+def _from_object(row: Any, where: str) -> Entry:
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise ManifestError(where, 'expected an object with a "text"', "Correct the line")
     identifier, source = row.get("id"), row.get("source")
@@ -213,4 +218,4 @@ def _from_object(row: Any, where: str) -> Transcript:
             raise ManifestError(
                 where, f"{name}: expected text, found {value!r}", "Correct the value"
             )
-    return Transcript(row["text"], identifier, None if source is None else Path(source).resolve())
+    return Entry(row["text"], identifier, None if source is None else Path(source).resolve())

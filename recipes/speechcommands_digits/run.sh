@@ -18,8 +18,7 @@ PATH=$(realpath ../..)/.venv/bin:$PATH
 python ../fsdd/prepare.py "$fsdd" ../fsdd/data
 python prepare.py "$commands" data
 asr-s2s train digits.yaml "$@"
-asr-s2s train balanced.yaml "$@"
-model=runs/balanced/model
+model=runs/digits/model
 asr-s2s evaluate data/test_single.jsonl --model $model --expect 4.0 || missed=single
 asr-s2s evaluate data/test_connected.jsonl --model $model --expect 5.0 || missed=connected
 asr-s2s evaluate ../fsdd/data/test_single.jsonl --model $model --expect 1.0 || missed=fsdd

@@ -11,7 +11,7 @@ import soundfile
 from asr_s2s.errors import ManifestError, TextError, UserError
 from asr_s2s.evaluate.error_rate import Counts, ErrorRates, Utterance, score
 from asr_s2s.evaluate.report import Decoding, Expectation, json_report, text_report
-from asr_s2s.evaluate.transcripts import Transcript, pair, read_transcripts
+from asr_s2s.evaluate.transcripts import Entry, pair, read_transcripts
 
 
 @pytest.fixture
@@ -222,11 +222,11 @@ def test_text_files_of_different_length_are_refused(tmp_path: Path) -> None:
 
 def test_nothing_to_score_is_refused() -> None:
     with pytest.raises(UserError, match="it holds no transcript"):
-        pair([], [Transcript("one")], reference_file="ref.txt", hypothesis_file="hyp.txt")
+        pair([], [Entry("one")], reference_file="ref.txt", hypothesis_file="hyp.txt")
 
 
 def test_two_transcripts_of_one_recording_need_ids() -> None:
-    same = [Transcript("one", source=Path("/x.wav")), Transcript("two", source=Path("/x.wav"))]
+    same = [Entry("one", source=Path("/x.wav")), Entry("two", source=Path("/x.wav"))]
     with pytest.raises(UserError, match=r"/x\.wav has 2 transcripts"):
         pair(same, same, reference_file="ref.jsonl", hypothesis_file="hyp.jsonl")
 
