@@ -38,8 +38,8 @@ def read_transcripts(path: Path) -> list[Entry]:
     """Read transcripts in one of the formats above.
 
     Raises:
-        ManifestError: the file is missing, a folder, or not UTF-8 text, has another suffix, holds a line that
-            does not fit its format, or an identifier twice.
+        ManifestError: the file is missing, a folder, or not UTF-8 text; it has another suffix, a
+            line that does not fit its format, or an identifier twice.
     """
     if path.is_dir():
         raise ManifestError(path, "this is a folder", "Name a file of transcripts")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from asr_s2s.cli.main import app
 from asr_s2s.data.manifest import audio_file, cut_speaker, cut_text, read_manifest
-from asr_s2s.errors import ConfigError, ManifestError, TextError
+from asr_s2s.errors import ConfigError, ManifestError, ModelError, TextError
 from asr_s2s.text.tokenizer import CharacterTokenizer
 
 
@@ -40,7 +40,7 @@ def asr_s2s(*arguments: object):
 def test_check_of_good_manifests_prints_a_summary(tmp_path):
     train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
     result = asr_s2s("check", train)
-    assert (result.exit_code, result.stdout) == (0, "1 utterances, 0.00 hours, 0 findings\n")
+    assert (result.exit_code, result.stdout) == (0, "1 utterance, 0.00 hours, 0 findings\n")
 
 
 def test_check_groups_findings_and_names_what_mends_them(tmp_path):
@@ -74,7 +74,7 @@ def test_check_as_json_is_one_object_a_finding(tmp_path):
         "where": f"{valid}: b",
         "problem": "'c' not in the training texts",
     }
-    assert "2 utterances, 0.00 hours, 1 findings" in result.stderr
+    assert "2 utterances, 0.00 hours, 1 finding" in result.stderr
 
 
 def test_check_takes_manifests_and_limits_from_a_recipe(tmp_path):
@@ -102,12 +102,57 @@ def test_check_takes_manifests_and_limits_from_a_recipe(tmp_path):
 
 def test_check_with_a_models_vocabulary(tmp_path):
     train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+    (tmp_path / "config.yaml").write_text("format: 1\n")
     CharacterTokenizer("helo").save(tmp_path)
     assert asr_s2s("check", train, "--model", tmp_path).exit_code == 0
     CharacterTokenizer("helf").save(tmp_path)
     assert (
         "'o' not in the model's vocabulary" in asr_s2s("check", train, "--model", tmp_path).stdout
     )
+
+
+def test_check_takes_a_shipped_models_name(tmp_path):
+    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "One"})
+    result = asr_s2s("check", train, "--model", "digits")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert isinstance(asr_s2s("check", train, "--model", "digit").exception, ModelError)
+
+
+def test_check_without_a_recipe_takes_normaliser_and_frames_from_the_model(tmp_path):
+    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "HELP"})
+    CharacterTokenizer("help").save(tmp_path)
+    settings = {"text": {"normalizer": "lowercase"}, "speech_encoder": {"time_reduction": 16}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert asr_s2s("check", train, "--model", tmp_path).exit_code == 0  # 51 frames become 4
+
+    settings["speech_encoder"]["time_reduction"] = 32  # and now 2
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert "text too long (1)" in asr_s2s("check", train, "--model", tmp_path).stdout
+    settings["features"] = {"edge_frames": 32}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
+    assert asr_s2s("check", train, "--model", tmp_path).exit_code == 0
+
+
+def test_check_says_why_texts_are_not_compared_with_their_audio(tmp_path):
+    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+    note = "texts are not compared with the length of their audio"
+    assert asr_s2s("check", train).stderr == (
+        f"Without --config or --model, {note}: how many frames a model makes of it is not known.\n"
+    )
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("text: {tokenizer: sentencepiece}\n")
+    assert asr_s2s("check", train, "--config", recipe).stderr == (
+        f"Without --model, {note}: how many tokens they have is not known.\n"
+    )
+
+
+def test_check_refuses_a_manifest_named_twice(tmp_path):
+    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+    again = tmp_path / "." / ".." / tmp_path.name / "train.jsonl"
+    for second in train, again:
+        result = asr_s2s("check", train, second)
+        assert isinstance(result.exception, ManifestError)
+        assert str(result.exception) == f"{second}: this manifest is named twice. Name it once."
 
 
 def test_check_without_a_manifest_is_a_user_error(tmp_path):
@@ -126,7 +171,7 @@ def test_prepare_measures_and_normalises(tmp_path):
     output = tmp_path / "out" / "cuts.jsonl.gz"
     result = asr_s2s("prepare", table, "--output", output, "--normalizer", "english")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert f"{output}: 1 utterances" in result.stderr
+    assert result.stderr == f"{output}: 1 utterance, 0.00 hours\n"
     (cut,) = read_manifest(output)
     assert (cut_text(cut), cut_speaker(cut), cut.duration) == ("hello world", "s1", 0.5)
     again = tmp_path / "again.jsonl"
@@ -183,6 +228,33 @@ def test_prepare_a_folder_laid_out_as_librispeech(tmp_path):
     assert audio_file(second) == str(folder / "84-121123-0001.flac")
 
 
+def test_prepare_names_a_transcript_file_that_is_not_utf8_once(tmp_path):
+    for name in "1-1-0000.flac", "1-1-0001.flac", "1-2-0000.flac", "own.wav":
+        record(tmp_path / name)
+    bad = tmp_path / "1-1.trans.txt"
+    bad.write_bytes("1-1-0000 CAFÉ\n1-1-0001 TWO\n".encode("latin-1"))
+    (tmp_path / "1-2.trans.txt").write_text("1-2-0000 THREE\n")
+    (tmp_path / "own.txt").write_text("four")
+    output = tmp_path / "c.jsonl"
+    result = asr_s2s("prepare", tmp_path, "--output", output)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        f"{bad}: this is not UTF-8 text. Save it as UTF-8.",
+        f"{output}: 2 utterances, 0.00 hours",
+        "2 left out",
+    ]
+    assert [cut.id for cut in read_manifest(output)] == ["1-2-0000", "own"]
+
+
+def test_prepare_tells_recordings_of_one_name_apart_by_their_suffix(tmp_path):
+    for name in "a.wav", "a.flac", "b.wav":
+        record(tmp_path / name)
+        (tmp_path / name).with_suffix(".txt").write_text("text")
+    output = tmp_path / "c.jsonl"
+    assert asr_s2s("prepare", tmp_path, "--output", output).exit_code == 0
+    assert [cut.id for cut in read_manifest(output)] == ["a.flac", "a.wav", "b"]
+
+
 def test_prepare_splits_by_speaker(tmp_path):
     rows = [{"audio": f"{i}.wav", "text": "x", "speaker": f"s{i % 20}"} for i in range(60)]
     source = write_manifest_of(tmp_path, "m.jsonl", *rows)
@@ -234,7 +306,10 @@ def test_wrong_options_of_prepare_are_user_errors(tmp_path, options, error):
 
 def test_a_missing_manifest_is_one_line_on_standard_error(tmp_path):
     command = "from asr_s2s.cli.main import main; main()"
-    for arguments in ["check", "no.jsonl"], ["prepare", "no.jsonl", "--output", "c.jsonl"]:
+    for arguments, missing in (
+        (["check", "no.jsonl"], "manifest"),
+        (["prepare", "no.jsonl", "--output", "c.jsonl"], "manifest or folder"),
+    ):
         process = run(
             [sys.executable, "-c", command, *arguments],
             cwd=tmp_path,
@@ -244,6 +319,4 @@ def test_a_missing_manifest_is_one_line_on_standard_error(tmp_path):
         )
         assert process.returncode == 1
         assert process.stdout == ""
-        assert process.stderr.strip().splitlines() == [
-            "asr-s2s: no.jsonl: there is no such manifest. Check the path."
-        ]
+        assert process.stderr == f"asr-s2s: no.jsonl: there is no such {missing}. Check the path.\n"

@@ -240,6 +240,7 @@ def test_two_transcripts_of_one_recording_need_ids() -> None:
         ("a.jsonl", ['{"id": "a"}'], ":1", 'expected an object with a "text"'),
         ("a.jsonl", ['{"text": "one"}'], ":1", 'expected an "id" or a "source"'),
         ("a.jsonl", ['{"id": 7, "text": "one"}'], ":1", "id: expected text, found 7"),
+        ("a.txt", ["one", "b.wav\t"], ":2", "found a tab, as between an id and its text"),
         ("a.doc", ["one"], "", "expected .txt, .tsv, .jsonl or a manifest, found .doc"),
     ],
 )
@@ -253,9 +254,11 @@ def test_bad_file_is_named_with_its_line(
     assert problem in caught.value.problem
 
 
-def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
+def test_missing_and_binary_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no such readable file"):
         read_transcripts(tmp_path / "none.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ManifestError, match="not UTF-8"):
         read_transcripts(tmp_path / "binary.txt")
+    with pytest.raises(ManifestError, match="this is a folder"):
+        read_transcripts(tmp_path)
