@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr_s2s.cli.options import MODEL_HELP
 from asr_s2s.errors import EXIT_BAD_INPUT, ManifestError
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def check(
             help="A recipe: its manifests, normaliser, time reduction and longest utterance."
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A shipped model's name, or a model folder.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
     format: Annotated[Format, typer.Option(help="json: one object a finding.")] = Format.text,
     all: Annotated[
         bool, typer.Option("--all", help=f"Print every finding, not {EXAMPLES} of each kind.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from asr_s2s.cli.options import MODEL_HELP, BatchSeconds, BeamSize, Device
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ def evaluate(
         Path | None,
         typer.Argument(help="Recordings to transcribe, with their texts.", show_default=False),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="A shipped model's name, or a model folder.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
     hypothesis: Annotated[
         Path | None,
         typer.Option(help="Score these transcripts instead (.txt, .tsv or .jsonl)."),
@@ -38,16 +37,9 @@ def evaluate(
         Path | None,
         typer.Option(help="What was said, for --hypothesis (.txt, .tsv, .jsonl or a manifest)."),
     ] = None,
-    beam_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Width of the search; 1 is greedy [default: the model's]."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, ... [default: a GPU if any].")
-    ] = None,
-    batch_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds of audio decoded together.")
-    ] = 120.0,
+    beam_size: BeamSize = None,
+    device: Device = None,
+    batch_seconds: BatchSeconds = 120.0,
     output: Annotated[
         Path | None, typer.Option(help="Write the transcripts here as they come (.jsonl).")
     ] = None,

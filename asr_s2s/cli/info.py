@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
+from asr_s2s.cli.options import MODEL_HELP
+
 
 def info(
-    model: Annotated[
-        str | None, typer.Argument(help="A shipped model's name, or a model folder.")
-    ] = None,
+    model: Annotated[str | None, typer.Argument(help=MODEL_HELP)] = None,
 ) -> None:
     """Show what is installed and which models ship, or describe one model."""
     import platform

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from asr_s2s.cli.options import Device
 from asr_s2s.errors import EXIT_INTERRUPTED
 
 
@@ -19,9 +20,7 @@ def train(
             "--output", "-o", help="Run folder [default: runs/NAME beside the configuration]."
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, ... [default: a GPU if any].")
-    ] = None,
+    device: Device = None,
 ) -> None:
     """Train a model from a YAML configuration.
 

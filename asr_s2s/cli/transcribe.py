@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from asr_s2s.cli.options import MODEL_HELP, BatchSeconds, BeamSize, Device
 from asr_s2s.errors import EXIT_BAD_INPUT, AudioError, UserError
 
 if TYPE_CHECKING:
@@ -29,28 +30,19 @@ def transcribe(
         list[str],
         typer.Argument(help="Recordings, folders of them, quoted globs, or - for standard input."),
     ],
-    model: Annotated[
-        str, typer.Option(help="A shipped model's name, or a model folder.")
-    ] = "digits",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "digits",
     output_dir: Annotated[
         Path | None, typer.Option(help="Also write one file for each recording here.")
     ] = None,
     format: Annotated[
         Format, typer.Option(help="txt: the text; json: JSON Lines, one object a recording.")
     ] = Format.txt,
-    beam_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Width of the search; 1 is greedy [default: the model's]."),
-    ] = None,
+    beam_size: BeamSize = None,
     n_best: Annotated[
         int, typer.Option(min=1, help="Alternatives to give (json); the beam is at least as wide.")
     ] = 1,
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, ... [default: a GPU if any].")
-    ] = None,
-    batch_seconds: Annotated[
-        float, typer.Option(min=0.1, help="Seconds of audio decoded together.")
-    ] = 120.0,
+    device: Device = None,
+    batch_seconds: BatchSeconds = 120.0,
 ) -> None:
     """Transcribe recordings of any common format, rate and number of channels.
 
