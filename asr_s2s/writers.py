@@ -1,6 +1,8 @@
 """Transcripts to standard output and files: txt and JSON Lines."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,8 @@ class Writer:
         except BrokenPipeError:
             raise
         except OSError as error:
+            if where == "standard output":  # what is left in its buffer cannot be written either
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise UserError(
                 where, f"cannot be written ({error.strerror})", "Choose another place"
             ) from error
