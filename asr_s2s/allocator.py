@@ -10,7 +10,7 @@ def keep_freed_memory() -> None:
     """Let glibc reuse freed memory instead of returning it to the system.
 
     By default every large tensor is a mapping of its own, returned when freed, and its pages fault
-    in again at the next step; on CPU that took a quarter to a half of a training step. Called by
+    in again at the next step; in single runs on CPU that cost 8-50 % of a training step. Called by
     commands, which own their process; does nothing where the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
