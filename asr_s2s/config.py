@@ -1,51 +1,80 @@
-"""Configuration: one frozen dataclass per section, read from YAML with `a.b=c` overrides.
+"""Configuration: one frozen dataclass per section.
 
 Every key that a YAML file may hold is a field below, and each field carries its own
-documentation. An unknown key is an error that names the nearest known one.
+documentation. `config_file.py` reads and writes them.
 """
 
-import dataclasses
-import difflib
-import types
-import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from asr_s2s.errors import ConfigError
-
-T = TypeVar("T")
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
-    """How transcripts become token ids."""
+    """The output: how transcripts and translations become token ids, and how they are scored."""
 
     normalizer: str = "verbatim"
     """Name of a normaliser in `text/normalize.py`; recorded in the model folder."""
-    tokenizer: Literal["characters", "sentencepiece"] = "characters"
+    tokenizer: Literal["characters", "sentencepiece", "words"] = "characters"
+    """Units: single characters, subwords, or words as blanks part them (phonemes, for one)."""
     vocabulary_size: int = 500
-    """Size of a sentencepiece vocabulary, specials included; characters take what there is."""
+    """Size of a sentencepiece vocabulary, specials included, and the most that one of words may
+    have; characters take what there is."""
+    character_coverage: float = 1.0
+    """Part of the training characters that a sentencepiece vocabulary spells; the rarest of Chinese
+    or Japanese may become unknown."""
+    sampling: float = 0.0
+    """Subword regularisation (Kudo, 2018): segmentations are drawn in training with their
+    probability to this power, for example 0.2; 0 always takes the best one."""
+    languages: tuple[str, ...] = ()
+    """Languages of the output. When named, the first output token is the language, and the search
+    is given the one wanted (as in Johnson et al., 2017, but on the target side)."""
+    metric: Literal["wer", "bleu"] = "wer"
+    """What models are chosen and scored by: word error rate, or BLEU."""
+    bleu_tokenizer: str = "13a"
+    """sacrebleu's tokeniser: 13a for most languages, zh for Chinese, none for tokenised text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTextConfig:
+    """The source of text to text: how it becomes token ids."""
+
+    normalizer: str = "verbatim"
+    """As in `text`."""
+    joint: bool = False
+    """One vocabulary for source and output, made of both sides with the settings of `text`; the
+    three keys below then count for nothing."""
+    tokenizer: Literal["characters", "sentencepiece", "words"] = "sentencepiece"
+    vocabulary_size: int = 8000
+    character_coverage: float = 1.0
+    sampling: float = 0.0
+    """Subword regularisation of the source, as in `text`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which utterances, and how they are batched."""
+    """Which utterances and sentence pairs, and how they are batched."""
 
     train: tuple[str, ...] = ()
-    """Training manifests (lhotse, JSONL or TSV), relative to the configuration file."""
+    """Training data, relative to the configuration file: manifests of recordings (lhotse, JSONL or
+    TSV), and parallel text: a table of source and target, or two line-aligned files named as
+    `train.{en,de}.gz`."""
     valid: tuple[str, ...] = ()
-    """Validation manifests; the model is chosen by its word error rate here."""
+    """Validation data; the model is chosen by `text.metric` here."""
     batch_seconds: float = 100.0
     """Seconds of audio in a batch, padding included, before speed perturbation."""
     max_seconds: float = 20.0
     """Longer utterances are left out of training (and counted)."""
+    batch_tokens: int = 2000
+    """Tokens in a batch of sentence pairs, on the longer side, padding included."""
+    max_tokens: int = 250
+    """Sentence pairs with more tokens on a side are left out of training (and counted)."""
     buckets: int = 8
     """Utterances of similar length are batched together, in this many groups."""
     workers: int = 1
     """Processes that read and augment audio; 0 reads in the training process."""
     short_first: bool = True
-    """In the first epoch, batches come in order of length, which helps attention to align."""
+    """In the first epoch, batches of speech come in order of length, which helps attention to
+    align."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +116,14 @@ class FeatureConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What the model is made of."""
+
+    encoders: tuple[str, ...] = ("speech",)
+    """`speech`, `text`, or both on one shared decoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpeechEncoderConfig:
     """Convolutional front and pyramidal BiLSTM (Chan et al., 2016)."""
 
@@ -105,10 +142,39 @@ class SpeechEncoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderConfig:
-    """Attention and the LSTM speller."""
+class TextEncoderConfig:
+    """Recurrent layers over embeddings (Bahdanau et al., 2015), or a Transformer encoder (Vaswani
+    et al., 2017)."""
 
-    attention: Literal["additive", "dot", "location", "multihead"] = "location"
+    cell: Literal["lstm", "gru", "rnn", "transformer"] = "lstm"
+    bidirectional: bool = True
+    """Recurrent layers read both ways; a Transformer always does."""
+    reverse: bool = False
+    """The source is read backwards, as Sutskever et al. (2014) do for a fixed vector."""
+    layers: int = 2
+    size: int = 256
+    """Units in each direction, or a Transformer's model size."""
+    embedding_size: int = 256
+    shared_embedding: bool = False
+    """The decoder's embedding serves the source too; needs `source_text.joint`."""
+    heads: int = 4
+    """Attention heads of a Transformer."""
+    feedforward_size: int = 1024
+    """Inner size of a Transformer's feed-forward layers."""
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig:
+    """Attention and the recurrent speller."""
+
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    attention: Literal["additive", "dot", "location", "multihead", "none"] = "location"
+    """`none` is the fixed-vector model of Sutskever et al. (2014): the source is seen only as the
+    decoder's first state."""
+    first_state: Literal["zeros", "source"] = "zeros"
+    """What the decoder starts from; `source` makes it from the ends of the encoder's sequence
+    (Bahdanau et al., 2015), and is what attention `none` needs."""
     attention_size: int = 256
     attention_heads: int = 4
     """Heads of multi-head attention."""
@@ -117,12 +183,14 @@ class DecoderConfig:
     location_width: int = 31
     """Width of those filters, in encoder frames (odd)."""
     input_feeding: bool = True
-    """True: the LSTM reads the previous context (LAS). False: a first LSTM layer forms the query
+    """True: the first layer reads the previous context (LAS). False: a first layer forms the query
     without context, so training unrolls in fused calls (the query layer)."""
     size: int = 256
     layers: int = 1
-    """LSTM layers; with a query layer, those above it."""
+    """Recurrent layers; with a query layer, those above it."""
     embedding_size: int = 128
+    tied_output: bool = False
+    """The output layer's matrix is the embedding's (Press and Wolf, 2017)."""
     dropout: float = 0.2
 
 
@@ -131,7 +199,7 @@ class ObjectiveConfig:
     """What training minimises."""
 
     ctc_weight: float = 0.3
-    """Part of the joint loss given to CTC (Kim et al., 2017); 0 builds no CTC head."""
+    """Part of the joint loss of speech given to CTC (Kim et al., 2017); 0 builds no CTC head."""
     label_smoothing: float = 0.1
     scheduled_sampling: float = 0.0
     """Final chance that a decoder input is the model's own guess (Bengio et al., 2015)."""
@@ -157,7 +225,12 @@ class SearchConfig:
     min_length_ratio: float = 0.0
     """Fewest output tokens, as a part of the encoder frames."""
     max_length_ratio: float = 1.0
-    """Most output tokens, as a part of the encoder frames."""
+    """Most output tokens, as a part of the encoder frames. Text wants 3 or so."""
+    coverage_penalty: float = 0.0
+    """Weight of Wu et al.'s (2016) coverage penalty: an output that leaves source words unread ends
+    less readily. 0.2 is usual."""
+    unknown: bool = False
+    """Whether the unknown token may be written, to be replaced by what attention rested on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +262,7 @@ class TrainConfig:
     """Steps between resumable checkpoints (also written at each validation and on Ctrl-C)."""
     log_every: int = 20
     keep_best: int = 5
-    """Best checkpoints by validation word error rate, averaged into the final model."""
+    """Best checkpoints by `text.metric` on the validation data, averaged into the final model."""
     saved_precision: Literal["fp32", "fp16"] = "fp32"
     """Precision of the matrices in the final model folder; fp16 halves its size."""
     patience: int = 0
@@ -205,127 +278,12 @@ class Config:
     text: TextConfig = field(default_factory=TextConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    source_text: SourceTextConfig = field(default_factory=SourceTextConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     speech_encoder: SpeechEncoderConfig = field(default_factory=SpeechEncoderConfig)
+    text_encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-
-
-def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
-    """Read a YAML file and apply `a.b=c` overrides.
-
-    Raises:
-        ConfigError: the file is missing or not YAML, a key is unknown (the nearest is named),
-            or a value has the wrong type.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(path, "there is no such configuration file", "Check the path")
-    for override in overrides:
-        key, equals, _ = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(
-                override, "an override reads key=value", "Write for example train.steps=2000"
-            )
-    try:
-        read = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(path, f"this is not valid YAML: {problem}", "Correct the file") from error
-    try:
-        merged = OmegaConf.merge(read, OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(merged, resolve=True)
-    except (YAMLError, OmegaConfBaseException, TypeError) as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(
-            f"{path} {' '.join(overrides)}".strip(),
-            f"these cannot be put together: {problem}",
-            "A configuration is sections of key: value pairs, and an override section.key=value",
-        ) from error
-    return from_dict(Config, values, where=str(path))
-
-
-def from_dict(kind: type[T], values: Any, *, where: str) -> T:
-    """Build a configuration dataclass from plain values, checking keys and types."""
-    built: T = _convert(kind, values, where, "")
-    return built
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Plain values of a configuration dataclass, ready for YAML."""
-    return {
-        key: list(value)
-        if isinstance(value, tuple)
-        else to_dict(value)
-        if dataclasses.is_dataclass(value)
-        else value
-        for key, value in ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
-    }
-
-
-def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
-    """`value` as the type `kind`, or a ConfigError that names `key`."""
-
-    def wrong(expected: str) -> ConfigError:
-        return ConfigError(
-            f"{where}: {key}" if key else where,
-            f"expected {expected}, found {value!r}",
-            "Correct the value",
-        )
-
-    if dataclasses.is_dataclass(kind):
-        if value is None and not key:
-            value = {}
-        if not isinstance(value, dict):
-            raise wrong("a section of key: value pairs")
-        hints = typing.get_type_hints(kind)
-        for name in value:
-            if name not in hints:
-                dotted = f"{key}.{name}" if key else str(name)
-                raise ConfigError(
-                    f"{where}: {dotted}",
-                    "there is no such key",
-                    _nearest(str(name), list(hints), key),
-                )
-        prefix = f"{key}." if key else ""
-        converted = {
-            name: _convert(hints[name], v, where, f"{prefix}{name}") for name, v in value.items()
-        }
-        return typing.cast(Any, kind)(**converted)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _convert(arguments[0], value, where, key)
-    if origin is Literal:
-        if value not in arguments:
-            raise wrong("one of " + ", ".join(arguments))
-        return value
-    if origin is tuple:
-        items = [value] if isinstance(value, (str, int, float)) else value
-        if not isinstance(items, (list, tuple)):
-            raise wrong("a list")
-        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
-            raise wrong(f"a list of {len(arguments)} values")
-        return tuple(_convert(arguments[0], item, where, key) for item in items)
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if kind in (str, bool) and isinstance(value, kind):
-        return value
-    names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
-    raise wrong(names[kind])
-
-
-def _nearest(name: str, known: list[str], section: str) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if near:
-        return f"Did you mean {section + '.' if section else ''}{near[0]}"
-    return f"Known keys{' of ' + section if section else ''}: {', '.join(known)}"

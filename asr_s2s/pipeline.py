@@ -74,6 +74,12 @@ class Transcriber:
     """A speech recogniser: `Transcriber.load("digits").transcribe("call.wav").text`."""
 
     def __init__(self, loaded: LoadedModel, device: torch.device) -> None:
+        if "speech" not in loaded.config.model.encoders:
+            raise ModelError(
+                loaded.folder,
+                "this model reads text, not speech",
+                "Use it with asr-s2s translate, or name a model that transcribes",
+            )
         self.model = loaded.model
         self.tokenizer = loaded.tokenizer
         self.config = loaded.config

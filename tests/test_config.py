@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from asr_s2s.config import Config, from_dict, load_config, to_dict
+from asr_s2s.config import Config
+from asr_s2s.config_file import from_dict, load_config, to_dict
 from asr_s2s.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -36,11 +37,11 @@ def test_a_configuration_survives_being_written_and_read(path: Path) -> None:
     [
         ("train.step=3", "train.step: there is no such key. Did you mean train.steps."),
         ("trian.steps=3", "trian: there is no such key. Did you mean train."),
-        ("decoder.zzz=3", "Known keys of decoder: attention"),
+        ("decoder.zzz=3", "Known keys of decoder: cell, attention"),
         ("train.steps=many", "train.steps: expected a whole number, found 'many'"),
         ("train.steps=2.5", "expected a whole number, found 2.5"),
         ("train.learning_rate=true", "expected a number, found True"),
-        ("decoder.attention=magic", "one of additive, dot, location, multihead, found 'magic'"),
+        ("decoder.attention=magic", "one of additive, dot, location, multihead, none, found 'magic'"),
         ("augment.noise_snr_db=[1]", "expected a list of 2 values"),
         ("train=3", "train: expected a section"),
         ("steps", "an override reads key=value"),

@@ -7,8 +7,8 @@ import asr_s2s
 
 PACKAGE = Path(asr_s2s.__file__).parent
 LAYERS = (
-    "errors", "config", "allocator", "audio", "text", "data", "model", "search", "evaluate",
-    "train", "pipeline", "writers", "cli", "__main__",
+    "errors", "config", "config_file", "allocator", "audio", "text", "data", "model", "search",
+    "evaluate", "train", "pipeline", "translator", "writers", "cli", "__main__",
 )  # fmt: skip
 
 

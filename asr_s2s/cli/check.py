@@ -1,19 +1,25 @@
-"""`asr-s2s check`: everything wrong with manifests, before training starts."""
+"""`asr-s2s check`: everything wrong with manifests and parallel text, before training starts."""
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from asr_s2s.cli.options import MODEL_HELP
-from asr_s2s.errors import EXIT_BAD_INPUT, ManifestError
+from asr_s2s.errors import EXIT_BAD_INPUT, ConfigError, ManifestError
 
 if TYPE_CHECKING:
-    from asr_s2s.data.check import Finding
+    from lhotse.cut import Cut
 
+    from asr_s2s.data.check import Finding
+    from asr_s2s.data.parallel import TextPair
+
+T = TypeVar("T")
 EXAMPLES = 10
 
 
@@ -29,14 +35,24 @@ def check(
         list[Path] | None,
         typer.Argument(
             metavar="TRAIN [VALID ...]",
-            help="Manifests, the training one first. With --config, by default those it names.",
+            help="Manifests, or parallel text ('train.{en,de}', or a table of source and target), "
+            "the training data first. With --config, by default those it names.",
             show_default=False,
         ),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A recipe: its manifests, normaliser, time reduction and longest utterance."
+            help="A recipe: its data, normalisers, time reduction, and longest utterance and text."
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A change to the recipe, as data.max_tokens=100; may be given several times.",
+            show_default=False,
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
@@ -45,28 +61,30 @@ def check(
         bool, typer.Option("--all", help=f"Print every finding, not {EXAMPLES} of each kind.")
     ] = False,
 ) -> None:
-    """Find what is wrong with manifests: audio, texts, and what splits share.
+    """Find what is wrong with manifests and parallel text, and what splits share.
 
     Every recording is decoded, and every character must be in the vocabulary of --model, or else
-    in the training texts. The normaliser and the frames that a text may take are those of --config,
-    or else of --model. Exits with 1 if anything was found.
+    in the training texts. The normalisers and the frames that a text may take are those of
+    --config, or else of --model. Exits with 1 if anything was found.
     """
     from lhotse import CutSet
     from rich.console import Console
     from rich.progress import Progress
 
-    from asr_s2s.config import load_config
-    from asr_s2s.data.check import Finding, check_manifests
-    from asr_s2s.data.manifest import iter_manifest
-    from asr_s2s.model.folder import find_model, read_config
+    from asr_s2s.config_file import load_config
+    from asr_s2s.data.check import check_manifests
+    from asr_s2s.data.check_text import check_pairs
+    from asr_s2s.model.folder import find_model, load_tokenizers, read_config
     from asr_s2s.text.normalize import normalizer
-    from asr_s2s.text.tokenizer import load_tokenizer
 
     messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    recipe = load_config(config) if config else None
+    if overrides and config is None:
+        raise ConfigError("--set", "there is no recipe to change", "Name it with --config")
+    recipe = load_config(config, overrides or []) if config else None
     folder = find_model(model) if model else None
-    tokenizer = load_tokenizer(folder) if folder else None
-    settings = recipe or (read_config(folder) if folder else None)
+    own = read_config(folder) if folder else None
+    tokenizer, source_tokenizer = load_tokenizers(folder, own) if folder and own else (None, None)
+    settings = recipe or own
     if manifests:
         named_before: set[Path] = set()
         for path in manifests:
@@ -84,45 +102,52 @@ def check(
             config or "asr-s2s check", "there is no manifest to check", "Name a training manifest"
         )
 
-    findings: list[Finding] = []
-    splits: dict[str, CutSet] = {}
-    for split, paths in files.items():
-        cuts = []
-        for path in paths:
-            for item in iter_manifest(path):
-                if isinstance(item, ManifestError):
-                    findings.append(Finding("bad row", item.where, item.problem, item.mend))
-                else:
-                    cuts.append(item)
-        splits[split] = CutSet(cuts)
-
+    cuts, pairs, findings = _read(files)
     time_reduction = settings.speech_encoder.time_reduction if settings else None
     skipped = "texts are not compared with the length of their audio"
-    if settings is None:
+    if cuts and settings is None:
         messages.print(
             f"Without --config or --model, {skipped}: "
             "how many frames a model makes of it is not known."
         )
-    elif settings.text.tokenizer != "characters" and tokenizer is None:
+    elif cuts and settings and settings.text.tokenizer != "characters" and tokenizer is None:
         time_reduction = None
         messages.print(f"Without --model, {skipped}: how many tokens they have is not known.")
-    utterances = sum(len(cuts) for cuts in splits.values())
+    if pairs and recipe and tokenizer is None:
+        messages.print(
+            "Without --model, sentences are not compared with data.max_tokens: how many tokens "
+            "they have is not known."
+        )
+    utterances, sentences = sum(map(len, cuts.values())), sum(map(len, pairs.values()))
+    normalize = normalizer(settings.text.normalizer) if settings else None
     with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
-        task = bar.add_task("Checking", total=utterances)
-        for finding in check_manifests(
-            splits,
+        task = bar.add_task("Checking", total=utterances + sentences)
+        findings += check_manifests(
+            {split: CutSet(members) for split, members in cuts.items()},
             tokenizer=tokenizer,
-            normalizer=normalizer(settings.text.normalizer) if settings else None,
+            normalizer=normalize,
             time_reduction=time_reduction,
             edge_frames=settings.features.edge_frames if settings else 0,
             max_seconds=recipe.data.max_seconds if recipe else None,
             progress=lambda: bar.advance(task),
-        ):
-            findings.append(finding)
+        )
+        findings += check_pairs(
+            pairs,
+            tokenizer=tokenizer,
+            source_tokenizer=source_tokenizer,
+            normalizer=normalize,
+            source_normalizer=normalizer(settings.source_text.normalizer) if settings else None,
+            max_tokens=recipe.data.max_tokens if recipe else None,
+            progress=lambda: bar.advance(task),
+        )
 
-    hours = sum(cut.duration for cuts in splits.values() for cut in cuts) / 3600
-    found = _count(len(findings), "finding")
-    summary = f"{_count(utterances, 'utterance')}, {hours:.2f} hours, {found}"
+    counts = []
+    if cuts:
+        hours = sum(cut.duration for split in cuts.values() for cut in split) / 3600
+        counts += [_count(utterances, "utterance"), f"{hours:.2f} hours"]
+    if pairs:
+        counts.append(_count(sentences, "sentence pair"))
+    summary = ", ".join([*counts, _count(len(findings), "finding")])
     if format is Format.json:
         for finding in findings:
             typer.echo(json.dumps(vars(finding), ensure_ascii=False))
@@ -132,6 +157,41 @@ def check(
         typer.echo(summary)
     if findings:
         raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _read(
+    files: dict[str, list[Path]],
+) -> "tuple[dict[str, list[Cut]], dict[str, list[TextPair]], list[Finding]]":
+    """Utterances and sentence pairs, each by the splits that have files of them, and the rows that
+    cannot be used."""
+    from asr_s2s.data.manifest import iter_manifest
+    from asr_s2s.data.parallel import is_one_side, is_parallel, iter_parallel
+
+    cuts: dict[str, list[Cut]] = {}
+    pairs: dict[str, list[TextPair]] = {}
+    findings: list[Finding] = []
+    for split, paths in files.items():
+        for path in paths:
+            # One side alone is named as such, not each of its lines as a bad row of a manifest.
+            if is_parallel(path) or is_one_side(path):
+                usable = _usable(iter_parallel(path), findings)
+                if len(paths) > 1:
+                    usable = (replace(pair, id=f"{path}: {pair.id}") for pair in usable)
+                pairs.setdefault(split, []).extend(usable)
+            else:
+                cuts.setdefault(split, []).extend(_usable(iter_manifest(path), findings))
+    return cuts, pairs, findings
+
+
+def _usable(items: Iterable[T | ManifestError], findings: list["Finding"]) -> Iterator[T]:
+    """The items; errors go to the findings."""
+    from asr_s2s.data.check import Finding
+
+    for item in items:
+        if isinstance(item, ManifestError):
+            findings.append(Finding("bad row", item.where, item.problem, item.mend))
+        else:
+            yield item
 
 
 def _count(number: int, noun: str) -> str:

@@ -17,7 +17,7 @@ def info(
     import yaml
 
     from asr_s2s import __version__
-    from asr_s2s.config import to_dict
+    from asr_s2s.config_file import to_dict
     from asr_s2s.model.folder import SECTIONS, load_model, pretrained_names
 
     if model is None:
@@ -28,12 +28,14 @@ def info(
         print(f"GPUs            {', '.join(devices) or 'none'}")
         print(f"shipped models  {', '.join(pretrained_names()) or 'none'}")
         return
-    network, tokenizer, config, folder = load_model(model)
+    network, tokenizer, source_tokenizer, config, folder = load_model(model)
     parameters = sum(p.numel() for p in network.parameters())
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     print(f"folder      {folder}")
     print(f"size        {size / 1e6:.1f} MB on disk, {parameters / 1e6:.2f} M parameters")
     print(f"vocabulary  {len(tokenizer)} tokens ({config.text.tokenizer})")
+    if source_tokenizer is not None and source_tokenizer is not tokenizer:
+        print(f"of source   {len(source_tokenizer)} tokens ({config.source_text.tokenizer})")
     print(f"normaliser  {config.text.normalizer}")
     values = to_dict(config)
     print()

@@ -6,16 +6,18 @@ import sys
 import typer
 
 from asr_s2s import __version__
+from asr_s2s.cli.attention import attention
 from asr_s2s.cli.check import check
 from asr_s2s.cli.evaluate import evaluate
 from asr_s2s.cli.info import info
 from asr_s2s.cli.prepare import prepare
 from asr_s2s.cli.train import train
 from asr_s2s.cli.transcribe import transcribe
+from asr_s2s.cli.translate import translate
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
 app = typer.Typer(
-    help="Sequences to text with one recurrent attention core: transcribe, train, evaluate.",
+    help="Sequences to text with one recurrent attention core: transcribe, translate, train.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -36,10 +38,10 @@ def options(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Sequences to text with one recurrent attention core: transcribe, train, evaluate."""
+    """Sequences to text with one recurrent attention core: transcribe, translate, train."""
 
 
-for command in (transcribe, train, evaluate, prepare, check, info):
+for command in (transcribe, translate, train, evaluate, attention, prepare, check, info):
     app.command()(command)
 
 

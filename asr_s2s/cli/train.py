@@ -28,7 +28,7 @@ def train(
     its last checkpoint, and ends as if it had never stopped. The model is left in OUTPUT/model.
     """
     from asr_s2s.allocator import keep_freed_memory
-    from asr_s2s.config import load_config
+    from asr_s2s.config_file import load_config
     from asr_s2s.pipeline import choose_device
     from asr_s2s.train.loop import train as run
 

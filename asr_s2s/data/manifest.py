@@ -1,13 +1,14 @@
 """Manifests: lists of utterances, read as lhotse cuts.
 
 Two kinds are read, told apart by their content: lhotse cuts, as lhotse's corpus recipes write
-them, and plain manifests (see `plain.py`). Either may be gzipped. Relative audio paths start at
-the manifest's folder.
+them, and plain manifests (see `plain.py`). Either may be compressed (gzip, xz). Relative audio
+paths start at the manifest's folder.
 """
 
 import functools
 import gzip
 import json
+import lzma
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,8 @@ from asr_s2s.audio.waveform import SAMPLE_RATE, check_audio
 from asr_s2s.data.plain import LENGTH_TOLERANCE, Row, json_rows, plain_cut, table_rows
 from asr_s2s.errors import AudioError, ManifestError
 
+GZIP, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
+"""First bytes of compressed files."""
 LHOTSE_CUTS = ("MonoCut", "MultiCut", "MixedCut", "Cut")
 
 
@@ -61,8 +64,8 @@ def iter_manifest(
         ManifestError: the manifest as a whole cannot be read, or holds no row.
     """
     path = Path(path)
-    content = _read_text(path)
-    table = {".tsv": "\t", ".csv": ","}.get(Path(path.name.removesuffix(".gz")).suffix.lower())
+    content = read_text(path)
+    table = {".tsv": "\t", ".csv": ","}.get(content_suffix(path))
     rows = table_rows(path, content, table) if table else json_rows(path, content)
     empty = True
     for item in cuts_from_rows(rows, path.parent, measure=measure, number_ids=number_ids):
@@ -94,7 +97,7 @@ def cuts_from_rows(
             yield row
             continue
         try:
-            _require_characters(row, where)
+            require_characters(row, where)
             if row.get("type") in LHOTSE_CUTS:
                 cut = _lhotse_cut(row, where, folder)
                 source = audio_file(cut)
@@ -169,6 +172,12 @@ def cut_speaker(cut: Cut) -> str | None:
     return speakers.pop() if len(speakers) == 1 else None
 
 
+def cut_language(cut: Cut) -> str | None:
+    """The language of the transcript, or None where it is unknown or there are several."""
+    languages = {s.language for s in cut.supervisions}
+    return languages.pop() if len(languages) == 1 else None
+
+
 def cut_source(cut: Cut) -> str:
     """What to call the cut's audio in a message: its file, or the cut's id."""
     return audio_file(cut) or f"cut {cut.id}"
@@ -212,29 +221,60 @@ def write_manifest(cuts: Iterable[Cut], path: str | Path) -> None:
         raise ManifestError(path, problem, "Choose a place that can be written") from error
 
 
-def _read_text(path: Path) -> str:
+def content_suffix(path: Path) -> str:
+    """The suffix in lower case, that of compression left out: ".tsv" of a.TSV.gz."""
+    plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".xz") else path
+    return plain.suffix.lower()
+
+
+def read_text(path: Path, noun: str = "manifest") -> str:
+    """A whole file of UTF-8 text, decompressed if its content is that of gzip or xz.
+
+    Args:
+        noun: what the file is, for messages.
+
+    Raises:
+        ManifestError: the file is missing, damaged, or not UTF-8.
+    """
+    content = read_bytes(path, noun)
     try:
-        content = path.read_bytes()
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ManifestError(
-            f"{path}:{line}", "this is not UTF-8 text", "Save the manifest as UTF-8"
+            f"{path}:{line}", "this is not UTF-8 text", f"Save the {noun} as UTF-8"
         ) from error
+
+
+def read_bytes(path: Path, noun: str) -> bytes:
+    """A whole file, decompressed if its content is that of gzip or xz.
+
+    Raises:
+        ManifestError: the file is missing or damaged.
+    """
+    try:
+        content = path.read_bytes()
+        if content.startswith(GZIP):
+            return gzip.decompress(content)
+        if content.startswith(XZ):
+            return lzma.decompress(content)
+        return content
     except FileNotFoundError as error:
-        raise ManifestError(path, "there is no such manifest", "Check the path") from error
-    except (EOFError, zlib.error) as error:
+        raise ManifestError(path, f"there is no such {noun}", "Check the path") from error
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise ManifestError(
             path, f"the compressed file is damaged: {error}", "Write or copy it again"
         ) from error
     except OSError as error:
         problem = f"it cannot be read: {error.strerror or error}"
-        raise ManifestError(path, problem, "Give a manifest file") from error
+        raise ManifestError(path, problem, f"Name a {noun}") from error
 
 
-def _require_characters(row: Row, where: str) -> None:
+def require_characters(row: Row, where: str) -> None:
+    """
+    Raises:
+        ManifestError: a value holds half of a surrogate pair.
+    """
     # JSON escapes and names of files can hold lone surrogates, which cannot be written as UTF-8.
     for name, value in row.items():
         try:

@@ -1,6 +1,7 @@
 """Plain manifests: JSON lines, or tables with a header line, that people write for their own data.
 
-Columns: `audio` and `text`; optional `id`, `speaker`, `duration`, `start` and `sample_rate`.
+Columns: `audio` and `text`; optional `id`, `speaker`, `language`, `duration`, `start` and
+`sample_rate`.
 `start` makes the row a part of its recording; without it the row is the whole recording, and
 `duration` states its length. Other columns stay in `cut.custom`. Times are in seconds.
 """
@@ -9,7 +10,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from asr_s2s.audio.decode import AudioInfo
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.errors import ManifestError
 
-COLUMNS = ("audio", "text", "id", "speaker", "duration", "start", "sample_rate")
+REQUIRED = ("audio", "text")
+COLUMNS = (*REQUIRED, "id", "speaker", "language", "duration", "start", "sample_rate")
 LENGTH_TOLERANCE = 0.1
 """Seconds by which a stated length may differ from the recording's."""
 RANGES = {
@@ -35,13 +37,15 @@ Row = dict[str, Any]
 """One utterance as it is written, before its values are checked."""
 
 
-def json_rows(path: Path, content: str) -> Iterator[tuple[str, Row | ManifestError]]:
+def json_rows(
+    path: Path, content: str, example: str = '{"audio": "a.wav", "text": "hello"}'
+) -> Iterator[tuple[str, Row | ManifestError]]:
     """Each object of a file of JSON lines, or the error of its line, with its place (file:line).
 
     Raises:
         ManifestError: the file is one JSON array.
     """
-    mend = 'Write one JSON object a line, such as {"audio": "a.wav", "text": "hello"}'
+    mend = f"Write one JSON object a line, such as {example}"
     if content.lstrip().startswith("["):
         raise ManifestError(path, "this is a JSON array", mend)
     for number, line in enumerate(content.split("\n"), start=1):
@@ -61,7 +65,7 @@ def json_rows(path: Path, content: str) -> Iterator[tuple[str, Row | ManifestErr
 
 
 def table_rows(
-    path: Path, content: str, delimiter: str
+    path: Path, content: str, delimiter: str, required: Sequence[str] = REQUIRED
 ) -> Iterator[tuple[str, Row | ManifestError]]:
     """Each row of a table, or its error, with its place (file:line).
 
@@ -77,7 +81,7 @@ def table_rows(
     try:
         header = next(lines, [])
         if header:
-            _require_columns(header, f"{path}:1")
+            require_columns(header, f"{path}:1", required)
         for values in lines:
             where = f"{path}:{lines.line_num}"
             if len(values) == len(header):
@@ -91,9 +95,13 @@ def table_rows(
         ) from error
 
 
-def _require_columns(names: Iterable[str], where: str) -> None:
+def require_columns(names: Iterable[str], where: str, required: Sequence[str] = REQUIRED) -> None:
+    """
+    Raises:
+        ManifestError: a required column is not among the names.
+    """
     names = list(names)
-    for column in ("audio", "text"):
+    for column in required:
         if column not in names:
             problem = f"there is no column '{column}'; found {', '.join(names) or 'none'}"
             raise ManifestError(where, problem, f"Name the column that holds the {column} so")
@@ -113,15 +121,15 @@ def plain_cut(
         ManifestError: a column is missing, or holds a value that cannot be used.
         AudioError: the recording was opened and cannot be read.
     """
-    _require_columns(row, where)
+    require_columns(row, where)
     audio, text = row["audio"], row["text"]
     if not isinstance(audio, str) or not audio:
         raise _wrong(where, "audio", "a path", audio)
     if not isinstance(text, str):
         raise _wrong(where, "text", "text", text)
     path = str(folder / audio)
-    cut_id = _label(row, where, "id") or Path(audio).stem
-    speaker = _label(row, where, "speaker")
+    cut_id = label(row, where, "id") or Path(audio).stem
+    speaker = label(row, where, "speaker")
     start, duration = _number(row, where, "start"), _number(row, where, "duration")
     rate = _number(row, where, "sample_rate") or SAMPLE_RATE
 
@@ -158,6 +166,7 @@ def plain_cut(
         channel=channel,
         text=text,
         speaker=speaker,
+        language=label(row, where, "language"),
     )
     return cut_type(
         id=cut_id,
@@ -170,8 +179,8 @@ def plain_cut(
     )
 
 
-def _label(row: Row, where: str, name: str) -> str | None:
-    """An id or a speaker: text or a whole number; an empty one counts as absent."""
+def label(row: Row, where: str, name: str) -> str | None:
+    """An id, a speaker or a language: text or a whole number; an empty one counts as absent."""
     value = row.get(name)
     if value is None or value == "":
         return None

@@ -3,8 +3,13 @@
 The rates are those of a whole set: all errors over all reference words or characters, not a mean
 of rates of utterances. Characters include the spaces between words. Alignment is jiwer's
 (Levenshtein distance, all errors of equal cost).
+
+Where several references are accepted, as the pronunciations of one word are, the closest counts:
+an utterance equal to any of them has no error. With phonemes as words, the word error rate is the
+phoneme error rate and the sentence error rate the share of wrong words.
 """
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,11 +31,15 @@ Pair = tuple[Operation, str, str]
 
 @dataclass(frozen=True)
 class Utterance:
-    """A reference and what was recognised."""
+    """A reference and what was recognised, or translated."""
 
     id: str
     reference: str
     hypothesis: str
+    alternatives: tuple[str, ...] = ()
+    """Further references, each as good as the first."""
+    source: str | None = None
+    """What was translated, where that is text and known."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,7 @@ class UtteranceErrors:
 
     id: str
     reference: str
-    """Normalised."""
+    """Normalised; of several, the one that counted."""
     hypothesis: str
     """Normalised."""
     words: Counts
@@ -106,6 +115,8 @@ class ErrorRates:
     characters: Counts
     utterances: tuple[UtteranceErrors, ...]
     normalizer: str
+    several_references: bool = False
+    """Whether an utterance had alternatives, and the closest reference counted."""
 
     @property
     def word_error_rate(self) -> float:
@@ -127,7 +138,9 @@ class ErrorRates:
     @property
     def signature(self) -> str:
         """What is needed to reproduce the score, after sacrebleu's signatures."""
-        return f"metric:wer|norm:{self.normalizer}|jiwer:{version('jiwer')}|asr_s2s:{__version__}"
+        references = "|ref:closest" if self.several_references else ""
+        versions = f"jiwer:{version('jiwer')}|asr_s2s:{__version__}"
+        return f"metric:wer{references}|norm:{self.normalizer}|{versions}"
 
     def worst(self, count: int) -> list[UtteranceErrors]:
         """The utterances with most word errors; of equals, first those with the higher rate."""
@@ -156,6 +169,9 @@ class ErrorRates:
 def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRates:
     """Error rates of hypotheses against their references.
 
+    Of several references of an utterance, the one with fewest word errors counts, for words and
+    for characters; of equals the one of most words, whose rate is lowest; of these the first.
+
     Args:
         pairs: the utterances; an empty reference counts every hypothesis word as an insertion.
         normalizer: name of the normaliser (`asr_s2s.text.normalize`) applied to both sides.
@@ -164,11 +180,14 @@ def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRate
         TextError: there is no such normaliser.
     """
     normalize = find_normalizer(normalizer)
-    references = [_single_spaced(normalize(pair.reference)) for pair in pairs]
-    hypotheses = [_single_spaced(normalize(pair.hypothesis)) for pair in pairs]
     if not pairs:
         return ErrorRates(Counts(), Counts(), (), normalizer)
-    words = jiwer.process_words(references, hypotheses)
+    hypotheses = [_single_spaced(normalize(pair.hypothesis)) for pair in pairs]
+    accepted = [
+        [_single_spaced(normalize(text)) for text in (pair.reference, *pair.alternatives)]
+        for pair in pairs
+    ]
+    references, word_alignments = _closest(accepted, hypotheses)
     characters = jiwer.process_characters(references, hypotheses)
     utterances = tuple(
         UtteranceErrors(
@@ -180,7 +199,7 @@ def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRate
             pairs=tuple(_align(reference.split(), hypothesis.split(), word_chunks)),
         )
         for pair, reference, hypothesis, word_chunks, character_chunks in zip(
-            pairs, references, hypotheses, words.alignments, characters.alignments, strict=True
+            pairs, references, hypotheses, word_alignments, characters.alignments, strict=True
         )
     )
     return ErrorRates(
@@ -188,10 +207,33 @@ def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRate
         characters=_total(utterance.characters for utterance in utterances),
         utterances=utterances,
         normalizer=normalizer,
+        several_references=any(pair.alternatives for pair in pairs),
     )
 
 
 _MARKS: dict[Operation, str] = {"equal": "", "substitute": "S", "delete": "D", "insert": "I"}
+
+
+def _closest(
+    accepted: Sequence[Sequence[str]], hypotheses: Sequence[str]
+) -> tuple[list[str], list[Sequence[jiwer.AlignmentChunk]]]:
+    """The reference that counts for each hypothesis, and the alignment of their words."""
+    aligned = jiwer.process_words(
+        [reference for several in accepted for reference in several],
+        [text for text, several in zip(hypotheses, accepted, strict=True) for _ in several],
+    )
+    alignments = iter(aligned.alignments)
+
+    def rank(candidate: tuple[str, Sequence[jiwer.AlignmentChunk]]) -> tuple[int, int]:
+        counts = _count(candidate[1])
+        return counts.errors, -counts.reference
+
+    # `min` gives the first of equals.
+    chosen = [
+        min(zip(several, itertools.islice(alignments, len(several)), strict=True), key=rank)
+        for several in accepted
+    ]
+    return [reference for reference, _ in chosen], [chunks for _, chunks in chosen]
 
 
 def _count(chunks: Sequence[jiwer.AlignmentChunk]) -> Counts:

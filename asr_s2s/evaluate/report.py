@@ -18,7 +18,7 @@ KINDS: tuple[tuple[Literal["substitute", "delete", "insert"], str], ...] = (
 
 @dataclass(frozen=True)
 class Decoding:
-    """What it took to make the hypotheses."""
+    """What it took to transcribe recordings."""
 
     audio_seconds: float
     """Length of the recordings that could be decoded."""
@@ -29,6 +29,40 @@ class Decoding:
     def real_time_factor(self) -> float:
         """Seconds of work for one second of audio."""
         return self.seconds / self.audio_seconds if self.audio_seconds else math.nan
+
+    def __str__(self) -> str:
+        return (
+            f"{self.audio_seconds / 3600:.3f} h of audio decoded in {self.seconds:.1f} s: "
+            f"real-time factor {self.real_time_factor:.4f}"
+        )
+
+    def as_json(self) -> dict[str, float | None]:
+        return {
+            "audio_seconds": self.audio_seconds,
+            "decoding_seconds": self.seconds,
+            "real_time_factor": _finite(self.real_time_factor),
+        }
+
+
+@dataclass(frozen=True)
+class TextDecoding:
+    """What it took to translate text."""
+
+    sentences: int
+    seconds: float
+    """Wall-clock time, loading the model not included."""
+
+    def __str__(self) -> str:
+        return (
+            f"{plural(self.sentences, 'sentence')} translated in {self.seconds:.1f} s: "
+            f"{self.sentences / self.seconds:.1f} a second"
+        )
+
+    def as_json(self) -> dict[str, float | None]:
+        return {
+            "decoding_seconds": self.seconds,
+            "sentences_per_second": self.sentences / self.seconds,
+        }
 
 
 @dataclass(frozen=True)
@@ -52,13 +86,22 @@ class Expectation:
             f"measured {self.measured:.2f} %: {'success' if self.met else 'failure'}"
         )
 
+    def as_json(self) -> dict[str, float | bool]:
+        return {
+            "word_error_rate": self.percent / 100,
+            "tolerance": self.tolerance / 100,
+            "success": self.met,
+        }
 
-def text_report(rates: ErrorRates, decoding: Decoding | None = None, worst: int = 5) -> str:
+
+def text_report(
+    rates: ErrorRates, decoding: Decoding | TextDecoding | None = None, worst: int = 5
+) -> str:
     """A table of the rates, the most frequent errors and the worst utterances.
 
     Args:
         rates: what was measured.
-        decoding: adds a line with hours and real-time factor.
+        decoding: adds a line with what was decoded and how fast.
         worst: how many utterances to show with their alignments.
     """
     wrong = sum(utterance.words.errors > 0 for utterance in rates.utterances)
@@ -76,12 +119,9 @@ def text_report(rates: ErrorRates, decoding: Decoding | None = None, worst: int 
             f"{len(rates.utterances):,} utterances",
         ),
     ]
-    lines = _table(rows)
+    lines = table(rows)
     if decoding is not None:
-        lines.append(
-            f"{decoding.audio_seconds / 3600:.3f} h of audio decoded in {decoding.seconds:.1f} s: "
-            f"real-time factor {decoding.real_time_factor:.4f}"
-        )
+        lines.append(str(decoding))
     lines.append(rates.signature)
     if rates.words.errors:
         lines += ["", "Most frequent errors"]
@@ -92,8 +132,8 @@ def text_report(rates: ErrorRates, decoding: Decoding | None = None, worst: int 
     for utterance in rates.worst(worst):
         lines += [
             "",
-            f"{utterance.id}: {_plural(utterance.words.errors, 'error')} in "
-            f"{_plural(utterance.words.reference, 'word')}",
+            f"{utterance.id}: {plural(utterance.words.errors, 'error')} in "
+            f"{plural(utterance.words.reference, 'word')}",
         ]
         lines += [f"  {line}".rstrip() for line in utterance.alignment(98).split("\n")]
     return "\n".join(lines)
@@ -101,7 +141,7 @@ def text_report(rates: ErrorRates, decoding: Decoding | None = None, worst: int 
 
 def json_report(
     rates: ErrorRates,
-    decoding: Decoding | None = None,
+    decoding: Decoding | TextDecoding | None = None,
     worst: int = 5,
     expectation: Expectation | None = None,
 ) -> dict[str, Any]:
@@ -124,16 +164,26 @@ def json_report(
         "worst": [_utterance(utterance) for utterance in rates.worst(worst)],
     }
     if decoding is not None:
-        report["audio_seconds"] = decoding.audio_seconds
-        report["decoding_seconds"] = decoding.seconds
-        report["real_time_factor"] = _finite(decoding.real_time_factor)
+        report |= decoding.as_json()
     if expectation is not None:
-        report["expected"] = {
-            "word_error_rate": expectation.percent / 100,
-            "tolerance": expectation.tolerance / 100,
-            "success": expectation.met,
-        }
+        report["expected"] = expectation.as_json()
     return report
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table: first and last column left-aligned, the numbers between right-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i in (0, len(row) - 1) else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _rate_row(name: str, counts: Counts, unit: str) -> tuple[str, ...]:
@@ -146,24 +196,8 @@ def _rate_row(name: str, counts: Counts, unit: str) -> tuple[str, ...]:
     )
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """First and last column left-aligned, the numbers between right-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i in (0, len(row) - 1) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def _percent(rate: float) -> str:
     return f"{100 * rate:.2f}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _confusion(error: tuple[str, str, int]) -> str:

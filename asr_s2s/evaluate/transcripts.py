@@ -7,6 +7,8 @@ Formats, told apart by the suffix and the first line:
 - `.jsonl`: one object a line with `text` and either `id` or `source` (the recording's path, as it
   was given to the command that wrote the file).
 - manifests (`asr_s2s.data.manifest`): `.jsonl` and `.tsv` that name audio, `.csv`, `.gz`.
+- parallel text (`asr_s2s.data.parallel`): its target side.
+- translations are also kept one a line in files of other suffixes, as `test.de` or `test.de.gz`.
 """
 
 import json
@@ -14,10 +16,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.evaluate.error_rate import Utterance
+
+if TYPE_CHECKING:
+    from asr_s2s.data.parallel import TextPair
 
 SHOWN = 3
 """Identifiers that an error message names."""
@@ -32,10 +37,21 @@ class Entry:
     """None where the format has no identifiers."""
     source: Path | None = None
     """The recording, where the file names it."""
+    alternatives: tuple[str, ...] = ()
+    """Further texts that are as good, of the same source."""
+    source_text: str | None = None
+    """What was translated, where the file holds it."""
 
 
-def read_transcripts(path: Path) -> list[Entry]:
+def read_transcripts(
+    path: Path, *, translations: bool = False, any_reference: bool = False
+) -> list[Entry]:
     """Read transcripts in one of the formats above.
+
+    Args:
+        path: a file, or parallel text in two.
+        translations: a suffix that no other format has is that of a file of lines.
+        any_reference: the file is parallel text, and lines with the same source become one entry.
 
     Raises:
         ManifestError: the file is missing, a folder, or not UTF-8 text; it has another suffix, a
@@ -43,10 +59,22 @@ def read_transcripts(path: Path) -> list[Entry]:
     """
     if path.is_dir():
         raise ManifestError(path, "this is a folder", "Name a file of transcripts")
-    if path.suffix in (".csv", ".gz"):
-        return _read_manifest(path)
+    if any_reference or "{" in str(path):
+        return _read_parallel(path, any_reference)
+    packed = path.suffix in (".csv", ".gz", ".xz")
+    if packed:
+        # Brings in lhotse and torch, which plain transcripts do without.
+        from asr_s2s.data.parallel import is_parallel
+
+        if is_parallel(path):
+            return _read_parallel(path, any_reference)
     readers = {".txt": _read_txt, ".tsv": _read_tsv, ".jsonl": _read_jsonl}
     if path.suffix not in readers:
+        inner = Path(path.stem).suffix if path.suffix in (".gz", ".xz") else path.suffix
+        if translations and inner not in (".tsv", ".jsonl", ".csv"):
+            return _read_lines(path)
+        if packed:
+            return _read_manifest(path)
         raise ManifestError(
             path,
             f"expected {', '.join(readers)} or a manifest, found {path.suffix or 'no suffix'}",
@@ -61,6 +89,8 @@ def read_transcripts(path: Path) -> list[Entry]:
         raise ManifestError(path, "this is not UTF-8 text", "Save it as UTF-8") from error
     if not lines[-1]:
         lines.pop()
+    if _is_parallel(path, lines):
+        return _read_parallel(path, any_reference)
     if _is_manifest(path, lines):
         return _read_manifest(path)
     transcripts = []
@@ -76,6 +106,21 @@ def read_transcripts(path: Path) -> list[Entry]:
                 )
         transcripts.append(transcript)
     return transcripts
+
+
+def group_pairs(
+    pairs: Sequence["TextPair"], *, any_reference: bool
+) -> list[tuple["TextPair", ...]]:
+    """Each pair on its own; with `any_reference`, pairs of one source and language together.
+
+    Groups come in the order of their first pairs.
+    """
+    if not any_reference:
+        return [(one,) for one in pairs]
+    groups: dict[tuple[str, str | None], list[TextPair]] = {}
+    for one in pairs:
+        groups.setdefault((one.source, one.language), []).append(one)
+    return [tuple(group) for group in groups.values()]
 
 
 def pair(
@@ -128,8 +173,28 @@ def pair(
             "Score files that list the same utterances",
         )
     return [
-        Utterance(reference.id or found[key].id or key, reference.text, found[key].text)
+        Utterance(
+            id=reference.id or found[key].id or key,
+            reference=reference.text,
+            hypothesis=found[key].text,
+            alternatives=reference.alternatives,
+            source=reference.source_text,
+        )
         for key, reference in expected.items()
+    ]
+
+
+def _read_parallel(path: Path, any_reference: bool) -> list[Entry]:
+    from asr_s2s.data.parallel import read_parallel
+
+    return [
+        Entry(
+            first.target,
+            first.id,
+            alternatives=tuple(other.target for other in others),
+            source_text=first.source,
+        )
+        for first, *others in group_pairs(read_parallel(path), any_reference=any_reference)
     ]
 
 
@@ -147,21 +212,39 @@ def _by_source(transcripts: Sequence[Entry], file: str | Path) -> dict[str, Entr
     return {str(transcript.source): transcript for transcript in transcripts}
 
 
+def _read_lines(path: Path) -> list[Entry]:
+    from asr_s2s.data.parallel import read_lines
+
+    return [Entry(line.strip()) for line in read_lines(path)]
+
+
+def _is_parallel(path: Path, lines: list[str]) -> bool:
+    """Whether the first line names both sides; without, two columns are an id and its text."""
+    return {"source", "target"} <= _columns(path, lines)
+
+
 def _is_manifest(path: Path, lines: list[str]) -> bool:
+    columns = _columns(path, lines)
+    if path.suffix == ".jsonl":
+        return "audio" in columns or "supervisions" in columns
+    return {"audio", "text"} <= columns
+
+
+def _columns(path: Path, lines: list[str]) -> set[str]:
+    """What the first line of a table or of JSON lines names; nothing for other files."""
     first = next((line for line in lines if line.strip()), "")
     if path.suffix == ".tsv":
-        return {"audio", "text"} <= set(first.rstrip("\r").split("\t"))
+        return set(first.rstrip("\r").split("\t"))
     if path.suffix == ".jsonl":
         try:
             row = json.loads(first)
         except ValueError:
-            return False
-        return isinstance(row, dict) and ("audio" in row or "supervisions" in row)
-    return False
+            return set()
+        return set(row) if isinstance(row, dict) else set()
+    return set()
 
 
 def _read_manifest(path: Path) -> list[Entry]:
-    # Brings in lhotse and torch, which plain transcripts do without.
     from asr_s2s.data.manifest import audio_file, cut_text, read_manifest
 
     transcripts = []

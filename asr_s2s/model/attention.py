@@ -21,6 +21,9 @@ class Memory(NamedTuple):
     """`(batch, time, channels)`, zero beyond each row's length."""
     lengths: Tensor
     """Valid frames of each row, `(batch,)`, at least 1."""
+    summary: Tensor
+    """The whole source as one vector, `(batch, channels)`: the ends of a recurrent encoder's
+    directions, the mean of a Transformer's frames."""
 
 
 class AttendedMemory(NamedTuple):
@@ -35,7 +38,8 @@ class AttendedMemory(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Base of all kinds: scores queries against keys, and averages values by their softmax."""
+    """Base of all kinds that attend: scores queries against keys, and averages values by the
+    softmax of the scores."""
 
     needs_alignment = False
     """Whether scores depend on the previous step's weights, so that steps must be taken in turn."""
@@ -146,9 +150,32 @@ class MultiHeadAttention(Attention):
         return self.output(context), weights.mean(1)
 
 
-ATTENTION = {
+class NoAttention(nn.Module):
+    """Attends to nothing: the fixed-vector model (Sutskever et al., 2014), whose decoder knows the
+    source by its first state alone."""
+
+    needs_alignment = False
+
+    def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
+        super().__init__()
+
+    def prepare(self, memory: Memory) -> AttendedMemory:
+        padded = padding_mask(memory.lengths, memory.values.size(1))[:, None, :]
+        return AttendedMemory(memory.values, memory.values, padded)
+
+    def forward(
+        self, query: Tensor, memory: AttendedMemory, alignment: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Zeros for context and weights, in the shapes of `Attention.forward`."""
+        batch, queries, _ = query.shape
+        context = query.new_zeros(batch, queries, memory.values.size(2))
+        return context, alignment.new_zeros(batch, queries, memory.values.size(1))
+
+
+ATTENTION: dict[str, type[Attention] | type[NoAttention]] = {
     "additive": AdditiveAttention,
     "dot": DotAttention,
     "location": LocationAttention,
     "multihead": MultiHeadAttention,
+    "none": NoAttention,
 }

@@ -1,13 +1,15 @@
-"""The speller: an LSTM decoder that attends to a memory and emits tokens."""
+"""The speller: a recurrent decoder that attends to a memory and emits tokens."""
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asr_s2s.config import DecoderConfig
 from asr_s2s.errors import ConfigError
-from asr_s2s.model.attention import ATTENTION, AttendedMemory, Memory
+from asr_s2s.model.attention import ATTENTION, AttendedMemory, Attention, Memory, NoAttention
+from asr_s2s.model.recurrent import CELLS
 from asr_s2s.text.tokenizer import BLANK
 
 
@@ -17,7 +19,7 @@ class DecoderState(NamedTuple):
     hidden: Tensor
     """`(rows, layers, size)`"""
     cell: Tensor
-    """`(rows, layers, size)`"""
+    """`(rows, layers, size)`; of an LSTM only, else `(rows, 0, size)`."""
     context: Tensor
     """What attention read last, `(rows, channels)`."""
     alignment: Tensor
@@ -25,13 +27,13 @@ class DecoderState(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """LSTM decoder in one of two forms.
+    """Recurrent decoder in one of two forms.
 
-    With input feeding (Chan et al., 2016) the LSTM reads the previous token and the previous
-    context, and its output is both the query and what the next token is predicted from. With a
-    query layer (as in GNMT, Wu et al., 2016) a first LSTM reads tokens alone and forms the
-    queries, and an upper LSTM reads queries and contexts; a whole sentence then unrolls as two
-    fused LSTM calls and one batched attention.
+    With input feeding (Chan et al., 2016; Luong et al., 2015) the first layer reads the previous
+    token and the previous context, and the last one's output is both the query and what the next
+    token is predicted from. With a query layer (as in GNMT, Wu et al., 2016) a first layer reads
+    tokens alone and forms the queries, and upper layers read queries and contexts; a whole sentence
+    then unrolls as two fused calls and one batched attention.
     """
 
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
@@ -40,37 +42,54 @@ class Decoder(nn.Module):
         self.input_feeding = config.input_feeding
         self.size = config.size
         self.embedding = nn.Embedding(vocabulary, config.embedding_size, padding_idx=BLANK)
-        self.attention = ATTENTION[config.attention](config.size, memory_size, config)
+        attention = ATTENTION[config.attention]
+        self.attention: Attention | NoAttention = attention(config.size, memory_size, config)
+        recurrent = CELLS[config.cell]
+        self.is_lstm = recurrent is nn.LSTM
         if config.input_feeding:
-            self.query_layers = nn.LSTM(
+            self.query_layers = recurrent(
                 config.embedding_size + memory_size, config.size, config.layers, batch_first=True
             )
             self.upper_layers = None
         else:
-            self.query_layers = nn.LSTM(config.embedding_size, config.size, batch_first=True)
-            self.upper_layers = nn.LSTM(
+            self.query_layers = recurrent(config.embedding_size, config.size, batch_first=True)
+            self.upper_layers = recurrent(
                 config.size + memory_size, config.size, config.layers, batch_first=True
             )
-        self.readout = nn.Linear(config.size + memory_size, config.size)
-        self.output = nn.Linear(config.size, vocabulary)
+        self.depth = config.layers + (not config.input_feeding)
+        self.first_state = (
+            nn.Linear(memory_size, (2 if self.is_lstm else 1) * self.depth * config.size)
+            if config.first_state == "source"
+            else None
+        )
+        features = config.embedding_size if config.tied_output else config.size
+        self.readout = nn.Linear(config.size + memory_size, features)
+        # A tied output layer is the embedding and a bias: no weights are kept twice.
+        self.output = None if config.tied_output else nn.Linear(features, vocabulary)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary)) if config.tied_output else None
         self.dropout = nn.Dropout(config.dropout)
+        if config.tied_output:
+            nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
+            with torch.no_grad():
+                self.embedding.weight[BLANK] = 0.0
 
     def prepare(self, memory: Memory) -> AttendedMemory:
         """What `start`, `step` and `forward` need of a memory, computed once."""
-        prepared: AttendedMemory = self.attention.prepare(memory)
-        return prepared
+        return self.attention.prepare(memory)
 
     def start(self, memory: Memory, beam_size: int = 1) -> DecoderState:
         """The state before the first token, for `beam_size` hypotheses of each row."""
         batch, time, channels = memory.values.shape
         rows = batch * beam_size
-        layers = self.query_layers.num_layers
-        if self.upper_layers is not None:
-            layers += self.upper_layers.num_layers
         zeros = memory.values.new_zeros
+        hidden = zeros(rows, self.depth, self.size)
+        cell = zeros(rows, self.depth if self.is_lstm else 0, self.size)
+        if self.first_state is not None:
+            first = self.first_state(memory.summary).tanh().repeat_interleave(beam_size, 0)
+            hidden, cell = first.view(rows, -1, self.size).split([self.depth, cell.size(1)], dim=1)
         return DecoderState(
-            hidden=zeros(rows, layers, self.size),
-            cell=zeros(rows, layers, self.size),
+            hidden=hidden,
+            cell=cell,
             context=zeros(rows, channels),
             alignment=zeros(rows, time, dtype=torch.float32),
         )
@@ -95,10 +114,10 @@ class Decoder(nn.Module):
         embedded = self.dropout(self.embedding(prefix))
         state = self.start(memory)
         if self.upper_layers is not None:
-            queries, _ = self.query_layers(embedded)
+            queries = _unroll(self.query_layers, embedded, state.hidden[:, :1], state.cell[:, :1])
             contexts, weights = self._attend_all(queries, prepared, state.alignment)
             joined = torch.cat([self.dropout(queries), contexts], dim=-1)
-            hidden, _ = self.upper_layers(joined)
+            hidden = _unroll(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
             return self._logits(hidden, contexts), weights
         steps = []
         for index in range(prefix.size(1)):
@@ -130,7 +149,7 @@ class Decoder(nn.Module):
         """One step from embedded tokens `(rows, embedding_size)`: top hidden `(rows, size)`."""
         inputs = torch.cat([embedded, state.context], -1) if self.input_feeding else embedded
         below = self.query_layers.num_layers
-        query, hidden, cell = _step_lstm(
+        query, hidden, cell = _step(
             self.query_layers, inputs, state.hidden[:, :below], state.cell[:, :below]
         )
         batch = len(memory.keys)
@@ -143,7 +162,7 @@ class Decoder(nn.Module):
         top = query
         if self.upper_layers is not None:
             joined = torch.cat([self.dropout(query), context], dim=-1)
-            top, upper_hidden, upper_cell = _step_lstm(
+            top, upper_hidden, upper_cell = _step(
                 self.upper_layers, joined, state.hidden[:, below:], state.cell[:, below:]
             )
             hidden, cell = torch.cat([hidden, upper_hidden], 1), torch.cat([cell, upper_cell], 1)
@@ -151,28 +170,43 @@ class Decoder(nn.Module):
 
     def _logits(self, hidden: Tensor, context: Tensor) -> Tensor:
         features = self.readout(torch.cat([self.dropout(hidden), context], dim=-1)).tanh()
-        logits: Tensor = self.output(self.dropout(features))
+        features = self.dropout(features)
+        if self.output is None:
+            return F.linear(features, self.embedding.weight, self.output_bias)
+        logits: Tensor = self.output(features)
         return logits
 
 
-def _step_lstm(
-    lstm: nn.LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
+def _unroll(layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
+    """Outputs `(rows, steps, size)` of all steps, from states `(rows, layers, size)`."""
+    first = hidden.transpose(0, 1).contiguous().to(inputs.dtype)
+    if isinstance(layers, nn.LSTM):
+        outputs: Tensor = layers(inputs, (first, cell.transpose(0, 1).contiguous().to(first)))[0]
+    else:
+        outputs = layers(inputs, first)[0]
+    return outputs
+
+
+def _step(
+    layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One time step of `lstm` on `(rows, input_size)`: its output, and states
-    `(rows, layers, size)`. A sequence of one through the fused kernel costs twice as much."""
+    """One time step on `(rows, input_size)`: its output, and states `(rows, layers, size)`. A
+    sequence of one through the fused kernel costs twice as much."""
     hiddens, cells = [], []
-    for layer in range(lstm.num_layers):
-        inputs, new_cell = torch.lstm_cell(
-            inputs,
-            (hidden[:, layer], cell[:, layer]),
-            getattr(lstm, f"weight_ih_l{layer}"),
-            getattr(lstm, f"weight_hh_l{layer}"),
-            getattr(lstm, f"bias_ih_l{layer}"),
-            getattr(lstm, f"bias_hh_l{layer}"),
-        )
+    for layer in range(layers.num_layers):
+        weights = [
+            getattr(layers, f"{name}_l{layer}")
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ]
+        if isinstance(layers, nn.LSTM):
+            inputs, new_cell = torch.lstm_cell(inputs, (hidden[:, layer], cell[:, layer]), *weights)
+            cells.append(new_cell)
+        elif isinstance(layers, nn.GRU):
+            inputs = torch.gru_cell(inputs, hidden[:, layer], *weights)
+        else:
+            inputs = torch.rnn_tanh_cell(inputs, hidden[:, layer], *weights)
         hiddens.append(inputs)
-        cells.append(new_cell)
-    return inputs, torch.stack(hiddens, 1), torch.stack(cells, 1)
+    return inputs, torch.stack(hiddens, 1), torch.stack(cells, 1) if cells else cell
 
 
 def check_decoder(config: DecoderConfig) -> None:
@@ -192,4 +226,10 @@ def check_decoder(config: DecoderConfig) -> None:
             "decoder.location_width",
             f"expected an odd width, found {config.location_width}",
             "Add or take one",
+        )
+    if config.attention == "none" and config.first_state != "source":
+        raise ConfigError(
+            "decoder.first_state",
+            "without attention the decoder would not see the source",
+            "Set it to source",
         )

@@ -1,6 +1,5 @@
 """Speech encoder: log-mel, an optional convolutional front, and a pyramid of BiLSTM layers."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -9,33 +8,7 @@ from asr_s2s.audio.features import FeatureNormalizer, LogMel, padding_mask
 from asr_s2s.config import AugmentConfig, FeatureConfig, SpeechEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
-
-
-class BiLSTM(nn.Module):
-    """One bidirectional LSTM layer whose result does not depend on padding.
-
-    The backward direction reads each row reversed by its own length. Packed sequences would do
-    the same, but fall off the fused LSTM kernel on CPU.
-    """
-
-    def __init__(self, input_size: int, size: int) -> None:
-        super().__init__()
-        self.ahead = nn.LSTM(input_size, size, batch_first=True)
-        self.back = nn.LSTM(input_size, size, batch_first=True)
-
-    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """`(batch, time, input_size)` to `(batch, time, 2 * size)`; what lies beyond a row's length
-        is without meaning."""
-        place = torch.arange(inputs.size(1), device=inputs.device)[None, :]
-        # Valid places in reverse order; padded places keep to themselves.
-        mirror = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)
-        ahead, _ = self.ahead(inputs)
-        back, _ = self.back(_take(inputs, mirror))
-        return torch.cat([ahead, _take(back, mirror)], dim=-1)
-
-
-def _take(inputs: Tensor, places: Tensor) -> Tensor:
-    return inputs.gather(1, places[:, :, None].expand(-1, -1, inputs.size(2)))
+from asr_s2s.model.recurrent import RecurrentLayer, sequence_ends
 
 
 def join_pairs(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +69,7 @@ class SpeechEncoder(nn.Module):
         self.norms = nn.ModuleList()
         size = bins * channels
         for paired in self.pairs_before:
-            self.layers.append(BiLSTM(2 * size if paired else size, config.size))
+            self.layers.append(RecurrentLayer(2 * size if paired else size, config.size))
             self.norms.append(nn.LayerNorm(2 * config.size))
             size = 2 * config.size
         self.dropout = nn.Dropout(config.dropout)
@@ -120,7 +93,7 @@ class SpeechEncoder(nn.Module):
             # Zeros again, not the norm's bias: an odd last frame is paired with what follows it.
             padded = padding_mask(lengths, hidden.size(1))[:, :, None]
             hidden = hidden.masked_fill(padded, 0.0)
-        return Memory(hidden, lengths)
+        return Memory(hidden, lengths, sequence_ends(hidden, lengths, bidirectional=True))
 
 
 def pair_layers(config: SpeechEncoderConfig) -> list[bool]:

@@ -1,10 +1,11 @@
 """The model folder: everything needed to use a model, portable and loadable offline.
 
 ```
-config.yaml         sections text, features, speech_encoder, decoder, objective, search
-model.safetensors   weights, 16 or 32 bit
-tokenizer.*         the vocabulary
-README.md           model card: data, licence, command, measured error rates
+config.yaml          sections of the configuration that make the model (SECTIONS)
+model.safetensors    weights, 16 or 32 bit
+tokenizer.*          the vocabulary of the output
+source_tokenizer.*   that of a text source, where it is another one
+README.md            model card: data, licence, command, measured figures
 ```
 """
 
@@ -19,14 +20,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from asr_s2s.config import Config, from_dict, to_dict
+from asr_s2s.config import Config
+from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.errors import ConfigError, ModelError
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer
 
 FORMAT = 1
 """Version of the layout above; a folder of a later version is refused."""
-SECTIONS = ("text", "features", "speech_encoder", "decoder", "objective", "search")
+SECTIONS = (
+    "text", "source_text", "model", "features", "speech_encoder", "text_encoder", "decoder",
+    "objective", "search",
+)  # fmt: skip
 
 
 class LoadedModel(NamedTuple):
@@ -34,6 +39,9 @@ class LoadedModel(NamedTuple):
 
     model: Seq2Seq
     tokenizer: Tokenizer
+    """Of the output."""
+    source_tokenizer: Tokenizer | None
+    """Of a text source; the output's own where they are joint."""
     config: Config
     folder: Path
 
@@ -66,6 +74,7 @@ def save_model(
     folder: Path,
     config: Config,
     tokenizer: Tokenizer,
+    source_tokenizer: Tokenizer | None,
     weights: Mapping[str, Tensor],
     dtype: torch.dtype = torch.float32,
 ) -> None:
@@ -75,6 +84,8 @@ def save_model(
     sections = {"format": FORMAT} | {name: values[name] for name in SECTIONS}
     (folder / "config.yaml").write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
     tokenizer.save(folder)
+    if source_tokenizer is not None and not config.source_text.joint:
+        source_tokenizer.save(folder, "source")
     # Biases, norms and feature statistics weigh little and stay in 32 bits.
     tensors = {
         name: value.detach().to("cpu", dtype if value.ndim > 1 else torch.float32).contiguous()
@@ -92,9 +103,9 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedM
     """
     folder = find_model(model)
     config = read_config(folder)
-    tokenizer = load_tokenizer(folder)
+    tokenizers = load_tokenizers(folder, config)
     try:
-        network = Seq2Seq(config, len(tokenizer))
+        network = build_model(config, *tokenizers)
     except (ConfigError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise ModelError(
             folder / "config.yaml",
@@ -102,7 +113,32 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedM
             "Copy the folder again",
         ) from error
     load_weights(network, folder)
-    return LoadedModel(network.to(device).eval(), tokenizer, config, folder)
+    return LoadedModel(network.to(device).eval(), *tokenizers, config, folder)
+
+
+def load_tokenizers(folder: Path, config: Config) -> tuple[Tokenizer, Tokenizer | None]:
+    """The vocabularies of output and text source in a model folder; the same one where they are
+    joint, and no second one where there is no text encoder.
+
+    Raises:
+        ModelError: one is missing or damaged.
+    """
+    tokenizer = load_tokenizer(folder)
+    if "text" not in config.model.encoders:
+        return tokenizer, None
+    return tokenizer, tokenizer if config.source_text.joint else load_tokenizer(folder, "source")
+
+
+def build_model(
+    config: Config, tokenizer: Tokenizer, source_tokenizer: Tokenizer | None
+) -> Seq2Seq:
+    """A network of random weights for these vocabularies.
+
+    Raises:
+        ConfigError: the settings contradict each other.
+    """
+    outputs = len(tokenizer) + len(config.text.languages)
+    return Seq2Seq(config, outputs, len(source_tokenizer) if source_tokenizer else 0)
 
 
 def load_weights(network: Seq2Seq, folder: Path) -> None:

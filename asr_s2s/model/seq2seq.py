@@ -1,44 +1,64 @@
 """One model: named encoders, a shared attention decoder, and an optional CTC head."""
 
-from typing import NamedTuple
-
 from torch import Tensor, nn
 
 from asr_s2s.config import Config
+from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.decoder import Decoder
 from asr_s2s.model.encoder import SpeechEncoder
+from asr_s2s.model.text_encoder import (
+    RecurrentTextEncoder,
+    TransformerTextEncoder,
+    text_encoder,
+)
+from asr_s2s.text.tokenizer import BLANK
 
-
-class Predictions(NamedTuple):
-    """What the training objective needs of one batch."""
-
-    logits: Tensor
-    """Decoder logits, `(batch, steps, vocabulary)`."""
-    weights: Tensor
-    """Attention weights, `(batch, steps, time)`."""
-    ctc_logits: Tensor | None
-    """CTC logits, `(batch, time, vocabulary)`, when there is a CTC head."""
-    memory: Memory
+ENCODERS = ("speech", "text")
 
 
 class Seq2Seq(nn.Module):
-    """Encoders by name (`speech`), one decoder, and CTC on the speech encoder's memory
+    """Encoders by name (`speech`, `text`), one decoder, and CTC on the speech encoder's memory
     (Chan et al., 2016; joint CTC after Kim et al., 2017).
 
     Args:
         config: the run's configuration; only the model's sections are read.
-        vocabulary: number of tokens, specials included.
+        vocabulary: number of output tokens, specials and languages included. Languages come last.
+        source_vocabulary: number of tokens of a text source.
+
+    Raises:
+        ConfigError: the settings contradict each other.
     """
 
-    def __init__(self, config: Config, vocabulary: int) -> None:
+    def __init__(self, config: Config, vocabulary: int, source_vocabulary: int = 0) -> None:
         super().__init__()
-        speech = SpeechEncoder(config.speech_encoder, config.features, config.augment)
-        self.encoders = nn.ModuleDict({"speech": speech})
-        self.decoder = Decoder(vocabulary, speech.output_size, config.decoder)
-        self.ctc = (
-            nn.Linear(speech.output_size, vocabulary) if config.objective.ctc_weight > 0 else None
+        check_encoders(config)
+        encoders: dict[str, SpeechEncoder | RecurrentTextEncoder | TransformerTextEncoder] = {}
+        if "speech" in config.model.encoders:
+            encoders["speech"] = SpeechEncoder(
+                config.speech_encoder, config.features, config.augment
+            )
+        if "text" in config.model.encoders:
+            encoders["text"] = text_encoder(config.text_encoder)
+        self.encoders = nn.ModuleDict(encoders)
+        sizes = {name: encoder.output_size for name, encoder in encoders.items()}
+        if len(set(sizes.values())) > 1:
+            raise ConfigError(
+                "model.encoders",
+                f"encoders on one decoder give memories of one size, not {sizes}",
+                "Change speech_encoder.size or text_encoder.size",
+            )
+        memory_size = next(iter(sizes.values()))
+        self.decoder = Decoder(vocabulary, memory_size, config.decoder)
+        self.source_embedding = (
+            nn.Embedding(source_vocabulary, config.text_encoder.embedding_size, padding_idx=BLANK)
+            if "text" in sizes and not config.text_encoder.shared_embedding
+            else None
         )
+        with_ctc = "speech" in sizes and config.objective.ctc_weight > 0
+        self.ctc = nn.Linear(memory_size, vocabulary) if with_ctc else None
+        self.writable = vocabulary - len(config.text.languages)
+        """Tokens that text is made of come before this one."""
 
     @property
     def speech(self) -> SpeechEncoder:
@@ -48,14 +68,46 @@ class Seq2Seq(nn.Module):
         return encoder
 
     def encode(self, kind: str, source: Tensor, lengths: Tensor) -> Memory:
-        """The memory of a batch of sources: for `speech`, waveforms `(batch, samples)` in [-1, 1]
-        at 16 kHz and sample counts `(batch,)`."""
+        """The memory of a batch of sources.
+
+        Args:
+            kind: the encoder.
+            source: for `speech`, waveforms `(batch, samples)` in [-1, 1] at 16 kHz; for `text`,
+                token ids `(batch, tokens)`, padded with BLANK.
+            lengths: samples or tokens of each row, `(batch,)`.
+        """
+        if kind == "text":
+            embedding = self.source_embedding or self.decoder.embedding
+            source = embedding(source)
         memory: Memory = self.encoders[kind](source, lengths)
         return memory
 
-    def forward(self, kind: str, source: Tensor, lengths: Tensor, prefix: Tensor) -> Predictions:
-        """Teacher-forced predictions after the prefixes `(batch, steps)`."""
-        memory = self.encode(kind, source, lengths)
-        logits, weights = self.decoder(prefix, memory)
-        ctc_logits = self.ctc(memory.values) if self.ctc is not None else None
-        return Predictions(logits, weights, ctc_logits, memory)
+
+def check_encoders(config: Config) -> None:
+    """Refuse sets of encoders, and settings of the text encoder, that cannot be built.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    names = config.model.encoders
+    if not names or len(set(names)) < len(names) or not set(names) <= set(ENCODERS):
+        raise ConfigError(
+            "model.encoders",
+            f"expected speech, text or both, found {', '.join(names) or 'none'}",
+            "Write for example [text]",
+        )
+    if "text" not in names or not config.text_encoder.shared_embedding:
+        return
+    if not config.source_text.joint:
+        raise ConfigError(
+            "text_encoder.shared_embedding",
+            "two vocabularies cannot share an embedding",
+            "Set source_text.joint to true, or this to false",
+        )
+    if config.text_encoder.embedding_size != config.decoder.embedding_size:
+        raise ConfigError(
+            "text_encoder.embedding_size",
+            f"{config.text_encoder.embedding_size} is not decoder.embedding_size, "
+            f"{config.decoder.embedding_size}, though the embedding is shared",
+            "Make them equal",
+        )

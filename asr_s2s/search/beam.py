@@ -128,7 +128,7 @@ def _propose(
     """
     end = log_probs[:, :, EOS]
     others = log_probs.clone()
-    others[:, :, [BLANK, BOS, EOS, UNK]] = -math.inf
+    others[:, :, [BLANK, BOS, EOS] if config.unknown else [BLANK, BOS, EOS, UNK]] = -math.inf
     count = min(max(config.candidates, 2 * config.beam_size), others.size(-1) - 4)
     others, candidates = others.topk(count)
     if config.end_threshold is not None:
@@ -196,6 +196,16 @@ def check_search(config: SearchConfig) -> None:
         if value < least:
             raise ConfigError(
                 f"search.{key}", f"expected at least {least}, found {value}", "Raise it"
+            )
+    for key, value, usual in (
+        ("length_normalization", config.length_normalization, 1),
+        ("coverage_penalty", config.coverage_penalty, 0.2),
+    ):
+        if not 0.0 <= value <= 10.0:
+            raise ConfigError(
+                f"search.{key}",
+                f"expected a number from 0 to 10, found {value}",
+                f"Use for example {usual}",
             )
     if not 0.0 <= config.ctc_weight <= 1.0:
         raise ConfigError(

@@ -6,31 +6,62 @@ from torch import Tensor
 from asr_s2s.config import SearchConfig
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.beam import Hypothesis, beam_search
-from asr_s2s.search.scorers import AttentionScorer, CTCPrefixScorer, Scorer
+from asr_s2s.search.scorers import AttentionScorer, CoverageScorer, CTCPrefixScorer, Scorer
+from asr_s2s.text.tokenizer import BOS
 
 
 @torch.inference_mode()
 def decode(
-    model: Seq2Seq, kind: str, source: Tensor, lengths: Tensor, config: SearchConfig
+    model: Seq2Seq,
+    kind: str,
+    source: Tensor,
+    lengths: Tensor,
+    config: SearchConfig,
+    prompts: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
-    """Transcribe a batch.
+    """Transcribe or translate a batch.
 
     Args:
         model: in evaluation mode.
-        kind: encoder to use (`speech`).
-        source: for `speech`, waveforms `(batch, samples)` at 16 kHz in [-1, 1].
-        lengths: valid samples of each row, `(batch,)`.
-        config: search settings; a model without a CTC head ignores `ctc_weight`.
+        kind: encoder to use (`speech`, `text`).
+        source: for `speech`, waveforms `(batch, samples)` at 16 kHz in [-1, 1]; for `text`, token
+            ids `(batch, tokens)`.
+        lengths: valid samples or tokens of each row, `(batch,)`.
+        config: search settings; without a CTC head `ctc_weight` counts for nothing.
+        prompts: tokens that outputs begin with, as their language, `(batch, prompt)`.
 
     Returns:
         For each row its hypotheses, best first.
     """
     memory = model.encode(kind, source, lengths)
-    ctc_weight = config.ctc_weight if model.ctc is not None else 0.0
-    scorers: list[tuple[Scorer, float]] = [
-        (AttentionScorer(model.decoder, memory), 1.0 - ctc_weight)
-    ]
-    if model.ctc is not None and ctc_weight > 0.0:
-        log_probs = model.ctc(memory.values).float().log_softmax(-1)
+    ctc = model.ctc if kind == "speech" else None
+    ctc_weight = config.ctc_weight if ctc is not None else 0.0
+    prompts = prompts if prompts is not None and prompts.numel() else None
+    if config.coverage_penalty > 0.0:
+        attention: AttentionScorer = CoverageScorer(
+            model.decoder, memory, prompts, model.writable, config.coverage_penalty
+        )
+    else:
+        attention = AttentionScorer(model.decoder, memory, prompts, model.writable)
+    scorers: list[tuple[Scorer, float]] = [(attention, 1.0 - ctc_weight)]
+    if ctc is not None and ctc_weight > 0.0:
+        log_probs = ctc(memory.values).float().log_softmax(-1)
         scorers.append((CTCPrefixScorer(log_probs, memory.lengths), ctc_weight))
     return beam_search(scorers, memory.lengths, config)
+
+
+@torch.inference_mode()
+def attention_weights(
+    model: Seq2Seq, kind: str, source: Tensor, length: Tensor, written: list[int]
+) -> Tensor:
+    """Where attention looked while writing an output, `(tokens + 1, time)`: the last row is the end
+    token's.
+
+    Args:
+        source, length: one row of a batch, `(samples or tokens,)` and `()`.
+        written: the prompt and the output's tokens.
+    """
+    memory = model.encode(kind, source[None, : int(length)], length[None])
+    prefix = torch.tensor([[BOS, *written]], device=source.device)
+    weights: Tensor = model.decoder(prefix, memory)[1]
+    return weights[0]

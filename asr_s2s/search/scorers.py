@@ -34,22 +34,95 @@ class Scorer(Protocol):
 
 
 class AttentionScorer:
-    """The attention decoder."""
+    """The attention decoder.
 
-    def __init__(self, decoder: Decoder, memory: Memory) -> None:
+    Args:
+        decoder: in evaluation mode.
+        memory: of the batch.
+        prompts: tokens that every output begins with, as its language, `(batch, prompt)`; they are
+            no part of the hypotheses.
+        writable: tokens from this one on are never written.
+    """
+
+    def __init__(
+        self, decoder: Decoder, memory: Memory, prompts: Tensor | None, writable: int
+    ) -> None:
         self.decoder = decoder
         self.memory = memory
+        self.prompts = prompts
+        self.writable = writable
         self.prepared: AttendedMemory = decoder.prepare(memory)
 
-    def start(self, beam_size: int) -> DecoderState:
-        return self.decoder.start(self.memory, beam_size)
+    def start(self, beam_size: int) -> Any:
+        state = self.decoder.start(self.memory, beam_size)
+        if self.prompts is None:
+            return state
+        prompts = self.prompts.repeat_interleave(beam_size, 0)
+        previous = torch.full_like(prompts[:, 0], BOS)
+        for token in prompts.unbind(1):  # the last one waits for the first step
+            _, state = self.decoder.step(previous, state, self.prepared)
+            previous = token
+        return state
 
     def step(
-        self, previous: Tensor, state: DecoderState, candidates: Tensor | None
+        self, previous: Tensor, state: Any, candidates: Tensor | None
     ) -> tuple[Tensor, DecoderState]:
-        logits, state = self.decoder.step(previous, state, self.prepared)
+        logits, state = self.decoder.step(self._prompted(previous), state, self.prepared)
         log_probs = logits.float().log_softmax(-1)
+        log_probs[:, self.writable :] = -math.inf
         return log_probs if candidates is None else log_probs.gather(1, candidates), state
+
+    def _prompted(self, previous: Tensor) -> Tensor:
+        """The last prompt token in the place of the start token."""
+        if self.prompts is None:
+            return previous
+        last = self.prompts[:, -1].repeat_interleave(len(previous) // len(self.prompts))
+        return torch.where(previous == BOS, last, previous)
+
+
+class CoverageState(NamedTuple):
+    """A decoder's state, and how much of each source place its hypothesis has read."""
+
+    hidden: Tensor
+    cell: Tensor
+    context: Tensor
+    alignment: Tensor
+    coverage: Tensor
+    """Sum of the attention weights so far, `(rows, time)`."""
+
+
+class CoverageScorer(AttentionScorer):
+    """The attention decoder with the coverage penalty of Wu et al. (2016), equation 14: ending
+    costs `weight` x sum over the source of log(min(what it was read, 1)). Unlike theirs, the
+    penalty is added before length normalisation, so that it belongs to the end token."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        memory: Memory,
+        prompts: Tensor | None,
+        writable: int,
+        weight: float,
+    ) -> None:
+        super().__init__(decoder, memory, prompts, writable)
+        self.weight = weight
+
+    def start(self, beam_size: int) -> CoverageState:
+        hidden, cell, context, alignment = super().start(beam_size)
+        return CoverageState(hidden, cell, context, alignment, torch.zeros_like(alignment))
+
+    def step(
+        self, previous: Tensor, state: CoverageState, candidates: Tensor | None
+    ) -> tuple[Tensor, Any]:
+        log_probs, decoded = super().step(previous, DecoderState(*state[:4]), None)
+        coverage = state.coverage + decoded.alignment
+        padded = self.prepared.padded.squeeze(1)
+        padded = padded.repeat_interleave(len(previous) // len(padded), 0)
+        # What was hardly read at all costs as much as a hundredth of a token's attention.
+        read = coverage.clamp(0.01, 1.0).masked_fill(padded, 1.0)
+        log_probs[:, EOS] += self.weight * read.log().sum(-1)
+        log_probs = log_probs if candidates is None else log_probs.gather(1, candidates)
+        return log_probs, CoverageState(*decoded, coverage=coverage)
 
 
 class CTCState(NamedTuple):

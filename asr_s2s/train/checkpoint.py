@@ -19,11 +19,12 @@ class Position:
 
     step: int = 0
     """Optimiser steps taken."""
-    epoch: int = 0
-    batch: int = 0
-    """Batches of this epoch already used."""
+    epoch: dict[str, int] = field(default_factory=dict)
+    """Of each kind of source."""
+    batch: dict[str, int] = field(default_factory=dict)
+    """Batches of this epoch already used, of each kind of source."""
     best: list[tuple[float, int]] = field(default_factory=list)
-    """(validation word error rate, step) of the kept checkpoints, best first."""
+    """(validation error, step) of the kept checkpoints, best first."""
     stale: int = 0
     """Validations since the best one."""
 

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,13 +12,18 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from asr_s2s.config import TrainConfig
-from asr_s2s.data.batches import Batch
+from asr_s2s.data.datasets import Batch
 from asr_s2s.errors import TrainingError
 from asr_s2s.evaluate.attention import draw_attention
 from asr_s2s.train.checkpoint import Position
 from asr_s2s.train.objective import Losses
 from asr_s2s.train.validation import Validation
 
+SPEEDS = {
+    "speech": ("audio_seconds_per_second", "s audio/s"),
+    "text": ("tokens_per_second", "tokens/s"),
+}
+"""Name and unit of the training speed, by kind of source."""
 MOST_SKIPPED = 20
 """Steps in a row whose gradients may be infinite or NaN before the run is given up."""
 
@@ -44,7 +49,7 @@ class Monitor:
         self.task = self.bar.add_task("train", total=config.steps, status="")
         self.warned: set[str] = set()
         self.skipped = 0
-        self.seconds = 0.0
+        self.amounts: dict[str, float] = {}
         self.since = time.monotonic()
 
     def say(self, message: str) -> None:
@@ -76,18 +81,20 @@ class Monitor:
         if step:
             self.say(f"resuming {self.output} at step {step}")
 
-    def start(self, model: nn.Module, utterances: int, step: int) -> None:
-        """Announce the run and show the bar."""
+    def start(self, model: nn.Module, items: Mapping[str, int], step: int) -> None:
+        """Announce the run, with its training items of each kind of source, and show the bar."""
         self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
         count = sum(p.numel() for p in model.parameters())
-        self.say(f"{utterances} training utterances, {count / 1e6:.2f} M parameters")
+        names = {"speech": "utterances", "text": "sentence pairs"}
+        counts = " and ".join(f"{number} {names[kind]}" for kind, number in items.items())
+        self.say(f"training on {counts}; {count / 1e6:.2f} M parameters")
         self.bar.update(self.task, completed=step)
         self.bar.start()
         self.since = time.monotonic()
 
     def count(self, batch: Batch) -> None:
-        """Count the audio of a batch."""
-        self.seconds += batch.seconds
+        """Count the audio or the tokens of a batch."""
+        self.amounts[batch.kind] = self.amounts.get(batch.kind, 0.0) + batch.amount
 
     def check_finite(self, norm: Tensor, scaled: bool) -> bool:
         """Whether the gradients can be used; gives up when they stay infinite or NaN.
@@ -120,13 +127,13 @@ class Monitor:
             "accuracy": float(losses.accuracy),
             "gradient_norm": float(norm),
             "learning_rate": rate,
-            "audio_seconds_per_second": self.seconds / elapsed,
         }
-        self.seconds, self.since = 0.0, time.monotonic()
-        status = (
-            f"loss {values['loss']:.3f}  accuracy {values['accuracy']:.3f}  "
-            f"{values['audio_seconds_per_second']:.0f} s audio/s"
-        )
+        status = f"loss {values['loss']:.3f}  accuracy {values['accuracy']:.3f}"
+        for kind, amount in self.amounts.items():
+            name, unit = SPEEDS[kind]
+            values[name] = amount / elapsed
+            status += f"  {values[name]:,.0f} {unit}"
+        self.amounts, self.since = {}, time.monotonic()
         self.bar.update(self.task, status=status)
         if not self.console.is_terminal:
             self.say(f"step {position.step}  {status}")
@@ -134,26 +141,20 @@ class Monitor:
 
     def validated(self, position: Position, result: Validation) -> None:
         """Record a validation."""
-        percent = 100 * result.word_error_rate
         mark = " (best)" if position.stale == 0 else ""
-        self.say(f"step {position.step}  validation WER {percent:.2f} %{mark}")
+        self.say(f"step {position.step}  validation {result}{mark}")
         for reference, hypothesis in result.samples:
             self.say(f"    {reference!r} -> {hypothesis!r}")
         self.warn(result.failures)
-        values = {
-            "word_error_rate": result.word_error_rate,
-            "character_error_rate": result.character_error_rate,
-        }
-        self._write("valid", position, values)
-        for number, shown in enumerate(result.attended):
+        self._write("valid", position, result.measures)
+        for number, (name, shown) in enumerate(result.attended):
             path = self.output / "attention" / f"step-{position.step:07d}-{number}.png"
-            title = f"{shown.id}, step {position.step}"
-            draw_attention(path, shown.weights, shown.tokens, shown.seconds, title)
-        self.seconds, self.since = 0.0, time.monotonic()
+            draw_attention(path, shown, f"{name}, step {position.step}")
+        self.amounts, self.since = {}, time.monotonic()
 
     def finished(self, result: Validation, folder: Path) -> None:
         """Announce the final model."""
-        self.say(f"validation WER {100 * result.word_error_rate:.2f} %; model in {folder}")
+        self.say(f"validation {result}; model in {folder}")
 
     def __enter__(self) -> "Monitor":
         return self
@@ -165,7 +166,8 @@ class Monitor:
             self.tensorboard.close()
 
     def _write(self, kind: str, position: Position, values: dict[str, float]) -> None:
-        line: dict[str, object] = {"kind": kind, "step": position.step, "epoch": position.epoch}
+        epoch = max(position.epoch.values(), default=0)
+        line: dict[str, object] = {"kind": kind, "step": position.step, "epoch": epoch}
         # JSON has no NaN and no infinity.
         line |= {name: v if math.isfinite(v) else None for name, v in values.items()}
         with self.metrics.open("a", encoding="utf-8") as file:

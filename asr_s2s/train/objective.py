@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import ObjectiveConfig
-from asr_s2s.data.batches import Batch
+from asr_s2s.data.datasets import Batch
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
@@ -21,7 +21,7 @@ class Losses(NamedTuple):
     """Scalars of one batch."""
 
     total: Tensor
-    """What is minimised: (1 - ctc_weight) x attention + ctc_weight x CTC."""
+    """What is minimised: (1 - ctc_weight) x attention + ctc_weight x CTC; for text, attention."""
     attention: Tensor
     """Cross-entropy per token, end token included, label smoothing included."""
     ctc: Tensor
@@ -40,18 +40,19 @@ def joint_loss(
             Guesses come from a first pass without gradient over all steps at once (Mihaylova and
             Martins, 2019), so that scheduled sampling keeps the decoder's fused unrolling.
     """
-    prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
-    memory = model.encode("speech", batch.waveforms, batch.lengths)
+    prompted = torch.cat([batch.prompts, batch.tokens], dim=1)
+    prefix, target = teacher_forcing(prompted, batch.token_lengths + batch.prompts.size(1))
+    memory = model.encode(batch.kind, batch.source, batch.lengths)
     if sampling > 0.0:
         prefix = mix_guesses(model, memory, prefix, sampling)
     logits, _ = model.decoder(prefix, memory)
     attention = attention_loss(logits, target, config.label_smoothing)
     counted = target != IGNORED
     accuracy = ((logits.argmax(-1) == target) & counted).sum() / counted.sum()
-    ctc = attention.new_zeros(())
-    if model.ctc is not None:
+    total, ctc = attention, attention.new_zeros(())
+    if model.ctc is not None and batch.kind == "speech":
         ctc = ctc_loss(model.ctc(memory.values), memory.lengths, batch.tokens, batch.token_lengths)
-    total = (1 - config.ctc_weight) * attention + config.ctc_weight * ctc
+        total = (1 - config.ctc_weight) * attention + config.ctc_weight * ctc
     return Losses(total, attention.detach(), ctc.detach(), accuracy)
 
 
@@ -100,12 +101,12 @@ def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) ->
 
 @torch.no_grad()
 def mix_guesses(model: Seq2Seq, memory: Memory, prefix: Tensor, probability: float) -> Tensor:
-    """Replace true previous tokens by samples of the model, the start token excepted."""
+    """Replace true previous tokens by samples of the model, but for the start and the prompts."""
     logits, _ = model.decoder(prefix, memory)
     drawn = logits.float().softmax(-1).flatten(0, 1).multinomial(1).view_as(prefix)
     guesses = F.pad(drawn[:, :-1], (1, 0), value=BOS)
     swap = torch.rand(prefix.shape, device=prefix.device) < probability
-    swap &= (prefix != BLANK) & (prefix != BOS)
+    swap &= (prefix != BLANK) & (prefix != BOS) & (prefix < model.writable)
     return torch.where(swap, guesses, prefix)
 
 

@@ -8,25 +8,30 @@ from asr_s2s.config import Config
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.decoder import check_decoder
 from asr_s2s.model.encoder import pair_layers
+from asr_s2s.model.seq2seq import check_encoders
 from asr_s2s.search.beam import check_search
 
 POSITIVE = (
-    "data.batch_seconds", "data.max_seconds", "data.buckets", "features.mel_bins",
+    "text.vocabulary_size", "source_text.vocabulary_size", "data.batch_seconds",
+    "data.max_seconds", "data.batch_tokens", "data.max_tokens", "data.buckets", "features.mel_bins",
     "speech_encoder.convolution_channels", "speech_encoder.layers", "speech_encoder.size",
-    "decoder.attention_size", "decoder.attention_heads", "decoder.location_filters",
-    "decoder.location_width", "decoder.size", "decoder.layers", "decoder.embedding_size",
-    "train.steps", "train.learning_rate", "train.clip_norm", "train.accumulate",
-    "train.validate_every", "train.validation_beam_size", "train.checkpoint_every",
-    "train.log_every", "train.keep_best",
+    "text_encoder.layers", "text_encoder.size", "text_encoder.embedding_size",
+    "text_encoder.heads", "text_encoder.feedforward_size", "decoder.attention_size",
+    "decoder.attention_heads", "decoder.location_filters", "decoder.location_width",
+    "decoder.size", "decoder.layers", "decoder.embedding_size", "train.steps",
+    "train.learning_rate", "train.clip_norm", "train.accumulate", "train.validate_every",
+    "train.validation_beam_size", "train.checkpoint_every", "train.log_every", "train.keep_best",
 )  # fmt: skip
 NOT_NEGATIVE = (
-    "data.workers", "augment.gain_db", "augment.frequency_masks", "augment.frequency_mask_bins",
-    "augment.time_masks", "augment.time_mask_frames", "features.edge_frames",
-    "speech_encoder.convolution_layers", "objective.scheduled_sampling_start", "train.seed",
-    "train.weight_decay", "train.warmup_steps", "train.patience", "train.attention_pictures",
+    "text.sampling", "source_text.sampling", "data.workers", "augment.gain_db",
+    "augment.frequency_masks", "augment.frequency_mask_bins", "augment.time_masks",
+    "augment.time_mask_frames", "features.edge_frames", "speech_encoder.convolution_layers",
+    "objective.scheduled_sampling_start", "train.seed", "train.weight_decay",
+    "train.warmup_steps", "train.patience", "train.attention_pictures",
 )  # fmt: skip
 PARTS = (
-    "augment.noise_probability", "augment.time_mask_fraction", "speech_encoder.dropout",
+    "text.character_coverage", "source_text.character_coverage", "augment.noise_probability",
+    "augment.time_mask_fraction", "speech_encoder.dropout", "text_encoder.dropout",
     "decoder.dropout", "objective.ctc_weight", "objective.label_smoothing",
     "objective.scheduled_sampling", "train.final_learning_rate",
 )  # fmt: skip
@@ -49,6 +54,16 @@ def check_settings(config: Config, device: torch.device) -> None:
             value = getattr(getattr(config, section), name)
             if not holds(value):
                 raise ConfigError(key, f"expected {expected}, found {value}", "Correct the value")
+    check_encoders(config)
+    if config.source_text.joint and config.source_text.normalizer != config.text.normalizer:
+        raise ConfigError(
+            "source_text.normalizer",
+            f"{config.source_text.normalizer} is not text.normalizer, {config.text.normalizer}, "
+            "though the vocabulary is joint",
+            "Make them equal, or set source_text.joint to false",
+        )
+    if len(set(config.text.languages)) < len(config.text.languages):
+        raise ConfigError("text.languages", "a language is named twice", "Name each once")
     pair_layers(config.speech_encoder)
     check_decoder(config.decoder)
     check_search(config.search)

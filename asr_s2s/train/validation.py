@@ -1,98 +1,112 @@
 """Validation with the real search."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import sacrebleu
 import torch
-from lhotse import CutSet
 
 from asr_s2s.config import Config
-from asr_s2s.data.batches import SpeechDataset, ordered_batches
+from asr_s2s.data.batches import ordered_batches
 from asr_s2s.errors import TrainingError
+from asr_s2s.evaluate.attention import Attended, attend
 from asr_s2s.evaluate.error_rate import Utterance, score
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import decode
-from asr_s2s.text.tokenizer import BOS
+from asr_s2s.train.streams import Stream
 
-
-class Attended(NamedTuple):
-    """What an attention picture shows."""
-
-    id: str
-    weights: list[list[float]]
-    """`(tokens, time)`"""
-    tokens: list[str]
-    seconds: float
+MORE_TOKENS = 8
+"""Validation of text takes this many times the tokens of a training batch: no gradient is kept."""
 
 
 class Validation(NamedTuple):
     """The outcome of one validation."""
 
-    word_error_rate: float
-    """Errors per reference word; 0.05 is 5 %."""
-    character_error_rate: float
+    error: float
+    """What models are chosen by, the lower the better: word error rate, or 1 - BLEU / 100; the mean
+    over the kinds of source."""
+    measures: dict[str, float]
+    """By name: `word_error_rate` (0.05 is 5 %), `bleu` (0 to 100), ..."""
     samples: list[tuple[str, str]]
     """A few (reference, hypothesis) pairs."""
-    attended: list[Attended]
+    attended: list[tuple[str, Attended]]
+    """Utterances and sentence pairs by id, with the attention to them."""
     failures: list[str]
     """Messages about recordings left out because they could not be read."""
+
+    def __str__(self) -> str:
+        shown = {
+            "word_error_rate": lambda v: f"WER {100 * v:.2f} %",
+            "bleu": lambda v: f"BLEU {v:.2f}",
+        }
+        known = ((name.split("/")[-1], value) for name, value in self.measures.items())
+        return ", ".join(shown[name](value) for name, value in known if name in shown)
 
 
 @torch.inference_mode()
 def validate(
-    model: Seq2Seq, cuts: CutSet, dataset: SpeechDataset, config: Config, device: torch.device
+    model: Seq2Seq, streams: Sequence[Stream], config: Config, device: torch.device
 ) -> Validation:
-    """Transcribe the validation set by beam search and score it.
+    """Decode the validation set by beam search and score it.
 
     Raises:
-        TrainingError: no recording of it could be read.
+        TrainingError: nothing of it could be read.
     """
+    parts = [_validate_stream(model, stream, config, device) for stream in streams]
+    if len(parts) == 1:
+        return parts[0]
+    measures = {
+        f"{stream.kind}/{name}": value
+        for stream, part in zip(streams, parts, strict=True)
+        for name, value in part.measures.items()
+    }
+    return Validation(
+        sum(part.error for part in parts) / len(parts),
+        measures,
+        [sample for part in parts for sample in part.samples],
+        [attended for part in parts for attended in part.attended],
+        [failure for part in parts for failure in part.failures],
+    )
+
+
+def _validate_stream(
+    model: Seq2Seq, stream: Stream, config: Config, device: torch.device
+) -> Validation:
     model.eval()
     search = replace(config.search, beam_size=config.train.validation_beam_size)
+    dataset, tokenizer = stream.dataset, stream.dataset.output.tokenizer
+    data = replace(config.data, batch_tokens=MORE_TOKENS * config.data.batch_tokens)
     utterances: list[Utterance] = []
-    attended: list[Attended] = []
+    attended: list[tuple[str, Attended]] = []
+    pictures = 0 if config.decoder.attention == "none" else config.train.attention_pictures
     failures: list[str] = []
-    for batch in ordered_batches(cuts, dataset, config.data.batch_seconds, config.data.workers):
+    for batch in ordered_batches(stream.items, dataset, data):
         failures += batch.failures
         if not batch.ids:
             continue
         batch = batch.to(device)
-        results = decode(model, "speech", batch.waveforms, batch.lengths, search)
+        results = decode(model, stream.kind, batch.source, batch.lengths, search, batch.prompts)
         for name, reference, hypotheses in zip(batch.ids, batch.texts, results, strict=True):
-            text = dataset.tokenizer.decode(hypotheses[0].tokens)
+            text = tokenizer.decode(hypotheses[0].tokens)
             utterances.append(Utterance(name, reference, text))
-        missing = config.train.attention_pictures - len(attended)
-        for row in range(min(missing, len(batch.ids))):
-            attended.append(
-                _attend(
-                    model,
-                    batch.ids[row],
-                    batch.waveforms[row],
-                    batch.lengths[row],
-                    results[row][0].tokens,
-                    dataset,
-                )
-            )
+        for row in range(min(pictures - len(attended), len(batch.ids))):
+            written = [*batch.prompts[row].tolist(), *results[row][0].tokens]
+            shown = attend(model, dataset, batch.source[row], batch.lengths[row], written)
+            attended.append((batch.ids[row], shown))
     if not utterances:
-        raise TrainingError("data.valid", "no recording could be read", "Run asr-s2s check")
-    rates = score(utterances)
+        raise TrainingError("data.valid", "nothing of it could be read", "Run asr-s2s check")
     samples = [(u.reference, u.hypothesis) for u in utterances[:: max(1, len(utterances) // 3)][:3]]
-    return Validation(
-        rates.word_error_rate, rates.character_error_rate, samples, attended, failures
-    )
-
-
-def _attend(
-    model: Seq2Seq,
-    name: str,
-    waveform: torch.Tensor,
-    length: torch.Tensor,
-    tokens: list[int],
-    dataset: SpeechDataset,
-) -> Attended:
-    """Where attention looked while writing these tokens."""
-    memory = model.encode("speech", waveform[None, : int(length)], length[None])
-    prefix = torch.tensor([[BOS, *tokens]], device=waveform.device)
-    _, weights = model.decoder(prefix, memory)
-    pieces = [dataset.tokenizer.pieces[token] for token in tokens]
-    return Attended(name, weights[0].tolist(), [*pieces, "</s>"], int(length) / 16_000)
+    if config.text.metric == "bleu":
+        bleu = sacrebleu.corpus_bleu(
+            [u.hypothesis for u in utterances],
+            [[u.reference for u in utterances]],
+            tokenize=config.text.bleu_tokenizer,
+        ).score
+        return Validation(1 - bleu / 100, {"bleu": bleu}, samples, attended, failures)
+    rates = score(utterances)
+    measures = {
+        "word_error_rate": rates.word_error_rate,
+        "character_error_rate": rates.character_error_rate,
+    }
+    return Validation(rates.word_error_rate, measures, samples, attended, failures)

@@ -155,6 +155,105 @@ def test_check_refuses_a_manifest_named_twice(tmp_path):
         assert str(result.exception) == f"{second}: this manifest is named twice. Name it once."
 
 
+def write_text_of(folder: Path, name: str, *pairs: tuple[str, str]) -> Path:
+    """Two aligned files, by the name that stands for both: `train` for train.{en,de}."""
+    for suffix, side in ("en", 0), ("de", 1):
+        lines = "".join(pair[side] + "\n" for pair in pairs)
+        (folder / f"{name}.{suffix}").write_text(lines)
+    return folder / f"{name}.{{en,de}}"
+
+
+BEES = ("The bees fly.", "Die Bienen fliegen."), ("The trees bend.", "Die Eichen biegen sich.")
+
+
+def test_check_of_good_parallel_text_prints_a_summary(tmp_path):
+    result = asr_s2s("check", write_text_of(tmp_path, "train", *BEES))
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        0,
+        "2 sentence pairs, 0 findings\n",
+        "",
+    )
+
+
+def test_check_names_what_is_wrong_with_parallel_text(tmp_path):
+    train = write_text_of(tmp_path, "train", *BEES, ("The end", ""))
+    table = tmp_path / "test.tsv"
+    table.write_text("The bees fly.\tBienen fliegen.\nDie Bienen\nBees fly?\tFliegen die Bienen?\n")
+    result = asr_s2s("check", train, table)
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert f"  {train}: train:3: the target is empty. Write it, or leave the pair out." in lines
+    assert any(line.startswith(f"  {table}:2: expected source and target") for line in lines)
+    assert any(f"  {table}: test:1: {train}: train:1 has the same source." in x for x in lines)
+    assert any(f"  {table}: test:3: '?' 'B' of the source not in" in line for line in lines)
+    assert lines[-1] == "5 sentence pairs, 5 findings"
+
+
+def test_check_takes_recordings_and_parallel_text_from_one_recipe(tmp_path):
+    (tmp_path / "data").mkdir()
+    write_text_of(tmp_path / "data", "a", *BEES)
+    write_text_of(tmp_path / "data", "b", BEES[0])
+    write_text_of(tmp_path / "data", "v", ("THE BEE!", "die biene"))
+    write_manifest_of(tmp_path / "data", "t.jsonl", {"audio": "a.wav", "text": "biene"})
+    recipe = tmp_path / "recipe.yaml"
+    settings = {
+        "data": {
+            "train": ["data/a.{en,de}", "data/t.jsonl", "data/b.{en,de}"],
+            "valid": ["data/v.{en,de}"],
+        },
+        "text": {"normalizer": "lowercase"},
+        "source_text": {"normalizer": "english"},
+    }
+    recipe.write_text(yaml.safe_dump(settings))
+    result = asr_s2s("check", "--config", recipe)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "duplicate (1)",
+        f"  train: {tmp_path}/data/b.{{en,de}}: b:1: the same pair as "
+        f"train: {tmp_path}/data/a.{{en,de}}: a:1. Keep one of them.",
+        "",
+        "1 utterance, 0.00 hours, 4 sentence pairs, 1 finding",
+    ]
+    assert result.stderr == (
+        "Without --model, sentences are not compared with data.max_tokens: how many tokens they "
+        "have is not known.\n"
+    )
+
+    changes = "--set", "data.train=data/a.{en,de}", "--set", "source_text.normalizer=verbatim"
+    result = asr_s2s("check", "--config", recipe, *changes)
+    assert (
+        "  valid: v:1: '!' 'B' 'E' 'H' of the source not in the training sources" in result.stdout
+    )
+    assert result.stdout.endswith("\n3 sentence pairs, 1 finding\n")
+
+
+def test_check_counts_tokens_by_a_models_vocabulary(tmp_path):
+    train = write_text_of(tmp_path, "train", *BEES)
+    (tmp_path / "config.yaml").write_text("format: 1\n")
+    CharacterTokenizer("".join(target for _, target in BEES)).save(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("data: {max_tokens: 20}\n")
+    options = "--config", tmp_path / "recipe.yaml", "--model", tmp_path
+    result = asr_s2s("check", train, *options)
+    assert "train:2: 23 tokens of the target are more than data.max_tokens, 20" in result.stdout
+    assert asr_s2s("check", train, *options, "--set", "data.max_tokens=23").exit_code == 0
+
+
+def test_check_says_how_to_name_both_sides_when_the_shell_wrote_them_out(tmp_path):
+    write_text_of(tmp_path, "train", *BEES)
+    result = asr_s2s("check", tmp_path / "train.en", tmp_path / "train.de")
+    assert isinstance(result.exception, ManifestError)
+    assert result.exception.where == f"{tmp_path}/train.en"
+    assert "quote it" in result.exception.mend
+    assert "'train.{en,de}'" in result.exception.mend
+
+
+def test_check_refuses_changes_without_a_recipe(tmp_path):
+    train = write_text_of(tmp_path, "train", *BEES)
+    result = asr_s2s("check", train, "--set", "data.max_tokens=3")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith("--set: there is no recipe to change")
+
+
 def test_check_without_a_manifest_is_a_user_error(tmp_path):
     assert isinstance(asr_s2s("check").exception, ManifestError)
     (tmp_path / "empty.yaml").write_text("")

@@ -1,5 +1,6 @@
 """`asr-s2s evaluate` as a process."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -7,9 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sacrebleu
 import soundfile
 
-from asr_s2s.config import Config, DecoderConfig, SpeechEncoderConfig, TextConfig
+from asr_s2s.config import (
+    Config,
+    DecoderConfig,
+    ModelConfig,
+    SourceTextConfig,
+    SpeechEncoderConfig,
+    TextConfig,
+    TextEncoderConfig,
+)
 from asr_s2s.model.folder import save_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import CharacterTokenizer
@@ -17,7 +27,7 @@ from asr_s2s.text.tokenizer import CharacterTokenizer
 PROGRAM = "from asr_s2s.cli.main import main; main()"
 
 
-def evaluate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def evaluate(*arguments: str | float | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", PROGRAM, "evaluate", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -84,7 +94,8 @@ def model(tmp_path: Path) -> Path:
         decoder=DecoderConfig(size=16, attention_size=16, embedding_size=8),
     )
     tokenizer = CharacterTokenizer("abc ")
-    save_model(tmp_path / "model", config, tokenizer, Seq2Seq(config, len(tokenizer)).state_dict())
+    weights = Seq2Seq(config, len(tokenizer)).state_dict()
+    save_model(tmp_path / "model", config, tokenizer, None, weights)
     return tmp_path / "model"
 
 
@@ -136,3 +147,133 @@ def test_output_that_cannot_be_written_is_named(model: Path, tmp_path: Path) -> 
     )
     assert result.returncode == 1
     assert f"{tmp_path}: cannot be written" in result.stderr
+
+
+REFERENCES = ["Die Katze schläft auf dem Dach.", "Wir gehen morgen ins Kino.", "Es regnet heute."]
+HYPOTHESES = ["Die Katze schläft auf dem Haus.", "Wir gehen morgen ins Kino!", ""]
+
+
+@pytest.fixture
+def translations(tmp_path: Path) -> tuple[str | Path, ...]:
+    """Options that score translations in plain line files, one compressed."""
+    reference, hypothesis = tmp_path / "test.de.gz", tmp_path / "hyp.txt"
+    reference.write_bytes(gzip.compress("".join(f"{line}\n" for line in REFERENCES).encode()))
+    hypothesis.write_text("".join(f"{line}\n" for line in HYPOTHESES), "utf-8")
+    return "--reference", reference, "--hypothesis", hypothesis, "--metric", "bleu"
+
+
+def test_existing_translations_are_scored(translations: tuple[str | Path, ...]) -> None:
+    by_hand = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
+    result = evaluate(*translations, "--lowercase-tokenized", "de", "--expect", by_hand)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[1].split()[:2] == ["BLEU", f"{by_hand:.2f}"]
+    assert lines[2].startswith("BLEU lc")
+    assert "prep:moses-de-lc" in lines[2]
+    assert "3: chrF 0.0" in lines
+    assert lines[-1] == f"expected BLEU >= {by_hand:.2f} (-0.00): measured {by_hand:.2f}: success"
+
+
+def test_too_low_a_score_is_a_failure(translations: tuple[str | Path, ...]) -> None:
+    result = evaluate(*translations, "--expect", "90", "--tolerance", "1", "--worst", "0")
+    assert result.returncode == 1
+    assert result.stdout.splitlines()[-1].endswith(": failure")
+    assert result.stderr == ""
+
+
+def test_translations_are_compared_with_a_baseline(
+    translations: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    baseline = tmp_path / "baseline.txt"
+    baseline.write_text("".join(f"{line}\n" for line in HYPOTHESES), "utf-8")
+    arguments = (*translations, "--baseline", baseline, "--format", "json")
+    result = evaluate(*arguments, "--bleu-tokenizer", "char")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert "|tok:char|" in report["bleu"]["signature"]
+    assert report["comparison"]["bleu"]["p_value"] == 1
+    assert report["comparison"]["bleu"]["baseline"]["value"] == report["bleu"]["value"]
+    baseline.write_text("one line\n")
+    result = evaluate(*arguments)
+    assert result.returncode == 1
+    assert f"{baseline}: the evaluated data holds 3 references" in result.stderr
+
+
+def test_pronunciations_count_against_any_of_a_word(tmp_path: Path) -> None:
+    reference, hypothesis = tmp_path / "test.tsv", tmp_path / "hyp.txt"
+    reference.write_text("source\ttarget\nread\tR IY D\nread\tR EH D\ncat\tK AE T\n")
+    hypothesis.write_text("R EH D\nK AE\n")
+    options = ("--reference", reference, "--hypothesis", hypothesis, "--format", "json")
+    result = evaluate(*options, "--any-reference")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["word_error_rate"] == 1 / 6
+    assert report["sentence_error_rate"] == 1 / 2
+    assert "holds 3 references and" in evaluate(*options).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--bleu-tokenizer", "zh"), "--bleu-tokenizer: this is for bleu, and wer is measured"),
+        (("--lowercase-tokenized", "de"), "--lowercase-tokenized: this is for bleu"),
+        (("--baseline", "b.txt"), "--baseline: this is for bleu"),
+        (("--metric", "bleu", "--normalizer", "verbatim"), "--normalizer: this is for wer"),
+        (("--metric", "bleu", "--bleu-tokenizer", "13b"), "13b: expected one of sacrebleu's"),
+        (("--metric", "bleu", "--lowercase-tokenized", "xx"), "xx: expected one of Moses'"),
+    ],
+)
+def test_options_of_the_other_metric_and_wrong_names_are_refused(
+    pair: tuple[str | Path, ...], arguments: tuple[str, ...], problem: str
+) -> None:
+    result = evaluate(*pair, *arguments)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert problem in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def text_model(tmp_path: Path) -> Path:
+    """A small text model that was never trained."""
+    config = Config(
+        model=ModelConfig(encoders=("text",)),
+        text=TextConfig(metric="bleu", bleu_tokenizer="char"),
+        source_text=SourceTextConfig(tokenizer="characters"),
+        text_encoder=TextEncoderConfig(layers=1, size=8, embedding_size=8),
+        decoder=DecoderConfig(attention="additive", size=8, attention_size=8, embedding_size=8),
+    )
+    tokenizer, source = CharacterTokenizer("abc "), CharacterTokenizer("xyz ")
+    weights = Seq2Seq(config, len(tokenizer), len(source)).state_dict()
+    save_model(tmp_path / "text-model", config, tokenizer, source, weights)
+    return tmp_path / "text-model"
+
+
+def test_model_is_evaluated_on_parallel_text(text_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "test.en").write_text("x y\nzz\nx y\n")
+    (tmp_path / "test.de").write_text("a b\nc\nb a\n")
+    pairs, output = tmp_path / "test.{en,de}", tmp_path / "hyp.jsonl"
+    arguments = ("--model", text_model, "--device", "cpu", "--any-reference", "--output", output)
+    result = evaluate(pairs, *arguments, "--format", "json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["sentences"] == 2
+    assert report["bleu"]["signature"].startswith("nrefs:var|case:mixed|eff:no|tok:char|")
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(row["source"], list(row)) for row in rows] == [
+        ("x y", ["id", "source", "text", "score"]),
+        ("zz", ["id", "source", "text", "score"]),
+    ]
+    existing = ("--reference", pairs, "--hypothesis", output, "--any-reference")
+    scoring = ("--metric", "bleu", "--bleu-tokenizer", "char", "--format", "json")
+    again = evaluate(*existing, *scoring)
+    assert again.returncode == 0, again.stderr
+    for name in ("bleu", "chrf", "ter", "worst"):
+        assert json.loads(again.stdout)[name] == report[name]
+
+
+def test_speech_model_does_not_take_parallel_text(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text('{"source": "x", "target": "a"}\n')
+    result = evaluate(tmp_path / "test.jsonl", "--model", model, "--device", "cpu")
+    assert result.returncode == 1
+    assert "this model reads speech, not text" in result.stderr

@@ -8,7 +8,8 @@ from lhotse import CutSet
 
 from asr_s2s.audio.augment import WaveformAugment
 from asr_s2s.config import AugmentConfig, DataConfig
-from asr_s2s.data.batches import SpeechDataset, ordered_batches, training_batches
+from asr_s2s.data.batches import ordered_batches, training_batches
+from asr_s2s.data.datasets import Output, SpeechDataset
 from asr_s2s.data.manifest import read_manifest
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import CharacterTokenizer
@@ -28,7 +29,8 @@ def cuts(tmp_path_factory: pytest.TempPathFactory) -> CutSet:
 
 def make_dataset(augment: bool = True) -> SpeechDataset:
     changes = WaveformAugment(AugmentConfig(noise_probability=0.5)) if augment else None
-    return SpeechDataset(CharacterTokenizer("abcd"), normalizer("verbatim"), changes, seed=5)
+    output = Output(CharacterTokenizer("abcd"), normalizer("verbatim"))
+    return SpeechDataset(output, changes, seed=5)
 
 
 def epoch(cuts: CutSet, number: int, skip: int = 0, config: DataConfig = CONFIG) -> list:
@@ -38,7 +40,7 @@ def epoch(cuts: CutSet, number: int, skip: int = 0, config: DataConfig = CONFIG)
 def assert_same(left: list, right: list) -> None:
     assert [batch.ids for batch in left] == [batch.ids for batch in right]
     for a, b in zip(left, right, strict=True):
-        assert torch.equal(a.waveforms, b.waveforms) and torch.equal(a.tokens, b.tokens)
+        assert torch.equal(a.source, b.source) and torch.equal(a.tokens, b.tokens)
 
 
 def test_an_epoch_holds_every_utterance_once(cuts: CutSet) -> None:
@@ -49,7 +51,7 @@ def test_an_epoch_holds_every_utterance_once(cuts: CutSet) -> None:
 
 def test_batches_stay_within_their_seconds_padding_included(cuts: CutSet) -> None:
     for batch in training_batches(cuts, make_dataset(False), CONFIG, seed=1, epoch=1, skip=0):
-        assert batch.waveforms.numel() / 16_000 <= CONFIG.batch_seconds
+        assert batch.source.numel() / 16_000 <= CONFIG.batch_seconds
 
 
 def test_the_same_seed_and_epoch_give_the_same_batches_in_any_number_of_processes(
@@ -78,7 +80,7 @@ def test_an_utterance_is_augmented_anew_each_epoch(cuts: CutSet) -> None:
     def waveform(number: int) -> np.ndarray:
         dataset = make_dataset()
         dataset.epoch = number
-        return dataset[CutSet.from_cuts([cuts[0]])].waveforms.numpy()
+        return dataset[CutSet.from_cuts([cuts[0]])].source.numpy()
 
     first, again, other = waveform(0), waveform(0), waveform(1)
     assert np.array_equal(first, again)
@@ -87,6 +89,6 @@ def test_an_utterance_is_augmented_anew_each_epoch(cuts: CutSet) -> None:
 
 def test_reading_draws_nothing_from_the_generator_that_training_uses(cuts: CutSet) -> None:
     before = torch.get_rng_state()
-    list(ordered_batches(cuts, make_dataset(False), 3.0, workers=0))
+    list(ordered_batches(cuts, make_dataset(False), CONFIG))
     epoch(cuts, 1)
     assert torch.equal(before, torch.get_rng_state())

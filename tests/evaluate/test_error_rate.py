@@ -1,5 +1,6 @@
 """Error rates, the files they are read from, and the reports made of them."""
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -58,6 +59,44 @@ def test_normaliser_is_applied_to_both_sides() -> None:
     rates = score(pairs, "english")
     assert rates.word_error_rate == 0
     assert "|norm:english|" in rates.signature
+
+
+def test_the_closest_of_several_references_counts() -> None:
+    # Phonemes of words with several pronunciations, by hand:
+    rates = score(
+        [
+            Utterance("either", "IY DH ER", "AY DH ER", ("AY DH ER",)),  # equals the second
+            Utterance("data", "D EY T AH", "D AA T AH", ("D AE T AH",)),  # 1 of 4 either way
+            Utterance("often", "AO F AH N", "AO F T AH", ("AO F T AH N",)),  # 1 of 5, else 2 of 4
+            Utterance("cat", "K AE T", "K AE T"),
+        ]
+    )
+    assert rates.words == Counts(hits=3 + 3 + 4 + 3, substitutions=1, deletions=1)
+    assert rates.word_error_rate == 2 / (3 + 4 + 5 + 3)
+    assert rates.sentence_error_rate == 2 / 4
+    assert [u.reference for u in rates.utterances] == [
+        "AY DH ER", "D EY T AH", "AO F T AH N", "K AE T",
+    ]  # fmt: skip
+    assert "|ref:closest|" in rates.signature
+
+
+def test_of_equally_close_references_the_longest_counts_then_the_first() -> None:
+    rates = score([Utterance("a", "one two", "one too three", ("one three", "one two three"))])
+    assert rates.utterances[0].reference == "one two three"
+    rates = score([Utterance("a", "one two three", "one too three", ("one tow three",))])
+    assert rates.utterances[0].reference == "one two three"
+    # An added word weighs as much as a changed one; the longer reference has the lower rate.
+    rates = score([Utterance("a", "one", "one two", ("one two three",))])
+    assert rates.words == Counts(hits=2, deletions=1)
+
+
+def test_an_empty_reference_is_accepted_too() -> None:
+    assert score([Utterance("a", "uh", "", ("",))]).word_error_rate == 0
+
+
+def test_every_reference_is_normalised() -> None:
+    rates = score([Utterance("a", "Seven.", "eight", ("Eight!",))], "english")
+    assert rates.word_error_rate == 0
 
 
 def test_unknown_normaliser_is_refused() -> None:
@@ -262,3 +301,44 @@ def test_missing_and_binary_files_and_folders_are_named(tmp_path: Path) -> None:
         read_transcripts(tmp_path / "binary.txt")
     with pytest.raises(ManifestError, match="this is a folder"):
         read_transcripts(tmp_path)
+
+
+def test_translations_are_read_from_line_files_of_any_suffix(tmp_path: Path) -> None:
+    packed = tmp_path / "test.de.gz"
+    packed.write_bytes(gzip.compress(b"eins zwei\n\ndrei\r\n"))
+    plain = _write(tmp_path / "hyp.beam4", "eins", "zwei", "")
+    lines = [Entry("eins zwei"), Entry(""), Entry("drei")]
+    assert read_transcripts(packed, translations=True) == lines
+    assert [entry.text for entry in read_transcripts(plain, translations=True)] == [
+        "eins", "zwei", "",
+    ]  # fmt: skip
+
+
+def test_target_side_of_parallel_text_is_the_reference(tmp_path: Path) -> None:
+    _write(tmp_path / "test.en", "one", "two")
+    _write(tmp_path / "test.de", "eins", "zwei")
+    table = _write(tmp_path / "test.tsv", "source\ttarget", "one\teins", "two\tzwei")
+    for path in (tmp_path / "test.{en,de}", table):
+        found = [(entry.source_text, entry.text) for entry in read_transcripts(path)]
+        assert found == [("one", "eins"), ("two", "zwei")]
+
+
+def test_lines_of_one_source_are_references_of_one_hypothesis(tmp_path: Path) -> None:
+    reference = _write(tmp_path / "ref.tsv", "read\tR IY D", "cat\tK AE T", "read\tR EH D")
+    hypothesis = _write(tmp_path / "hyp.txt", "R EH D", "K AE")
+    pairs = pair(
+        read_transcripts(reference, any_reference=True),
+        read_transcripts(hypothesis),
+        reference_file=reference,
+        hypothesis_file=hypothesis,
+    )
+    assert [(p.source, p.reference, p.alternatives, p.hypothesis) for p in pairs] == [
+        ("read", "R IY D", ("R EH D",), "R EH D"),
+        ("cat", "K AE T", (), "K AE"),
+    ]
+    assert score(pairs).words == Counts(hits=5, deletions=1)
+
+
+def test_only_parallel_text_has_several_references(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="not parallel text"):
+        read_transcripts(_write(tmp_path / "ref.txt", "one"), any_reference=True)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from asr_s2s.config import DecoderConfig
+from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import ATTENTION, Memory
 from asr_s2s.model.decoder import Decoder
 
@@ -11,12 +12,14 @@ LENGTHS = torch.tensor([9, 5, 1])
 
 def make_memory() -> Memory:
     values = torch.randn(3, 9, 12, requires_grad=True)
-    return Memory(values, LENGTHS)
+    return Memory(values, LENGTHS, torch.randn(3, 12, requires_grad=True))
 
 
-def make_decoder(kind: str, input_feeding: bool, layers: int = 1) -> Decoder:
+def make_decoder(kind: str, input_feeding: bool, layers: int = 1, cell: str = "lstm") -> Decoder:
     config = DecoderConfig(
+        cell=cell,
         attention=kind,
+        first_state="source" if kind == "none" else "zeros",
         attention_size=8,
         attention_heads=2,
         location_width=5,
@@ -44,6 +47,40 @@ def test_forward_equals_repeated_step(kind: str, input_feeding: bool, layers: in
         torch.testing.assert_close(state.alignment, weights[:, index], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("input_feeding", [True, False])
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_forward_equals_repeated_step_from_a_state_made_of_the_source(
+    cell: str, input_feeding: bool, tied: bool
+) -> None:
+    config = DecoderConfig(
+        cell=cell, attention="dot", attention_size=8, first_state="source", tied_output=tied,
+        input_feeding=input_feeding, size=16, layers=2, embedding_size=6,
+    )  # fmt: skip
+    decoder, memory = Decoder(11, 12, config).eval(), make_memory()
+    prefix = torch.randint(1, 11, (3, 7))
+    logits, _ = decoder(prefix, memory)
+    prepared, state = decoder.prepare(memory), decoder.start(memory)
+    for index in range(prefix.size(1)):
+        stepped, state = decoder.step(prefix[:, index], state, prepared)
+        torch.testing.assert_close(stepped, logits[:, index], atol=1e-5, rtol=0)
+    (first,) = torch.autograd.grad(logits[:, 0].sum(), memory.summary)
+    assert torch.all(first.abs().sum(-1) > 0.0)
+
+
+def test_without_attention_the_source_is_seen_through_the_first_state_alone() -> None:
+    decoder, memory = make_decoder("none", input_feeding=False), make_memory()
+    prefix = torch.randint(1, 11, (3, 5))
+    logits, weights = decoder(prefix, memory)
+    other, _ = decoder(prefix, memory._replace(values=torch.randn(3, 9, 12)))
+    torch.testing.assert_close(logits, other, atol=0, rtol=0)
+    another, _ = decoder(prefix, memory._replace(summary=torch.randn(3, 12)))
+    assert not torch.allclose(logits, another)
+    assert torch.all(weights == 0.0)
+    with pytest.raises(ConfigError, match="first_state"):
+        Decoder(11, 12, DecoderConfig(attention="none"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_hypotheses_of_a_beam_step_as_they_would_alone(kind: str) -> None:
     decoder = make_decoder(kind, input_feeding=True)
@@ -60,7 +97,7 @@ def test_hypotheses_of_a_beam_step_as_they_would_alone(kind: str) -> None:
         )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "none"])
 def test_padded_frames_get_exactly_zero_attention_and_gradient(kind: str) -> None:
     decoder = make_decoder(kind, input_feeding=True)
     memory = make_memory()
@@ -76,7 +113,7 @@ def test_padded_frames_get_exactly_zero_attention_and_gradient(kind: str) -> Non
 def test_additive_attention_follows_its_definition() -> None:
     config = DecoderConfig(attention="additive", attention_size=5)
     attention = ATTENTION["additive"](4, 3, config)
-    memory = Memory(torch.randn(1, 6, 3), torch.tensor([6]))
+    memory = Memory(torch.randn(1, 6, 3), torch.tensor([6]), torch.zeros(1, 3))
     query = torch.randn(1, 1, 4)
     context, weights = attention(query, attention.prepare(memory), torch.zeros(1, 1, 6))
     scores = torch.stack(

@@ -4,7 +4,8 @@ import torch
 
 from asr_s2s.config import AugmentConfig, FeatureConfig, SpeechEncoderConfig
 from asr_s2s.errors import ConfigError
-from asr_s2s.model.encoder import BiLSTM, SpeechEncoder, join_pairs, pair_layers
+from asr_s2s.model.encoder import SpeechEncoder, join_pairs, pair_layers
+from asr_s2s.model.recurrent import RecurrentLayer
 
 VARIANTS = [
     SpeechEncoderConfig(convolution_layers=0, layers=3, size=12, time_reduction=8),
@@ -59,7 +60,7 @@ def test_padding_and_neighbours_get_exactly_zero_gradient(config: SpeechEncoderC
 
 
 def test_backward_direction_reads_each_row_from_its_own_end() -> None:
-    layer = BiLSTM(3, 4)
+    layer = RecurrentLayer(3, 4)
     inputs = torch.randn(2, 6, 3)
     outputs = layer(inputs, torch.tensor([6, 4]))
     expected, _ = layer.back(inputs[1:, :4].flip(1))

@@ -20,13 +20,13 @@ TOKENIZER = CharacterTokenizer("abc")
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     model = Seq2Seq(CONFIG, len(TOKENIZER))
-    save_model(tmp_path / "model", CONFIG, TOKENIZER, model.state_dict())
+    save_model(tmp_path / "model", CONFIG, TOKENIZER, None, model.state_dict())
     return tmp_path / "model"
 
 
 def test_a_model_loads_as_it_was_saved(tmp_path: Path) -> None:
     model = Seq2Seq(CONFIG, len(TOKENIZER)).eval()
-    save_model(tmp_path, CONFIG, TOKENIZER, model.state_dict())
+    save_model(tmp_path, CONFIG, TOKENIZER, None, model.state_dict())
     loaded = load_model(tmp_path)
     assert loaded.config == CONFIG
     assert loaded.tokenizer.pieces == TOKENIZER.pieces
@@ -37,8 +37,8 @@ def test_a_model_loads_as_it_was_saved(tmp_path: Path) -> None:
 
 def test_sixteen_bit_weights_halve_the_size_and_load_as_float32(tmp_path: Path) -> None:
     weights = Seq2Seq(CONFIG, len(TOKENIZER)).state_dict()
-    save_model(tmp_path / "32", CONFIG, TOKENIZER, weights)
-    save_model(tmp_path / "16", CONFIG, TOKENIZER, weights, torch.float16)
+    save_model(tmp_path / "32", CONFIG, TOKENIZER, None, weights)
+    save_model(tmp_path / "16", CONFIG, TOKENIZER, None, weights, torch.float16)
     sizes = [(tmp_path / bits / "model.safetensors").stat().st_size for bits in ("16", "32")]
     assert sizes[0] < 0.6 * sizes[1]
     assert all(p.dtype == torch.float32 for p in load_model(tmp_path / "16").model.parameters())

@@ -1,0 +1,134 @@
+"""Configurations from YAML with `a.b=c` overrides, and back to plain values.
+
+An unknown key is an error that names the nearest known one.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from asr_s2s.config import Config
+from asr_s2s.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply `a.b=c` overrides.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, a key is unknown (the nearest is named),
+            or a value has the wrong type.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(path, "there is no such configuration file", "Check the path")
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        if not equals or not key:
+            raise ConfigError(
+                override, "an override reads key=value", "Write for example train.steps=2000"
+            )
+    try:
+        read = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(path, f"this is not valid YAML: {problem}", "Correct the file") from error
+    try:
+        merged = OmegaConf.merge(read, OmegaConf.from_dotlist(list(overrides)))
+        values = OmegaConf.to_container(merged, resolve=True)
+    except (YAMLError, OmegaConfBaseException, TypeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(
+            f"{path} {' '.join(overrides)}".strip(),
+            f"these cannot be put together: {problem}",
+            "A configuration is sections of key: value pairs, and an override section.key=value",
+        ) from error
+    return from_dict(Config, values, where=str(path))
+
+
+def from_dict(kind: type[T], values: Any, *, where: str) -> T:
+    """Build a configuration dataclass from plain values, checking keys and types."""
+    built: T = _convert(kind, values, where, "")
+    return built
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain values of a configuration dataclass, ready for YAML."""
+    return {
+        key: list(value)
+        if isinstance(value, tuple)
+        else to_dict(value)
+        if dataclasses.is_dataclass(value)
+        else value
+        for key, value in ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
+    }
+
+
+def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
+    """`value` as the type `kind`, or a ConfigError that names `key`."""
+
+    def wrong(expected: str) -> ConfigError:
+        return ConfigError(
+            f"{where}: {key}" if key else where,
+            f"expected {expected}, found {value!r}",
+            "Correct the value",
+        )
+
+    if dataclasses.is_dataclass(kind):
+        if value is None and not key:
+            value = {}
+        if not isinstance(value, dict):
+            raise wrong("a section of key: value pairs")
+        hints = typing.get_type_hints(kind)
+        for name in value:
+            if name not in hints:
+                dotted = f"{key}.{name}" if key else str(name)
+                raise ConfigError(
+                    f"{where}: {dotted}",
+                    "there is no such key",
+                    _nearest(str(name), list(hints), key),
+                )
+        prefix = f"{key}." if key else ""
+        converted = {
+            name: _convert(hints[name], v, where, f"{prefix}{name}") for name, v in value.items()
+        }
+        return typing.cast(Any, kind)(**converted)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(arguments[0], value, where, key)
+    if origin is Literal:
+        if value not in arguments:
+            raise wrong("one of " + ", ".join(arguments))
+        return value
+    if origin is tuple:
+        items = [value] if isinstance(value, (str, int, float)) else value
+        if not isinstance(items, (list, tuple)):
+            raise wrong("a list")
+        if arguments[-1] is not Ellipsis and len(items) != len(arguments):
+            raise wrong(f"a list of {len(arguments)} values")
+        return tuple(_convert(arguments[0], item, where, key) for item in items)
+    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if kind is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind in (str, bool) and isinstance(value, kind):
+        return value
+    names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
+    raise wrong(names[kind])
+
+
+def _nearest(name: str, known: list[str], section: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean {section + '.' if section else ''}{near[0]}"
+    return f"Known keys{' of ' + section if section else ''}: {', '.join(known)}"

@@ -1,0 +1,256 @@
+"""Parallel text: sources and their translations, or whatever the output is.
+
+Two kinds are read:
+
+- two line-aligned files, named in one with braces: `train.{en,de}.gz` is `train.en.gz`, the
+  sources, and `train.de.gz`, the targets;
+- a table: `.tsv`, `.csv` or `.jsonl` with columns `source` and `target`, optionally `id` and
+  `language` (of the target), or a `.tsv` without header, whose first two columns are these.
+
+Files may be compressed with gzip or xz.
+"""
+
+import csv
+import gzip
+import json
+import lzma
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from asr_s2s.data.manifest import GZIP, XZ, content_suffix, read_text, require_characters
+from asr_s2s.data.plain import REQUIRED, Row, json_rows, label, require_columns, table_rows
+from asr_s2s.errors import ManifestError
+
+COLUMNS = ("source", "target")
+_TABLES = (".tsv", ".csv", ".jsonl")
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_LANGUAGE = re.compile(r"[a-z]{2}|[a-z]{2,3}[-_][A-Za-z0-9]{2,4}")
+"""A language, or one with its script or region. Three letters alone may also be tgt or txt."""
+_EXAMPLE = '{"source": "Good morning", "target": "Guten Morgen"}'
+
+
+@dataclass(frozen=True)
+class TextPair:
+    """A source and its translation, or whatever the output is."""
+
+    id: str
+    """Unique within the file: the column `id`, or the file's name and the line, as train:12."""
+    source: str
+    target: str
+    language: str | None
+    """Of the target: the column `language`, or what stands for the target in the braces of two
+    files, where that is a code such as de or pt-BR."""
+
+
+def is_parallel(path: str | Path) -> bool:
+    """Whether a path names parallel text, told by its braces or by its first line.
+
+    False for manifests of audio, and for what cannot be read.
+    """
+    path = Path(path)
+    if "{" in str(path):
+        return True
+    suffix, line = content_suffix(path), _first_line(path)
+    if suffix == ".jsonl":
+        try:
+            row = json.loads(line)
+        except ValueError:
+            return False
+        columns = row.keys() if isinstance(row, dict) else []
+    elif suffix in (".tsv", ".csv"):
+        columns = _header(line, suffix)
+    else:
+        return False
+    if any(name in columns for name in REQUIRED):
+        return False
+    return any(name in columns for name in COLUMNS) or (suffix == ".tsv" and bool(line))
+
+
+def is_one_side(path: str | Path) -> bool:
+    """Whether a path names lines of plain text: one side of parallel text without the other."""
+    path = Path(path)
+    if is_parallel(path) or content_suffix(path) in _TABLES:
+        return False
+    return _first_line(path).lstrip()[:1] not in ("", "{", "[")
+
+
+def read_parallel(path: str | Path) -> list[TextPair]:
+    """Every pair of parallel text. A repeated id gets a number; `asr-s2s check` names it.
+
+    Raises:
+        ManifestError: the text, or a line of it (named as file:line), cannot be used.
+    """
+    pairs = []
+    for item in iter_parallel(path, number_ids=True):
+        if isinstance(item, ManifestError):
+            raise item
+        pairs.append(item)
+    return pairs
+
+
+def iter_parallel(
+    path: str | Path, *, number_ids: bool = False
+) -> Iterator[TextPair | ManifestError]:
+    """The pairs in their order, also those with an empty side; a line that cannot be used comes as
+    its error.
+
+    Args:
+        number_ids: tell repeated ids apart by a number; otherwise they are errors.
+
+    Raises:
+        ManifestError: the text as a whole cannot be read, or holds no pair.
+    """
+    path = Path(path)
+    if "{" in str(path):
+        items: Iterable[tuple[str, TextPair | ManifestError]] = _aligned(path)
+    elif content_suffix(path) in _TABLES:
+        items = _table(path)
+    else:
+        raise ManifestError(
+            path,
+            "one file of text is not parallel text",
+            "Name both files in one, and quote it, so that the shell leaves the braces: "
+            "'train.{en,de}'; or give a table (.tsv, .csv, .jsonl) of source and target",
+        )
+    places: dict[str, str] = {}
+    repeats: Counter[str] = Counter()
+    empty = True
+    for where, item in items:
+        empty = False
+        if isinstance(item, TextPair):
+            name = item.id
+            while number_ids and item.id in places:
+                repeats[name] += 1
+                item = replace(item, id=f"{name}-{repeats[name] + 1}")
+            if item.id in places:
+                item = ManifestError(
+                    where,
+                    f"the id {name!r} is already that of {places[name]}",
+                    "Give each pair its own id, or leave the ids out",
+                )
+            else:
+                places[item.id] = where
+        yield item
+    if empty:
+        raise ManifestError(path, "it holds no sentence pair", "Give one pair a line")
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """The lines of a text file, decompressed; only a line feed (or with a carriage return before
+    it) ends a line, as in `wc` and in every tool that aligned the files.
+
+    Raises:
+        ManifestError: the file is missing, damaged, or not UTF-8.
+    """
+    lines = read_text(Path(path), "text file").split("\n")
+    if not lines[-1]:
+        del lines[-1]
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _aligned(path: Path) -> Iterator[tuple[str, TextPair]]:
+    source_file, target_file, language = _both_files(path)
+    sources, targets = read_lines(source_file), read_lines(target_file)
+    if len(sources) != len(targets):
+        raise ManifestError(
+            path,
+            f"{source_file} has {len(sources):,} lines, {target_file} has {len(targets):,}",
+            "Align them again: each line must be the translation of the same line of the other",
+        )
+    stem = _stem(source_file)
+    for number, (source, target) in enumerate(zip(sources, targets, strict=True), start=1):
+        yield f"{path}:{number}", TextPair(f"{stem}:{number}", source, target, language)
+
+
+def _both_files(path: Path) -> tuple[Path, Path, str | None]:
+    """The two files that a name with braces stands for, and the language of the second."""
+    name = str(path)
+    groups = _BRACES.findall(name)
+    names = groups[0].split(",") if groups else []
+    if len(groups) != 1 or len(set(names)) != 2 or len(names) != 2 or name.count("{") != 1:
+        raise ManifestError(
+            path,
+            "braces stand for two files: expected one pair of them around two different names",
+            "Write source and target as in 'train.{en,de}' or '{source.txt,target.txt}'",
+        )
+    before, after = name.split("{" + groups[0] + "}")
+    source, target = (Path(before + part + after) for part in names)
+    return source, target, names[1] if _LANGUAGE.fullmatch(names[1]) else None
+
+
+def _table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
+    content, suffix = read_text(path, "text file"), content_suffix(path)
+    header = _header(content.partition("\n")[0], suffix)
+    if suffix == ".jsonl":
+        rows = json_rows(path, content, _EXAMPLE)
+    elif suffix == ".csv" or any(name in header for name in COLUMNS):
+        rows = table_rows(path, content, "," if suffix == ".csv" else "\t", COLUMNS)
+    else:
+        rows = _rows_without_header(path, content)
+    stem = _stem(path)
+    for where, row in rows:
+        try:
+            if isinstance(row, ManifestError):
+                raise row
+            if suffix == ".jsonl":  # text decoded from UTF-8 is sound, what JSON escapes may not be
+                require_characters(row, where)
+            yield where, _pair(row, where, stem)
+        except ManifestError as error:
+            yield where, error
+
+
+def _rows_without_header(path: Path, content: str) -> Iterator[tuple[str, Row | ManifestError]]:
+    for number, line in enumerate(content.split("\n"), start=1):
+        where, columns = f"{path}:{number}", line.removesuffix("\r").split("\t")
+        if len(columns) > 1:
+            yield where, dict(zip(COLUMNS, columns, strict=False))
+        elif columns[0]:
+            problem = "expected source and target parted by a tab, found one column"
+            yield where, ManifestError(where, problem, "Give both, or leave the line out")
+
+
+def _pair(row: Row, where: str, stem: str) -> TextPair:
+    require_columns(row, where, COLUMNS)
+    for name in COLUMNS:
+        if not isinstance(row[name], str):
+            problem = f"{name}: expected text, found {row[name]!r}"
+            raise ManifestError(where, problem, "Correct the value")
+    line = where.rpartition(":")[2]
+    return TextPair(
+        label(row, where, "id") or f"{stem}:{line}",
+        row["source"],
+        row["target"],
+        label(row, where, "language"),
+    )
+
+
+def _header(line: str, suffix: str) -> list[str]:
+    if suffix == ".csv":
+        try:
+            return next(csv.reader([line]), [])
+        except csv.Error:
+            return []
+    return line.removesuffix("\r").split("\t")
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _first_line(path: Path) -> str:
+    """The first line, decompressed; nothing where it cannot be read."""
+    if not path.is_file():  # a pipe could not be read a second time
+        return ""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(XZ))
+        opener = gzip.open if start.startswith(GZIP) else lzma.open if start == XZ else open
+        with opener(path, "rb") as file:
+            line: bytes = file.readline()
+        return line.decode("utf-8-sig").rstrip("\r\n")
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError):
+        return ""

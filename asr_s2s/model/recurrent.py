@@ -1,0 +1,55 @@
+"""Recurrent layers whose result does not depend on padding."""
+
+import torch
+from torch import Tensor, nn
+
+CELLS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
+    "lstm": nn.LSTM,
+    "gru": nn.GRU,
+    "rnn": nn.RNN,
+}
+"""Kinds of recurrent cell by their name in the configuration."""
+
+
+class RecurrentLayer(nn.Module):
+    """One recurrent layer, over a sequence as it comes or over it both ways.
+
+    The backward direction reads each row reversed by its own length. Packed sequences would do
+    the same, but fall off the fused kernel on CPU.
+    """
+
+    def __init__(
+        self, input_size: int, size: int, cell: str = "lstm", *, bidirectional: bool = True
+    ) -> None:
+        super().__init__()
+        self.ahead = CELLS[cell](input_size, size, batch_first=True)
+        self.back = CELLS[cell](input_size, size, batch_first=True) if bidirectional else None
+        self.output_size = 2 * size if bidirectional else size
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """`(batch, time, input_size)` to `(batch, time, output_size)`; what lies beyond a row's
+        length is without meaning."""
+        ahead: Tensor = self.ahead(inputs)[0]
+        if self.back is None:
+            return ahead
+        back = self.back(reverse(inputs, lengths))[0]
+        return torch.cat([ahead, reverse(back, lengths)], dim=-1)
+
+
+def reverse(inputs: Tensor, lengths: Tensor) -> Tensor:
+    """Each row of `(batch, time, channels)` with its valid places in reverse order; padded places
+    keep to themselves."""
+    place = torch.arange(inputs.size(1), device=inputs.device)[None, :]
+    mirror = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)
+    return inputs.gather(1, mirror[:, :, None].expand(-1, -1, inputs.size(2)))
+
+
+def sequence_ends(values: Tensor, lengths: Tensor, bidirectional: bool) -> Tensor:
+    """What a recurrent layer knows after its last input, `(batch, channels)`: each direction where
+    it ended. Values are `(batch, time, channels)`."""
+    last = (lengths - 1)[:, None, None].expand(-1, -1, values.size(2))
+    ends = values.gather(1, last).squeeze(1)
+    if not bidirectional:
+        return ends
+    half = values.size(2) // 2
+    return torch.cat([ends[:, :half], values[:, 0, half:]], dim=-1)

@@ -1,0 +1,100 @@
+"""Text encoders: recurrent layers over embeddings, or a Transformer."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from asr_s2s.audio.features import padding_mask
+from asr_s2s.config import TextEncoderConfig
+from asr_s2s.errors import ConfigError
+from asr_s2s.model.attention import Memory
+from asr_s2s.model.recurrent import RecurrentLayer, reverse, sequence_ends
+
+
+class RecurrentTextEncoder(nn.Module):
+    """RNN, GRU or LSTM layers, one way or both (Sutskever et al., 2014; Bahdanau et al., 2015)."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.reverse = config.reverse
+        self.bidirectional = config.bidirectional
+        self.layers = nn.ModuleList()
+        size = config.embedding_size
+        for _ in range(config.layers):
+            layer = RecurrentLayer(
+                size, config.size, config.cell, bidirectional=config.bidirectional
+            )
+            self.layers.append(layer)
+            size = layer.output_size
+        self.dropout = nn.Dropout(config.dropout)
+        self.output_size = size
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Memory:
+        """Embedded tokens `(batch, time, embedding_size)` and token counts `(batch,)` to a memory
+        with a frame for each token."""
+        hidden = self.dropout(embedded)
+        if self.reverse:
+            hidden = reverse(hidden, lengths)
+        for layer in self.layers:
+            hidden = self.dropout(layer(hidden, lengths))
+        padded = padding_mask(lengths, hidden.size(1))[:, :, None]
+        values = hidden.masked_fill(padded, 0.0)
+        summary = sequence_ends(values, lengths, self.bidirectional)
+        # Frames answer tokens in the order of the source, however it was read.
+        return Memory(reverse(values, lengths) if self.reverse else values, lengths, summary)
+
+
+class TransformerTextEncoder(nn.Module):
+    """Self-attention with sinusoidal positions (Vaswani et al., 2017), normalised first (Xiong et
+    al., 2020)."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        if config.size % (2 * config.heads):
+            raise ConfigError(
+                "text_encoder.heads",
+                f"text_encoder.size {config.size} is no multiple of 2 x {config.heads} heads",
+                "Choose other sizes",
+            )
+        self.size = config.size
+        self.enter = nn.Linear(config.embedding_size, config.size)
+        layer = nn.TransformerEncoderLayer(
+            config.size,
+            config.heads,
+            config.feedforward_size,
+            config.dropout,
+            batch_first=True,
+            norm_first=True,
+        )
+        self.layers = nn.TransformerEncoder(
+            layer, config.layers, nn.LayerNorm(config.size), enable_nested_tensor=False
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.output_size = config.size
+
+    def forward(self, embedded: Tensor, lengths: Tensor) -> Memory:
+        """As in `RecurrentTextEncoder`."""
+        hidden = self.enter(embedded)
+        hidden = self.dropout(hidden + self._positions(hidden))
+        padded = padding_mask(lengths, hidden.size(1))
+        hidden = self.layers(hidden, src_key_padding_mask=padded)
+        values = hidden.masked_fill(padded[:, :, None], 0.0)
+        return Memory(values, lengths, values.sum(1) / lengths[:, None])
+
+    def _positions(self, hidden: Tensor) -> Tensor:
+        time = torch.arange(hidden.size(1), device=hidden.device)[:, None]
+        rates = torch.arange(0, self.size, 2, device=hidden.device) * (-math.log(1e4) / self.size)
+        angles = time * rates.exp()[None, :]
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype)
+
+
+def text_encoder(config: TextEncoderConfig) -> RecurrentTextEncoder | TransformerTextEncoder:
+    """The text encoder of these settings.
+
+    Raises:
+        ConfigError: the settings contradict each other.
+    """
+    if config.cell == "transformer":
+        return TransformerTextEncoder(config)
+    return RecurrentTextEncoder(config)

@@ -1,0 +1,284 @@
+"""What a run trains and validates on: a stream of batches for each kind of source."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from lhotse import CutSet
+from lhotse.cut import Cut
+from torch import Tensor
+
+from asr_s2s.audio.augment import WaveformAugment
+from asr_s2s.audio.features import FRAMES_PER_SECOND, padding_mask
+from asr_s2s.config import Config
+from asr_s2s.data.batches import ordered_batches, training_batches
+from asr_s2s.data.datasets import Batch, MeasuredPair, Output, SpeechDataset, TextDataset
+from asr_s2s.data.manifest import cut_language, cut_source, cut_text, read_manifest
+from asr_s2s.data.parallel import TextPair, is_parallel, read_parallel
+from asr_s2s.errors import ConfigError, TrainingError
+from asr_s2s.model.folder import load_tokenizers
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.tokenizer import Tokenizer, train_tokenizer
+from asr_s2s.train.checkpoint import Position
+
+NORMALIZATION_UTTERANCES = 1000
+"""Training utterances whose mean and variance stand for all of them."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What manifests hold, as it is written."""
+
+    cuts: list[Cut]
+    """lhotse cuts: speech with its transcripts."""
+    pairs: list[TextPair]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The items of one kind, and how they become batches."""
+
+    items: CutSet
+    """Cuts, or `MeasuredPair`s."""
+    dataset: SpeechDataset | TextDataset
+
+    @property
+    def kind(self) -> str:
+        """The encoder that reads them: `speech` or `text`."""
+        return self.dataset.kind
+
+
+def read_corpus(names: tuple[str, ...], base: Path, key: str) -> Corpus:
+    """Everything that several manifests hold; ids that repeat get the manifest's number.
+
+    Raises:
+        ConfigError: no manifest is named.
+        ManifestError: one cannot be used.
+    """
+    if not names:
+        raise ConfigError(key, "no manifest is named", f"Set {key} to one or more manifests")
+    cuts, pairs, seen = [], [], set()
+    for number, name in enumerate(names, start=1):
+        if is_parallel(base / name):
+            for pair in read_parallel(base / name):
+                if pair.id in seen:
+                    pair = TextPair(f"{pair.id}#{number}", pair.source, pair.target, pair.language)
+                seen.add(pair.id)
+                pairs.append(pair)
+            continue
+        for cut in read_manifest(base / name):
+            if cut.id in seen:
+                cut = cut.with_id(f"{cut.id}#{number}")
+            seen.add(cut.id)
+            cuts.append(cut)
+    return Corpus(cuts, pairs)
+
+
+def check_kinds(corpus: Corpus, config: Config, key: str) -> None:
+    """Refuse data that no encoder of the model reads, and encoders that get none.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    found = {"speech": bool(corpus.cuts), "text": bool(corpus.pairs)}
+    for kind, present in found.items():
+        if present != (kind in config.model.encoders):
+            holds = "recordings" if kind == "speech" else "parallel text"
+            encoders = ", ".join(config.model.encoders)
+            raise ConfigError(
+                key,
+                f"it names {'' if present else 'no '}{holds}, and model.encoders is [{encoders}]",
+                "Name manifests of recordings for a speech encoder, and parallel text for a text "
+                "encoder",
+            )
+
+
+def run_tokenizers(
+    config: Config, output: Path, start_from: Path | None, corpus: Corpus
+) -> tuple[Tokenizer, Tokenizer | None]:
+    """The run's tokenisers of output and source: those already there when resuming, those of the
+    model to start from, or else made from the training texts. They are saved in `output`."""
+    has_text = "text" in config.model.encoders
+    resumed = output if (output / "last.pt").is_file() else start_from
+    if resumed is not None:
+        target, source = load_tokenizers(resumed, config)
+    else:
+        texts: list[str] = [cut_text(cut) for cut in corpus.cuts]
+        texts += [pair.target for pair in corpus.pairs]
+        sources = [pair.source for pair in corpus.pairs]
+        joint = has_text and config.source_text.joint
+        target = train_tokenizer(config.text, [*texts, *sources] if joint else texts)
+        source = target if joint else None
+        if has_text and not joint:
+            source = train_tokenizer(config.source_text, sources, "source_text")
+    target.save(output)
+    if source is not None and source is not target:
+        source.save(output, "source")
+    return target, source
+
+
+def make_streams(
+    corpus: Corpus,
+    config: Config,
+    tokenizers: tuple[Tokenizer, Tokenizer | None],
+    *,
+    training: bool,
+    base: Path = Path(),
+    say: Callable[[str], None] = lambda message: None,
+) -> list[Stream]:
+    """The streams of a corpus, one for each kind that it holds.
+
+    Args:
+        training: leave out what is empty or too long, augment, and sample subwords.
+        base: folder that paths in the configuration are relative to.
+        say: told how many items are left out.
+
+    Raises:
+        ConfigError: nothing is left of a kind.
+        ManifestError: a text is in none of `text.languages`.
+    """
+    tokenizer, source_tokenizer = tokenizers
+    output = Output(tokenizer, normalizer(config.text.normalizer), config.text.languages)
+    for cut in corpus.cuts:
+        output.prompt(cut_language(cut), cut_source(cut))
+    for pair in corpus.pairs:
+        output.prompt(pair.language, pair.id)
+    streams: list[Stream] = []
+    if corpus.cuts:
+        augment = WaveformAugment(config.augment, base) if training else None
+        speech = SpeechDataset(output, augment, config.train.seed)
+        cuts = _usable_cuts(corpus.cuts, config, output, say) if training else corpus.cuts
+        streams.append(Stream(CutSet(cuts), speech))
+    if corpus.pairs:
+        assert source_tokenizer is not None
+        text = TextDataset(
+            output,
+            source_tokenizer,
+            normalizer(config.source_text.normalizer),
+            sampling=config.text.sampling if training else 0.0,
+            source_sampling=_source_sampling(config) if training else 0.0,
+            seed=config.train.seed,
+        )
+        pairs = [MeasuredPair(pair, text.num_tokens(pair)) for pair in corpus.pairs]
+        if training:
+            pairs = _usable_pairs(pairs, config, text, say)
+        streams.append(Stream(CutSet(pairs), text))
+    return streams
+
+
+def endless(
+    stream: Stream, config: Config, position: Position, warn: Callable[[list[str]], None]
+) -> Iterator[Batch]:
+    """Training batches, epoch after epoch, from where the position stands; moves the position
+    along.
+
+    Args:
+        warn: told what could not be read.
+
+    Raises:
+        TrainingError: nothing in a whole epoch can be used.
+    """
+    kind = stream.kind
+    while True:
+        tried, read = 0, position.batch.get(kind, 0)
+        for batch in training_batches(
+            stream.items,
+            stream.dataset,
+            config.data,
+            seed=config.train.seed,
+            epoch=position.epoch.setdefault(kind, 0),
+            skip=position.batch.setdefault(kind, 0),
+        ):
+            position.batch[kind] += 1
+            tried, read = tried + 1, read + len(batch.ids)
+            warn(batch.failures)
+            if batch.ids:
+                yield batch
+        if tried and not read:
+            raise TrainingError(
+                "data.train", f"none of the {kind} can be used", "Run asr-s2s check"
+            )
+        position.epoch[kind] += 1
+        position.batch[kind] = 0
+
+
+@torch.inference_mode()
+def measure_features(model: Seq2Seq, stream: Stream, config: Config) -> None:
+    """Set global feature normalisation from a sample of the training speech."""
+    assert isinstance(stream.dataset, SpeechDataset)
+    plain = SpeechDataset(stream.dataset.output)
+    stride = max(1, len(stream.items) // NORMALIZATION_UTTERANCES)
+    sample = CutSet([cut for i, cut in enumerate(stream.items) if i % stride == 0])
+    encoder = model.speech
+    count, total, squares = 0, torch.zeros(()), torch.zeros(())
+    for batch in ordered_batches(sample, plain, config.data):
+        if not batch.ids:
+            continue
+        device = next(model.parameters()).device
+        features, lengths = encoder.log_mel(batch.source.to(device), batch.lengths.to(device))
+        valid: Tensor = features[~padding_mask(lengths, features.size(1))].double().cpu()
+        count, total = count + len(valid), total + valid.sum(0)
+        squares = squares + valid.square().sum(0)
+    if count == 0:
+        raise TrainingError("data.train", "no recording could be read", "Run asr-s2s check")
+    mean = total / count
+    encoder.normalize.set_statistics(mean, (squares / count - mean.square()).clamp_min(0.0).sqrt())
+
+
+def infeasible(stream: Stream, config: Config) -> int:
+    """Utterances whose transcripts have more tokens than CTC can place in their frames."""
+    edge, reduction = 2 * config.features.edge_frames, config.speech_encoder.time_reduction
+    output = stream.dataset.output
+    count = 0
+    for cut in stream.items:
+        tokens = output.tokenizer.encode(output.normalize(cut_text(cut)))
+        needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
+        frames = 1 + edge + int(cut.duration * FRAMES_PER_SECOND)
+        count += needed > -(-frames // reduction)  # rounded up
+    return count
+
+
+def _source_sampling(config: Config) -> float:
+    return config.text.sampling if config.source_text.joint else config.source_text.sampling
+
+
+def _usable_cuts(
+    cuts: Iterable[Cut], config: Config, output: Output, say: Callable[[str], None]
+) -> list[Cut]:
+    longest = min(config.data.max_seconds, config.data.batch_seconds)
+    every = list(cuts)
+    usable = [c for c in every if c.duration <= longest and output.normalize(cut_text(c))]
+    if not usable:
+        raise ConfigError(
+            "data.max_seconds",
+            f"all {len(every)} training utterances are empty or longer than {longest:g} s",
+            "Raise data.max_seconds and data.batch_seconds",
+        )
+    if len(usable) < len(every):
+        say(f"{len(every) - len(usable)} utterances are empty or over {longest:g} s: unused")
+    return usable
+
+
+def _usable_pairs(
+    pairs: list[MeasuredPair], config: Config, dataset: TextDataset, say: Callable[[str], None]
+) -> list[MeasuredPair]:
+    longest = min(config.data.max_tokens, config.data.batch_tokens)
+    usable = [
+        item
+        for item in pairs
+        if item.num_tokens <= longest
+        and dataset.output.normalize(item.pair.target)
+        and dataset.source_normalize(item.pair.source)
+    ]
+    if not usable:
+        raise ConfigError(
+            "data.max_tokens",
+            f"all {len(pairs)} training pairs have an empty side or over {longest} tokens",
+            "Raise data.max_tokens and data.batch_tokens",
+        )
+    if len(usable) < len(pairs):
+        say(f"{len(pairs) - len(usable)} pairs have an empty side or over {longest} tokens: unused")
+    return usable

@@ -1,0 +1,313 @@
+"""From text to text with a trained model: `Translator` and its results."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple, overload
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from asr_s2s.config import SearchConfig
+from asr_s2s.data.datasets import Output, TextDataset
+from asr_s2s.errors import ConfigError, ModelError, TextError, UserError
+from asr_s2s.model.folder import LoadedModel, load_model
+from asr_s2s.pipeline import Alternative, choose_device
+from asr_s2s.search.beam import Hypothesis, check_search
+from asr_s2s.search.decode import attention_weights, decode
+from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.tokenizer import BLANK, UNK
+
+BATCH_TOKENS = 4000
+"""Source tokens decoded together, padding included."""
+READ_AHEAD = 1000
+"""Most lines gathered before they are translated, so that batches hold lines of similar length."""
+LONGEST_TOKENS = 250
+"""A longer line is translated in pieces: attention was not trained on such lengths."""
+
+
+@dataclass(frozen=True)
+class Translation:
+    """The output for one line."""
+
+    source: str
+    """The line, as it was given."""
+    text: str
+    score: float
+    """Natural log-probability over length ** length_normalization; the mean over the pieces of a
+    long line; 0 for an empty one."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The n best, best first, when more than one was asked for."""
+    warning: UserError | None = None
+    """What the user should know of this line."""
+
+
+class _Piece(NamedTuple):
+    """A line, or a part of a long one."""
+
+    line: int
+    text: str
+    tokens: list[int]
+
+
+class Translator:
+    """A text model: `Translator.load("en-de").translate("Two dogs are playing.").text`."""
+
+    def __init__(self, loaded: LoadedModel, device: torch.device) -> None:
+        if loaded.source_tokenizer is None:
+            raise ModelError(
+                loaded.folder,
+                "this model reads speech, not text",
+                "Use it with asr-s2s transcribe, or name a model that translates",
+            )
+        self.model = loaded.model
+        self.config = loaded.config
+        self.folder = loaded.folder
+        self.device = device
+        self.output = Output(
+            loaded.tokenizer,
+            normalizer(loaded.config.text.normalizer),
+            loaded.config.text.languages,
+        )
+        self.dataset = TextDataset(
+            self.output, loaded.source_tokenizer, normalizer(loaded.config.source_text.normalizer)
+        )
+
+    @classmethod
+    def load(cls, model: str | Path, device: str | None = None) -> "Translator":
+        """Load a shipped model by name or a model folder by path.
+
+        Raises:
+            ModelError: there is no such model or device, or it does not read text.
+        """
+        chosen = choose_device(device)
+        return cls(load_model(model, chosen), chosen)
+
+    @overload
+    def translate(
+        self,
+        source: str,
+        *,
+        language: str | None = ...,
+        beam_size: int | None = ...,
+        length_penalty: float | None = ...,
+        coverage_penalty: float | None = ...,
+        replace_unknown: bool = ...,
+        n_best: int = ...,
+    ) -> Translation: ...
+    @overload
+    def translate(
+        self,
+        source: list[str] | tuple[str, ...],
+        *,
+        language: str | None = ...,
+        beam_size: int | None = ...,
+        length_penalty: float | None = ...,
+        coverage_penalty: float | None = ...,
+        replace_unknown: bool = ...,
+        n_best: int = ...,
+    ) -> list[Translation]: ...
+
+    def translate(
+        self,
+        source: str | list[str] | tuple[str, ...],
+        *,
+        language: str | None = None,
+        beam_size: int | None = None,
+        length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
+        replace_unknown: bool = False,
+        n_best: int = 1,
+    ) -> Translation | list[Translation]:
+        """Translate one line, or a list of them. Options are as in `stream`."""
+        lines = [source] if isinstance(source, str) else source
+        results = list(
+            self.stream(
+                lines,
+                language=language,
+                beam_size=beam_size,
+                length_penalty=length_penalty,
+                coverage_penalty=coverage_penalty,
+                replace_unknown=replace_unknown,
+                n_best=n_best,
+            )
+        )
+        return results[0] if isinstance(source, str) else results
+
+    def stream(
+        self,
+        lines: Iterable[str],
+        *,
+        language: str | None = None,
+        beam_size: int | None = None,
+        length_penalty: float | None = None,
+        coverage_penalty: float | None = None,
+        replace_unknown: bool = False,
+        n_best: int = 1,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> Iterator[Translation]:
+        """Translate lines lazily, in order.
+
+        Args:
+            lines: an empty one yields an empty translation; a very long one is translated in
+                pieces.
+            language: of the output, for a model of several.
+            beam_size: width of the search, by default the model's own; at least `n_best`.
+            length_penalty: exponent of the length that scores are divided by, by default the
+                model's `search.length_normalization`.
+            coverage_penalty: as `search.coverage_penalty`.
+            replace_unknown: let the model write its unknown token, and put in its place what
+                attention rested on in the source (Luong et al., 2015).
+            n_best: how many distinct alternatives to return at most.
+            batch_tokens: source tokens decoded together, padding included.
+
+        Raises:
+            ConfigError: an option is out of range.
+            ManifestError: the model does not write this language.
+        """
+        for option, value in (("beam_size", beam_size), ("n_best", n_best)):
+            if value is not None and value < 1:
+                raise ConfigError(option, f"expected at least 1, found {value}", "Raise it")
+        search = self.config.search
+        search = replace(
+            search,
+            beam_size=max(search.beam_size if beam_size is None else beam_size, n_best),
+            length_normalization=(
+                search.length_normalization if length_penalty is None else length_penalty
+            ),
+            coverage_penalty=(
+                search.coverage_penalty if coverage_penalty is None else coverage_penalty
+            ),
+            unknown=replace_unknown or search.unknown,
+        )
+        check_search(search)
+        prompt = self.output.prompt(language, "language")
+        return self._stream(lines, search, prompt, n_best, batch_tokens)
+
+    def _stream(
+        self,
+        lines: Iterable[str],
+        search: SearchConfig,
+        prompt: list[int],
+        n_best: int,
+        batch_tokens: int,
+    ) -> Iterator[Translation]:
+        waiting: list[str] = []
+        for line in lines:
+            waiting.append(line)
+            if len(waiting) == READ_AHEAD:
+                yield from self._translate(waiting, search, prompt, n_best, batch_tokens)
+                waiting = []
+        yield from self._translate(waiting, search, prompt, n_best, batch_tokens)
+
+    def _translate(
+        self,
+        lines: Sequence[str],
+        search: SearchConfig,
+        prompt: list[int],
+        n_best: int,
+        batch_tokens: int,
+    ) -> Iterator[Translation]:
+        """Translate lines, those of similar length together, and answer them in order."""
+        pieces = [
+            _Piece(number, part, self.dataset.source_tokens(part))
+            for number, line in enumerate(lines)
+            for part in self._split(self.dataset.source_normalize(line))
+        ]
+        found: dict[int, tuple[Alternative, ...]] = {}
+        order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].tokens))
+        while order:
+            rows = max(1, batch_tokens // len(pieces[order[0]].tokens))
+            batch, order = order[:rows], order[rows:]
+            texts = self._decode([pieces[i] for i in batch], search, prompt)
+            found |= dict(zip(batch, texts, strict=True))
+        parts: dict[int, list[tuple[Alternative, ...]]] = {}
+        for index, piece in enumerate(pieces):
+            parts.setdefault(piece.line, []).append(found[index])
+        for number, line in enumerate(lines):
+            yield _join(line, parts.get(number, []), n_best)
+
+    def _decode(
+        self, pieces: Sequence[_Piece], search: SearchConfig, prompt: list[int]
+    ) -> list[tuple[Alternative, ...]]:
+        """The distinct texts of each piece, best first."""
+        rows = [torch.tensor(piece.tokens) for piece in pieces]
+        source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long, device=self.device)
+        results = decode(self.model, "text", source, lengths, search, prompts.view(len(pieces), -1))
+        texts = []
+        for row, (piece, hypotheses) in enumerate(zip(pieces, results, strict=True)):
+            best: dict[str, float] = {}  # several token sequences may spell one text
+            for hypothesis in hypotheses:
+                unknowns = self._unknowns(piece, hypothesis, source[row], lengths[row], prompt)
+                text = self.output.tokenizer.decode(hypothesis.tokens, unknowns)
+                best.setdefault(text, hypothesis.score)
+            texts.append(tuple(Alternative(text, score) for text, score in best.items()))
+        return texts
+
+    def _unknowns(
+        self,
+        piece: _Piece,
+        hypothesis: Hypothesis,
+        source: torch.Tensor,
+        length: torch.Tensor,
+        prompt: list[int],
+    ) -> list[str]:
+        """What stands in the source where attention rested on writing each unknown token."""
+        if UNK not in hypothesis.tokens:
+            return []
+        written = [*prompt, *hypothesis.tokens]
+        weights = attention_weights(self.model, "text", source, length, written)
+        surfaces = self.dataset.source_tokenizer.surfaces(piece.text)
+        if not surfaces:
+            return []
+        # Neither the row of the end token nor the place of the source's end token counts.
+        places = weights[len(prompt) : len(written), : len(surfaces)].argmax(-1).tolist()
+        return [
+            surfaces[place]
+            for place, token in zip(places, hypothesis.tokens, strict=True)
+            if token == UNK
+        ]
+
+    def _split(self, line: str) -> list[str]:
+        """A line in pieces that the model can translate, cut after sentences or else at blanks."""
+        if not line:
+            return []
+        if len(self.dataset.source_tokens(line)) <= LONGEST_TOKENS:
+            return [line]
+        halves = _halve(line)
+        return [piece for half in halves for piece in self._split(half)]
+
+
+def _halve(line: str) -> tuple[str, str]:
+    """A line cut near its middle: after a sentence, else at a blank, else between characters."""
+    middle = len(line) // 2
+    for pattern in (r"(?<=[.!?。！？])\s*", r"(?<=[,;:，；、])\s*", r"\s+"):  # noqa: RUF001
+        cuts = [m for m in re.finditer(pattern, line) if m.start() > 0 and m.end() < len(line)]
+        near = [m for m in cuts if abs(m.start() - middle) <= len(line) // 4]
+        if near:
+            cut = min(near, key=lambda m: abs(m.start() - middle))
+            return line[: cut.start()], line[cut.end() :]
+    return line[:middle], line[middle:]
+
+
+def _join(line: str, parts: list[tuple[Alternative, ...]], n_best: int) -> Translation:
+    """The translation of a line from those of its pieces."""
+    if not parts:
+        return Translation(line, "", 0.0)
+    if len(parts) == 1:
+        best = parts[0][0]
+        return Translation(line, best.text, best.score, parts[0][:n_best] if n_best > 1 else ())
+    text = " ".join(part[0].text for part in parts)
+    score = sum(part[0].score for part in parts) / len(parts)
+    shown = line if len(line) <= 40 else f"{line[:37]}..."
+    warning = TextError(
+        repr(shown),
+        f"this line is too long for one piece: it was translated in {len(parts)}",
+        "Give one sentence a line",
+    )
+    return Translation(
+        line, text, score, (Alternative(text, score),) if n_best > 1 else (), warning
+    )

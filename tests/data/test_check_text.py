@@ -1,0 +1,213 @@
+import random
+
+import pytest
+
+from asr_s2s.data.check import Finding
+from asr_s2s.data.check_text import check_pairs
+from asr_s2s.data.parallel import TextPair, read_parallel
+from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.tokenizer import CharacterTokenizer, WordTokenizer
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def pairs(*texts: tuple[str, str], language: str | None = None) -> list[TextPair]:
+    return [TextPair(str(i), *both, language) for i, both in enumerate(texts, start=1)]
+
+
+def sentences(number: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Pairs of made-up words, the target somewhat longer than its source."""
+    chance = random.Random(seed)
+
+    def sentence(words: int) -> str:
+        return " ".join("".join(chance.choices(LETTERS, k=5)) for _ in range(words)) + "."
+
+    return [
+        (sentence(n), sentence(n + chance.randint(0, 1)))
+        for n in chance.choices(range(3, 9), k=number)
+    ]
+
+
+def find(training: list[tuple[str, str]], **options: object) -> list[Finding]:
+    return list(check_pairs({"train": pairs(*training)}, **options))
+
+
+def kinds(splits: dict[str, list[TextPair]], **options: object) -> list[tuple[str, str]]:
+    return [(finding.kind, finding.where) for finding in check_pairs(splits, **options)]
+
+
+def test_nothing_is_found_in_good_pairs():
+    splits = {
+        "train": pairs(*sentences(200, seed=1), ("yes", "but of course"), ("oh", "oh")),
+        "valid": pairs(*sentences(50, seed=2), ("no", "but of course")),
+    }
+    assert kinds(splits) == []
+
+
+@pytest.mark.parametrize(
+    ("pair", "kind", "problem"),
+    [
+        (("", "ein haus"), "empty text", "the source is empty"),
+        (("a house", " \u3000"), "empty text", "the target is empty"),
+        (("a house by the wide grey sea", "ja"), "length ratio", "2 characters for 28 characters"),
+        (("ja", "a house by the wide grey sea, with a garden"), "length ratio", "training has"),
+        (("the old town hall of rome",) * 2, "copied", "the target is a copy of the source"),
+        (("nine pears", "neun \ufffdpfel"), "wrong encoding", "the target holds '\ufffd'"),
+        (("nine pears", "neun Ã¤pfel"), "wrong encoding", "the target holds 'Ã¤'"),
+        (("it\u2019s".encode().decode("cp1252"), "es ist"), "wrong encoding", "holds 'â€'"),
+        (("it\x92s mine", "es ist mein"), "wrong encoding", r"the source holds '\x92'"),
+        (("три года".encode().decode("cp1252", "replace"), "drei jahre"), "wrong encoding", "Ñ"),
+        (("好的先生".encode().decode("latin-1"), "ja, mein herr"), "wrong encoding", "holds"),
+        (("a\x07 house", "ein haus"), "control characters", r"the control character '\x07'"),
+    ],
+)
+def test_what_is_wrong_with_one_pair(pair, kind, problem):
+    training = [*sentences(50), pair, ("a tree", "ein baum")]
+    (finding,) = find(training, normalizer=str.strip, source_normalizer=str.strip)
+    assert (finding.kind, finding.where) == (kind, "train: 51")
+    assert problem in finding.problem
+    assert finding.mend
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["«l'été…»", "Spaß“ und „Maß“", "AMANHÃ, NÃO", "ĐÃ…", "naïve façade", "20 °C ± 1", "ÎLE ÑÓ"],
+)
+def test_letters_beside_marks_are_not_taken_for_wrong_encoding(text):
+    assert find([(text, "so it is")]) == []
+
+
+def test_lengths_are_judged_by_what_is_usual_in_training():
+    # Sources three times as long as their targets, as of English into Chinese.
+    chance = random.Random(0)
+    short = [
+        ("".join(chance.choices(LETTERS, k=3 * n)), "".join(chance.choices(LETTERS, k=n)))
+        for n in chance.choices(range(8, 30), k=100)
+    ]
+    assert find(short) == []
+    even = (LETTERS, LETTERS[::-1])
+    assert kinds({"train": pairs(*short), "valid": pairs(even)}) == []
+    long = (LETTERS, LETTERS[::-1] * 2)
+    assert kinds({"train": pairs(*short), "valid": pairs(long)}) == [("length ratio", "valid: 1")]
+
+    # Where lengths hardly depend on each other, as in summaries, none is unusual.
+    summaries = [(LETTERS * n, LETTERS[: 1 + n % 26]) for n in range(1, 100)]
+    assert find(summaries) == []
+
+
+def test_copies_are_no_fault_where_the_task_is_to_correct():
+    right = [(source, source) for source, _ in sentences(50) if len(source) > 20]
+    wrong = sentences(10, seed=3)
+    assert find(right + wrong) == []
+    assert len(find(right + sentences(200, seed=3))) == len(right)
+
+
+def test_characters_are_those_of_training_or_of_a_models_vocabularies():
+    splits = {"train": pairs(("a bee", "eine biene")), "valid": pairs(("one bee?", "äne biene!"))}
+    source, target = check_pairs(splits)
+    assert source.problem == "'?' 'n' 'o' of the source not in the training sources"
+    assert target.problem == "'!' 'ä' of the target not in the training targets"
+
+    words, letters = WordTokenizer(["a", "one", "bee?"]), CharacterTokenizer(" abeinä!")
+    (finding,) = check_pairs(splits, source_tokenizer=words, tokenizer=letters)
+    assert (finding.where, finding.problem) == (
+        "train: 1",
+        "'bee' of the source not in the model's vocabulary",
+    )
+
+
+def test_texts_are_judged_as_their_normalisers_leave_them():
+    training = [("Hello, bee!", "Grün!"), ("?", "!")]
+    splits = {"train": pairs(*training), "valid": pairs(("BEE hello", "GRÜN"))}
+    found = list(
+        check_pairs(
+            splits, normalizer=normalizer("lowercase"), source_normalizer=normalizer("english")
+        )
+    )
+    assert [finding.where for finding in found] == ["train: 2"]
+    assert found[0].problem == "the source is empty once normalised: '?'"
+
+
+def test_tokens_are_counted_where_tokenizers_are_known():
+    splits = {"train": pairs(("a a a a", "b b b"), ("a a a", "b b b b"))}
+    options = {"source_tokenizer": WordTokenizer(["a"]), "max_tokens": 3}
+    (finding,) = check_pairs(splits, **options)
+    assert (finding.kind, finding.where) == ("too long", "train: 1")
+    assert finding.problem == "4 tokens of the source are more than data.max_tokens, 3"
+    options["tokenizer"] = CharacterTokenizer("b ")
+    assert kinds(splits, **options) == [("too long", f"train: {i}") for i in (1, 1, 2)]
+    assert kinds(splits, max_tokens=3) == []
+
+
+def test_a_pair_that_stands_twice_is_found_and_a_source_of_many_targets_is_not():
+    training = [("a bee", "eine biene"), ("a bee", "biene"), ("a fly", "biene")]
+    assert find(training) == []
+    (finding,) = find([*training, ("a bee", "biene")])
+    assert (finding.kind, finding.where) == ("duplicate", "train: 4")
+    assert finding.problem == "the same pair as train: 2"
+
+
+def test_what_splits_share_is_found_whatever_its_case_and_punctuation():
+    training = [("The bee, it flies.", "Die Biene fliegt doch gern."), ("we're off", "wir gehen")]
+    splits = {
+        "train": pairs(*training),
+        "valid": pairs(
+            ("the bee \u2014 it flies", "die biene fliegt doch gern!"), ("a fly", "die fliege")
+        ),
+        "test": pairs(
+            ("The bee it flies?", "Sie fliegt."),
+            ("that one flies", "die  biene fliegt doch gern"),
+            ("A fly…", "Die Fliege."),
+            ("were off", "waren weg"),
+            ("we\u2019re off", "los"),
+        ),
+    }
+    # Only what is shared counts here, not characters.
+    every = CharacterTokenizer(map(chr, range(32, 0x2030)))
+    found = list(check_pairs(splits, tokenizer=every, source_tokenizer=every))
+    assert [(f.kind, f.where, f.problem) for f in found] == [
+        ("shared pair", "valid: 1", "train: 1 has the same source and target"),
+        ("shared source", "test: 1", "train: 1 has the same source"),
+        ("shared target", "test: 2", "train: 1 has the same target"),
+        ("shared pair", "test: 3", "valid: 2 has the same source and target"),
+        ("shared source", "test: 5", "train: 2 has the same source"),
+    ]
+
+
+def test_marks_and_signs_of_other_scripts_count_in_comparing():
+    training = pairs(("कि", "k i"), ("advisers", "x"), ("你好\uff0c先生。", "y"))
+    other = pairs(("के", "k e"), ("advisers'", "x z"), ("你好先生", "y z"))
+    every = WordTokenizer(
+        ["k", "i", "e", "x", "y", "z", *(pair.source for pair in training + other)]
+    )
+    options = {"tokenizer": every, "source_tokenizer": every}
+    assert kinds({"train": training, "valid": other}, **options) == [("shared source", "valid: 3")]
+
+
+def test_the_same_source_for_another_language_is_not_shared():
+    german = pairs(("a bee", "eine biene"), language="de")
+    french = pairs(("a bee", "une abeille"), language="fr")
+    assert "shared source" not in dict(kinds({"train": german, "valid": french}))
+    assert "shared pair" in dict(kinds({"train": german + french, "valid": french}))
+    unknown = pairs(("a bee", "une abeille"))
+    assert "shared source" in dict(kinds({"train": german, "valid": unknown}))
+
+
+def test_shared_targets_are_no_fault_where_many_sources_mean_the_same():
+    target = "turn left and walk, and walk again"
+    many = [(f"command {letter}", target) for letter in LETTERS]
+    valid = pairs(("amend abc", target))
+    assert kinds({"train": pairs(*many), "valid": valid}) == []
+    training = pairs(*many[:1], *sentences(20))
+    assert kinds({"train": training, "valid": valid})[-1] == ("shared target", "valid: 1")
+
+
+def test_a_real_corpus_is_nearly_free_of_findings(shared_data):
+    splits = {
+        name: read_parallel(shared_data / "multi30k" / f"{name}.{{en,de}}.gz")
+        for name in ("train", "val")
+    }
+    assert len(kinds(splits)) < 20
+    found = kinds({"train": splits["train"], "val": splits["train"][:100]})
+    assert found.count(("shared pair", "val: train:1")) == 1
+    assert len([kind for kind, _ in found if kind == "shared pair"]) == 100

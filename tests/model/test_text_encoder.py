@@ -1,0 +1,111 @@
+import pytest
+import torch
+
+from asr_s2s.config import Config, DecoderConfig, ModelConfig, SourceTextConfig, TextEncoderConfig
+from asr_s2s.errors import ConfigError
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.model.text_encoder import text_encoder
+from asr_s2s.text.tokenizer import BLANK
+
+LENGTHS = torch.tensor([7, 4, 1])
+VARIANTS = [
+    {"cell": cell, "bidirectional": both, "reverse": reverse}
+    for cell in ("rnn", "gru", "lstm")
+    for both in (True, False)
+    for reverse in (True, False)
+] + [{"cell": "transformer", "heads": 2, "feedforward_size": 24}]
+
+
+def make(variant: dict, layers: int = 2):
+    config = TextEncoderConfig(**variant, layers=layers, size=16, embedding_size=12)
+    return text_encoder(config).eval()
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_a_row_is_encoded_alike_alone_and_padded(variant: dict) -> None:
+    encoder = make(variant)
+    embedded = torch.randn(3, 7, 12)  # what lies beyond a length must not matter
+    together = encoder(embedded, LENGTHS)
+    assert together.values.shape == (3, 7, encoder.output_size)
+    for row, length in enumerate(LENGTHS.tolist()):
+        alone = encoder(embedded[row : row + 1, :length], LENGTHS[row : row + 1])
+        torch.testing.assert_close(
+            together.values[row, :length], alone.values[0], atol=1e-5, rtol=0
+        )
+        torch.testing.assert_close(together.summary[row], alone.summary[0], atol=1e-5, rtol=0)
+        assert torch.all(together.values[row, length:] == 0.0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_padded_tokens_get_exactly_zero_gradient(variant: dict) -> None:
+    embedded = torch.randn(3, 7, 12, requires_grad=True)
+    memory = make(variant)(embedded, LENGTHS)
+    (memory.values.square().sum() + memory.summary.square().sum()).backward()
+    for row, length in enumerate(LENGTHS.tolist()):
+        assert torch.all(embedded.grad[row, length:] == 0.0)
+        assert torch.all(embedded.grad[row, :length].abs().sum(-1) > 0.0)
+
+
+def test_a_reversed_source_is_summed_up_at_its_first_word() -> None:
+    encoder = make({"cell": "lstm", "bidirectional": False, "reverse": True})
+    memory = encoder(torch.randn(3, 7, 12), LENGTHS)
+    torch.testing.assert_close(memory.summary, memory.values[:, 0])
+
+
+def make_model(**encoder: object) -> Seq2Seq:
+    config = Config(
+        model=ModelConfig(encoders=("text",)),
+        source_text=SourceTextConfig(joint=True),
+        text_encoder=TextEncoderConfig(layers=1, size=8, embedding_size=6, **encoder),
+        decoder=DecoderConfig(attention="dot", size=8, embedding_size=6, tied_output=True),
+    )
+    return Seq2Seq(config, vocabulary=11)
+
+
+def test_one_embedding_serves_source_input_and_output() -> None:
+    model = make_model(shared_embedding=True)
+    tables = [name for name, p in model.named_parameters() if p.shape == (11, 6)]
+    assert tables == ["decoder.embedding.weight"]
+    source = torch.tensor([[4, 5, 2], [6, 2, BLANK]])
+    memory = model.encode("text", source, torch.tensor([3, 2]))
+    (gradient,) = torch.autograd.grad(memory.values.sum(), model.decoder.embedding.weight)
+    used = gradient.abs().sum(-1) > 0
+    assert used.nonzero().flatten().tolist() == [2, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"model": ModelConfig(encoders=())}, "model.encoders"),
+        ({"model": ModelConfig(encoders=("speech", "video"))}, "model.encoders"),
+        ({"model": ModelConfig(encoders=("speech", "text"))}, "model.encoders"),  # sizes differ
+        (
+            {
+                "model": ModelConfig(encoders=("text",)),
+                "text_encoder": TextEncoderConfig(shared_embedding=True),
+            },
+            "text_encoder.shared_embedding",
+        ),
+        (
+            {
+                "model": ModelConfig(encoders=("text",)),
+                "source_text": SourceTextConfig(joint=True),
+                "text_encoder": TextEncoderConfig(shared_embedding=True, embedding_size=24),
+            },
+            "text_encoder.embedding_size",
+        ),
+        (
+            {
+                "model": ModelConfig(encoders=("text",)),
+                "text_encoder": TextEncoderConfig(cell="transformer", size=30, heads=4),
+            },
+            "text_encoder.heads",
+        ),
+    ],
+)
+def test_encoders_that_cannot_be_built_are_refused(sections: dict, key: str) -> None:
+    if sections["model"].encoders == ("speech", "text"):
+        sections["text_encoder"] = TextEncoderConfig(size=100)
+    with pytest.raises(ConfigError) as error:
+        Seq2Seq(Config(**sections), vocabulary=11, source_vocabulary=9)
+    assert error.value.where == key
