@@ -21,3 +21,13 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 64 << 20)  # the heap grows in such steps
+
+
+def release_freed_memory() -> None:
+    """Give freed memory back after all, as before a fork: a child keeps a copy of each page that
+    its parent goes on to reuse. Does nothing where the C library is not glibc."""
+    if not sys.platform.startswith("linux"):
+        return
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)

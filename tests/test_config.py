@@ -41,7 +41,10 @@ def test_a_configuration_survives_being_written_and_read(path: Path) -> None:
         ("train.steps=many", "train.steps: expected a whole number, found 'many'"),
         ("train.steps=2.5", "expected a whole number, found 2.5"),
         ("train.learning_rate=true", "expected a number, found True"),
-        ("decoder.attention=magic", "one of additive, dot, location, multihead, none, found 'magic'"),
+        (
+            "decoder.attention=magic",
+            "one of additive, dot, location, multihead, none, found 'magic'",
+        ),
         ("augment.noise_snr_db=[1]", "expected a list of 2 values"),
         ("train=3", "train: expected a section"),
         ("steps", "an override reads key=value"),

@@ -14,6 +14,7 @@ from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
 from lhotse.dataset.sampling.base import SamplingConstraint, TimeConstraint, TokenConstraint
 from torch.utils.data import DataLoader
 
+from asr_s2s.allocator import release_freed_memory
 from asr_s2s.config import DataConfig
 from asr_s2s.data.datasets import Batch, SpeechDataset, TextDataset
 
@@ -100,6 +101,8 @@ def _constraint(dataset: SpeechDataset | TextDataset, config: DataConfig) -> Sam
 
 
 def _loader(sampler: Any, dataset: SpeechDataset | TextDataset, workers: int) -> DataLoader[Batch]:
+    if workers:
+        release_freed_memory()  # the readers are forks
     return DataLoader(
         dataset,
         sampler=sampler,

@@ -83,7 +83,9 @@ class Output:
         if language is None and len(self.languages) == 1:
             language = self.languages[0]
         if language is None or language not in self.languages:
-            found = f"{language} is no language of the model" if language else "it has no language"
+            found = (
+                f"{language} is no language of the model" if language else "no language is given"
+            )
             raise ManifestError(
                 where, found, f"Give one of text.languages: {', '.join(self.languages)}"
             )
@@ -159,7 +161,7 @@ class TextDataset(Dataset[Batch]):
         return [*self.source_tokenizer.encode(self.source_normalize(source)), EOS]
 
     def num_tokens(self, pair: TextPair) -> int:
-        """Tokens on the longer side of a pair."""
+        """Tokens on the longer side of a pair, in its best segmentation."""
         target = self.output.tokenizer.encode(self.output.normalize(pair.target))
         return max(len(self.source_tokens(pair.source)), len(target) + 1)
 

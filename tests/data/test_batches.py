@@ -7,14 +7,16 @@ import torch
 from lhotse import CutSet
 
 from asr_s2s.audio.augment import WaveformAugment
-from asr_s2s.config import AugmentConfig, DataConfig
+from asr_s2s.config import AugmentConfig, DataConfig, TextConfig
 from asr_s2s.data.batches import ordered_batches, training_batches
-from asr_s2s.data.datasets import Output, SpeechDataset
+from asr_s2s.data.datasets import MeasuredPair, Output, SpeechDataset, TextDataset
 from asr_s2s.data.manifest import read_manifest
+from asr_s2s.data.parallel import read_parallel
 from asr_s2s.text.normalize import normalizer
-from asr_s2s.text.tokenizer import CharacterTokenizer
+from asr_s2s.text.tokenizer import BLANK, EOS, CharacterTokenizer, train_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
+import ciphers
 from tones import write_corpus
 
 CONFIG = DataConfig(batch_seconds=3, buckets=3, workers=0, short_first=False)
@@ -92,3 +94,107 @@ def test_reading_draws_nothing_from_the_generator_that_training_uses(cuts: CutSe
     list(ordered_batches(cuts, make_dataset(False), CONFIG))
     epoch(cuts, 1)
     assert torch.equal(before, torch.get_rng_state())
+
+
+TEXT = DataConfig(batch_tokens=120, buckets=3, workers=0)
+
+
+@pytest.fixture(scope="module")
+def parallel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    ciphers.write_corpus(folder, sentences=200)
+    return folder
+
+
+def make_text(folder: Path, sampling: float = 0.2) -> tuple[CutSet, TextDataset]:
+    """Pairs in subwords, and the dataset that reads them."""
+    pairs = read_parallel(folder / "train.{xx,yy}")
+    texts = [text for pair in pairs for text in (pair.source, pair.target)]
+    tokenizer = train_tokenizer(TextConfig(tokenizer="sentencepiece", vocabulary_size=40), texts)
+    verbatim = normalizer("verbatim")
+    dataset = TextDataset(
+        Output(tokenizer, verbatim),
+        tokenizer,
+        verbatim,
+        sampling=sampling,
+        source_sampling=sampling,
+        seed=5,
+    )
+    return CutSet([MeasuredPair(pair, dataset.num_tokens(pair)) for pair in pairs]), dataset
+
+
+def text_epoch(
+    folder: Path, number: int, skip: int = 0, config: DataConfig = TEXT, sampling: float = 0.2
+) -> list:
+    pairs, dataset = make_text(folder, sampling)
+    return list(training_batches(pairs, dataset, config, seed=5, epoch=number, skip=skip))
+
+
+@pytest.mark.parametrize("buckets", [1, 3, 50])
+def test_text_batches_hold_every_pair_once_and_keep_their_tokens(
+    parallel: Path, buckets: int
+) -> None:
+    config = DataConfig(batch_tokens=120, buckets=buckets, workers=0)
+    for number in (0, 1):
+        batches = text_epoch(parallel, number, config=config, sampling=0.0)
+        names = [name for batch in batches for name in batch.ids]
+        assert sorted(names) == sorted(f"train:{line}" for line in range(1, 201))
+        for batch in batches:  # the end token is counted on both sides
+            assert len(batch.ids) * max(batch.source.size(1), batch.tokens.size(1) + 1) <= 120
+        assert len(batches) < 100
+
+
+def test_a_long_pair_among_short_ones_does_not_swell_its_batch(tmp_path: Path) -> None:
+    lines = ["bado"] * 40
+    lines[20] = "bado " * 90
+    for side in ("xx", "yy"):
+        (tmp_path / f"train.{side}").write_text("\n".join(lines) + "\n")
+    tokenizer = CharacterTokenizer("bado ")
+    verbatim = normalizer("verbatim")
+    dataset = TextDataset(Output(tokenizer, verbatim), tokenizer, verbatim)
+    pairs = read_parallel(tmp_path / "train.{xx,yy}")
+    items = CutSet([MeasuredPair(pair, dataset.num_tokens(pair)) for pair in pairs])
+    config = DataConfig(batch_tokens=500, buckets=2, workers=0)
+    batches = list(training_batches(items, dataset, config, seed=1, epoch=0, skip=0))
+    assert sum(len(batch.ids) for batch in batches) == 40
+    assert max(batch.source.numel() for batch in batches) <= 500
+
+
+def test_text_batches_are_the_same_in_any_number_of_processes_and_go_on_where_they_were(
+    parallel: Path,
+) -> None:
+    here = text_epoch(parallel, 2)
+    workers = DataConfig(batch_tokens=120, buckets=3, workers=2)
+    assert_same(here, text_epoch(parallel, 2, config=workers))
+    assert_same(here[3:], text_epoch(parallel, 2, skip=3))
+    assert [b.ids for b in here] != [b.ids for b in text_epoch(parallel, 3)]
+
+
+def test_pairs_are_segmented_anew_each_epoch_and_spell_the_same_text(parallel: Path) -> None:
+    pairs, dataset = make_text(parallel)
+    seen = []
+    for number in (0, 0, 1):
+        dataset.epoch = number
+        batch = dataset[list(pairs)[:20]]
+        for row, item in enumerate(list(pairs)[:20]):
+            source, length = batch.source[row].tolist(), int(batch.lengths[row])
+            assert source[length - 1] == EOS and set(source[length:]) <= {BLANK}
+            assert dataset.source_tokenizer.decode(source[:length]) == item.pair.source
+            assert dataset.output.tokenizer.decode(batch.tokens[row].tolist()) == item.pair.target
+        seen.append(batch)
+    assert_same(seen[:1], seen[1:2])
+    assert seen[0].source.shape != seen[2].source.shape or bool(
+        (seen[0].source != seen[2].source).any()
+    )
+
+
+def test_pairs_begin_with_the_token_of_their_language(parallel: Path) -> None:
+    pairs = read_parallel(parallel / "train.tsv")
+    tokenizer = CharacterTokenizer("".join(pair.source + pair.target for pair in pairs))
+    verbatim = normalizer("verbatim")
+    dataset = TextDataset(Output(tokenizer, verbatim, ["zz", "yy"]), tokenizer, verbatim)
+    some = [pairs[0], pairs[-1]]
+    batch = dataset[[MeasuredPair(pair, dataset.num_tokens(pair)) for pair in some]]
+    assert [pair.language for pair in some] == ["yy", "zz"]
+    assert batch.prompts.tolist() == [[len(tokenizer) + 1], [len(tokenizer)]]
+    assert batch.tokens.max() < len(tokenizer)

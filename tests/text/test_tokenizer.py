@@ -2,11 +2,13 @@
 
 import json
 import pickle
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from asr_s2s.config import TextConfig
+from asr_s2s.config import SourceTextConfig, TextConfig
 from asr_s2s.errors import ModelError, TextError
 from asr_s2s.text.tokenizer import (
     BLANK,
@@ -17,6 +19,7 @@ from asr_s2s.text.tokenizer import (
     CharacterTokenizer,
     SentencePieceTokenizer,
     Tokenizer,
+    WordTokenizer,
     load_tokenizer,
     train_tokenizer,
 )
@@ -35,17 +38,19 @@ TEXTS = [
 ]
 CHARACTERS = TextConfig(tokenizer="characters")
 SUBWORDS = TextConfig(tokenizer="sentencepiece", vocabulary_size=60)
+WORDS = TextConfig(tokenizer="words")
+ALL = pytest.mark.parametrize("config", [CHARACTERS, SUBWORDS, WORDS], ids=lambda c: c.tokenizer)
 BOTH = pytest.mark.parametrize("config", [CHARACTERS, SUBWORDS], ids=lambda c: c.tokenizer)
 
 
-@BOTH
+@ALL
 def test_text_survives_ids(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     for text in [*TEXTS, "a", "", "the well"]:
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-@BOTH
+@ALL
 def test_the_specials_come_first_in_every_vocabulary(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     assert (BLANK, BOS, EOS, UNK) == (0, 1, 2, 3)
@@ -56,7 +61,7 @@ def test_the_specials_come_first_in_every_vocabulary(config: TextConfig) -> None
     assert max(ids) < len(tokenizer)
 
 
-@BOTH
+@ALL
 def test_specials_are_not_spoken(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     ids = tokenizer.encode(TEXTS[0])
@@ -82,7 +87,7 @@ def test_unknown_characters_are_named_and_marked(config: TextConfig) -> None:
     assert tokenizer.unknown_characters(" ".join(TEXTS)) == set()
 
 
-@BOTH
+@ALL
 def test_a_saved_vocabulary_is_the_same(config: TextConfig, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     tokenizer.save(tmp_path)
@@ -92,14 +97,14 @@ def test_a_saved_vocabulary_is_the_same(config: TextConfig, tmp_path: Path) -> N
     assert [loaded.encode(t) for t in TEXTS] == [tokenizer.encode(t) for t in TEXTS]
 
 
-@BOTH
+@ALL
 def test_a_vocabulary_reaches_other_processes(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     received: Tokenizer = pickle.loads(pickle.dumps(tokenizer))
     assert received.encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
 
 
-@BOTH
+@ALL
 def test_the_same_texts_give_the_same_bytes(config: TextConfig, tmp_path: Path) -> None:
     for run in ("first", "second"):
         (tmp_path / run).mkdir()
@@ -193,6 +198,146 @@ def test_a_damaged_vocabulary_is_refused(tmp_path: Path, file: str, content: byt
     (tmp_path / file).write_bytes(content)
     with pytest.raises(ModelError, match=rf"{file}: this is not a vocabulary"):
         load_tokenizer(tmp_path)
+
+
+def test_words_come_by_frequency_and_the_rarest_are_unknown() -> None:
+    config = TextConfig(tokenizer="words", vocabulary_size=len(SPECIALS) + 2)
+    tokenizer = train_tokenizer(config, ["dh ax dh", "ax dh b", "c"])
+    assert tokenizer.pieces == [*SPECIALS, "dh", "ax"]
+    assert tokenizer.encode("ax b dh") == [5, UNK, 4]
+    assert tokenizer.decode([5, UNK, 4]) == "ax dh"
+    assert tokenizer.unknown_characters("ax b dh cc") == {"b", "cc"}
+
+
+def test_a_vocabulary_of_words_is_no_larger_than_there_are_words() -> None:
+    assert len(train_tokenizer(WORDS, ["a b", "b c"])) == len(SPECIALS) + 3
+
+
+@ALL
+@pytest.mark.parametrize("text", [*TEXTS[:3], "the café on 9 wells", "éé the é", "", "ça"])
+def test_surfaces_are_the_text_piece_by_piece(config: TextConfig, text: str) -> None:
+    tokenizer = train_tokenizer(config, TEXTS)
+    ids, surfaces = tokenizer.encode(text), tokenizer.surfaces(text)
+    assert len(surfaces) == len(ids)
+    assert "".join(surfaces).replace(" ", "") == text.replace(" ", "")
+    for token, surface in zip(ids, surfaces, strict=True):
+        if token != UNK:
+            assert tokenizer.pieces[token].removeprefix("\u2581") == surface
+
+
+@ALL
+def test_unknown_tokens_are_replaced_by_what_they_are_said_to_be(config: TextConfig) -> None:
+    tokenizer = train_tokenizer(config, TEXTS)
+    for text in ("the café", "éa 9 the 99"):
+        ids, surfaces = tokenizer.encode(text), tokenizer.surfaces(text)
+        unknowns = [s for i, s in zip(ids, surfaces, strict=True) if i == UNK]
+        assert unknowns
+        assert tokenizer.decode(ids, unknowns) == text
+    # With none left to say, or nothing to put in its place, an unknown token is passed over.
+    known = tokenizer.encode("the")
+    assert tokenizer.decode([*known, UNK, UNK], ["", "x"]).replace(" ", "") == "thex"
+    assert tokenizer.decode([BOS, *known, UNK, EOS, BLANK], []) == "the"
+    assert tokenizer.decode([*known, UNK, UNK], ["x"]).replace(" ", "") == "thex"
+
+
+def test_sampled_subwords_spell_the_same_text_and_depend_on_chance_alone() -> None:
+    tokenizer = train_tokenizer(SUBWORDS, TEXTS)
+    for text in [*TEXTS, "the café", "", "a"]:
+        drawn = [tokenizer.sample(text, 0.1, np.random.default_rng(i)) for i in range(20)]
+        again = [tokenizer.sample(text, 0.1, np.random.default_rng(i)) for i in range(20)]
+        assert drawn == again
+        best = tokenizer.encode(text)
+        assert {tokenizer.decode(ids) for ids in drawn} == {tokenizer.decode(best)}
+        assert {ids.count(UNK) for ids in drawn} == {best.count(UNK)}
+    assert len({tuple(tokenizer.sample(TEXTS[0], 0.1, np.random.default_rng(i)))
+                for i in range(20)}) > 10  # fmt: skip
+
+
+def test_segmentations_are_drawn_with_their_probability_to_a_power() -> None:
+    tokenizer = train_tokenizer(SUBWORDS, TEXTS)
+    chance = np.random.default_rng(0)
+    word = "canoe"
+    best = tuple(tokenizer.encode(word))
+    frequent = {}
+    for power in (0.0, 1.0, 50.0):
+        counts = Counter(tuple(tokenizer.sample(word, power, chance)) for _ in range(1000))
+        assert all(tokenizer.decode(ids) == word for ids in counts)
+        frequent[power] = counts[best] / 1000
+        if power > 0:
+            assert counts.most_common(1)[0][0] == best
+        else:  # all alike
+            assert max(counts.values()) < 2 * min(counts.values())
+    assert frequent[0.0] < frequent[1.0] < frequent[50.0] == 1.0
+    for text in TEXTS:
+        assert tokenizer.sample(text, 1000.0, chance) == tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("config", [CHARACTERS, WORDS], ids=lambda c: c.tokenizer)
+def test_what_has_one_segmentation_only_is_not_sampled(config: TextConfig) -> None:
+    tokenizer = train_tokenizer(config, TEXTS)
+    chance = np.random.default_rng(0)
+    assert tokenizer.sample(TEXTS[0], 0.1, chance) == tokenizer.encode(TEXTS[0])
+    assert chance.random() == np.random.default_rng(0).random()
+
+
+def test_rare_characters_are_left_to_the_unknown_token_where_the_coverage_allows_it() -> None:
+    texts = [*TEXTS * 20, "\u9f98 \u9750", "\u9f98"]
+    whole = train_tokenizer(
+        TextConfig(tokenizer="sentencepiece", vocabulary_size=62, character_coverage=1.0), texts
+    )
+    most = train_tokenizer(
+        TextConfig(tokenizer="sentencepiece", vocabulary_size=60, character_coverage=0.9995), texts
+    )
+    assert whole.unknown_characters("\u9f98 \u9750") == set()
+    assert most.unknown_characters("\u9f98 \u9750") == {"\u9f98", "\u9750"}
+    assert UNK in most.encode("the \u9f98")
+
+
+@pytest.mark.parametrize("coverage", [0.98, 0.99, 0.999, 1.0])
+def test_the_smallest_vocabulary_named_is_the_smallest_that_can_be(coverage: float) -> None:
+    """Without blanks, which sentencepiece counts at each line's beginning all the same."""
+    chance = np.random.default_rng(0)
+    texts = ["".join(chr(0x4E00 + i) for i in chance.zipf(1.5, 20) if i < 500) for _ in range(50)]
+
+    def config(size: int) -> TextConfig:
+        return TextConfig(
+            tokenizer="sentencepiece", vocabulary_size=size, character_coverage=coverage
+        )
+
+    with pytest.raises(TextError, match=r"^text.vocabulary_size: 9 is too small") as caught:
+        train_tokenizer(config(9), texts)
+    smallest = int(caught.value.mend.split()[3])
+    assert len(train_tokenizer(config(smallest), texts)) == smallest
+    with pytest.raises(TextError, match=r"too small"):
+        train_tokenizer(config(smallest - 1), texts)
+
+
+def test_a_coverage_that_sentencepiece_does_not_take_is_refused() -> None:
+    config = SourceTextConfig(vocabulary_size=60, character_coverage=0.9)
+    with pytest.raises(TextError, match=r"^source_text.character_coverage: .* from 0.98 to 1"):
+        train_tokenizer(config, TEXTS, "source_text")
+
+
+@ALL
+def test_source_and_output_vocabularies_lie_side_by_side(
+    config: TextConfig, tmp_path: Path
+) -> None:
+    output = train_tokenizer(CHARACTERS, ["xyz"])
+    source = train_tokenizer(config, TEXTS)
+    output.save(tmp_path)
+    source.save(tmp_path, "source")
+    assert load_tokenizer(tmp_path).pieces == output.pieces
+    loaded = load_tokenizer(tmp_path, "source")
+    assert type(loaded) is type(source)
+    assert loaded.encode("the café") == source.encode("the café")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_missing_source_vocabulary_is_named(tmp_path: Path) -> None:
+    train_tokenizer(WORDS, TEXTS).save(tmp_path)
+    assert isinstance(load_tokenizer(tmp_path), WordTokenizer)
+    with pytest.raises(ModelError, match=r"no source_tokenizer.json or source_tokenizer.model"):
+        load_tokenizer(tmp_path, "source")
 
 
 def test_both_kinds_work_on_real_transcripts(shared_data: Path) -> None:

@@ -1,30 +1,49 @@
-"""A tiny invented language, xx, and two more that it translates into, made in a moment: each word
-has its counterpart, and yy says them in reverse order."""
+"""A tiny invented language, xx, and two that it is translated into, made in a moment: each word has
+its counterpart, and yy says them in reverse order."""
 
 from pathlib import Path
 
 import numpy as np
 
-XX = "bado kime luro fasa nito pelu gavi doka semi turo hali mobe".split()
-YY = "aster birin cedra dolma erlun filto gosen harpa istre jalma kespo lumen".split()
-ZZ = "vo wun xil yor zat quim rux pid oft nab mep lug".split()
+WORDS = {
+    "bado": ("aster", "vo"),
+    "kime": ("birin", "wun"),
+    "luro": ("cedra", "xil"),
+    "fasa": ("dolma", "yor"),
+    "nito": ("erlun", "zat"),
+    "pelu": ("filto", "quim"),
+    "gavi": ("gosen", "rux"),
+    "doka": ("harpa", "pid"),
+    "semi": ("istre", "oft"),
+    "turo": ("jalma", "nab"),
+}
+"""Words of xx, with those of yy and zz."""
 
 
 def translate(source: str, language: str) -> str:
-    """What xx means in yy or zz."""
-    places = [XX.index(word) for word in source.split()]
-    if language == "yy":
-        return " ".join(YY[place] for place in reversed(places))
-    return " ".join(ZZ[place] for place in places)
+    """What a sentence of xx means in yy or zz; names stay as they are."""
+    place = ("yy", "zz").index(language)
+    words = [WORDS[word][place] if word in WORDS else word for word in source.split()]
+    return " ".join(reversed(words) if language == "yy" else words)
 
 
-def write_corpus(folder: Path, sentences: int = 300, seed: int = 0) -> None:
+def write_corpus(folder: Path, sentences: int = 300, *, names: float = 0.0, seed: int = 0) -> None:
     """Write `train` and `valid`: line-aligned files `.xx`, `.yy` and `.zz`, and `.tsv` with columns
-    `source`, `target` and `language`, both languages in turn."""
+    `source`, `target` and `language`, both languages in turn.
+
+    Args:
+        names: part of the words that are names, such as N123.
+    """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
+
+    def word() -> str:
+        if rng.random() < names:
+            return f"N{rng.integers(100, 1000)}"
+        return str(rng.choice(list(WORDS)))
+
     for split, count in (("train", sentences), ("valid", 30)):
-        sources = [" ".join(rng.choice(XX, size=rng.integers(2, 8))) for _ in range(count)]
+        sources = [" ".join(word() for _ in range(rng.integers(2, 8))) for _ in range(count)]
         rows = ["source\ttarget\tlanguage"]
         for language in ("yy", "zz"):
             targets = [translate(source, language) for source in sources]
@@ -41,11 +60,11 @@ text: {tokenizer: words, metric: bleu, bleu_tokenizer: none}
 source_text: {tokenizer: words}
 data: {train: ["train.{xx,yy}"], valid: ["valid.{xx,yy}"], batch_tokens: 250, buckets: 3,
        workers: 0}
-text_encoder: {cell: gru, layers: 1, size: 32, embedding_size: 24, dropout: 0.1}
-decoder: {cell: gru, attention: dot, attention_size: 24, input_feeding: false, size: 48,
+text_encoder: {cell: gru, layers: 1, size: 64, embedding_size: 24, dropout: 0.1}
+decoder: {cell: gru, attention: dot, attention_size: 64, input_feeding: false, size: 64,
           embedding_size: 24, first_state: source, dropout: 0.1}
 objective: {ctc_weight: 0}
 search: {beam_size: 4, end_threshold: null, max_length_ratio: 3}
-train: {steps: 150, warmup_steps: 20, learning_rate: 1.0e-2, validate_every: 50, keep_best: 2,
+train: {steps: 150, warmup_steps: 10, learning_rate: 1.0e-2, validate_every: 75, keep_best: 2,
         checkpoint_every: 1000, log_every: 10}
 """

@@ -3,9 +3,7 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,11 +13,8 @@ from safetensors.torch import load_file
 import asr_s2s
 
 sys.path.insert(0, str(Path(__file__).parent))
+from runs import assert_same, logged, run, start, training_state, wait_for_step
 from tones import CONFIG, write_corpus
-
-COMMAND = [sys.executable, "-m", "asr_s2s", "train"]
-# One thread: sums in another order would differ in the last bit.
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
 @pytest.fixture(scope="module")
@@ -28,56 +23,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpus(folder, utterances=80)
     (folder / "config.yaml").write_text(CONFIG)
     return folder
-
-
-def start(corpus: Path, output: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [*COMMAND, str(corpus / "config.yaml"), *overrides, "-o", str(output)]
-    return subprocess.Popen(
-        command,
-        env=ENVIRONMENT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def run(corpus: Path, output: Path, *overrides: str) -> tuple[int, str]:
-    process = start(corpus, output, *overrides)
-    _, messages = process.communicate(timeout=280)
-    return process.returncode, messages
-
-
-def wait_for_step(output: Path, step: int, process: subprocess.Popen[str]) -> None:
-    """Until the run has logged a step, and so saved the one before."""
-    metrics = output / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        lines = metrics.read_text().splitlines() if metrics.is_file() else []
-        if any(json.loads(line)["step"] >= step for line in lines if line.endswith("}")):
-            return
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    pytest.fail(f"step {step} was not reached")
-
-
-def training_state(output: Path) -> dict[str, object]:
-    return torch.load(output / "last.pt", weights_only=True)
-
-
-def assert_same(left: object, right: object) -> None:
-    if isinstance(left, torch.Tensor):
-        assert torch.equal(left, right)
-    elif isinstance(left, dict):
-        assert left.keys() == right.keys()
-        for key in left:
-            assert_same(left[key], right[key])
-    elif isinstance(left, (list, tuple)):
-        assert len(left) == len(right)
-        for a, b in zip(left, right, strict=True):
-            assert_same(a, b)
-    else:
-        assert left == right
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -102,12 +47,7 @@ def test_training_killed_and_resumed_equals_training_unbroken(
     assert_same(training_state(unbroken), training_state(broken))
     weights = "model/model.safetensors"
     assert_same(load_file(unbroken / weights), load_file(broken / weights))
-    logs = [
-        [{k: v for k, v in json.loads(line).items() if k != "audio_seconds_per_second"}
-         for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (unbroken, broken)
-    ]  # fmt: skip
-    assert logs[0] == logs[1]
+    assert logged(unbroken) == logged(broken)
 
 
 def test_a_run_saved_at_the_end_of_an_epoch_goes_on(corpus: Path, tmp_path: Path) -> None:

@@ -1,0 +1,24 @@
+#!/bin/sh
+# English to German or French on Multi30k, from raw captions to a scored model.
+#
+#   recipes/multi30k/run.sh MULTI30K_FOLDER [de|fr] [KEY=VALUE ...]
+#
+# MULTI30K_FOLDER is a clone of the public repository (multi30k/dataset), or a folder that holds
+# train, val and test_2016_flickr as .en.gz and .de.gz or .fr.gz. Run it again to resume. Ends with
+# the BLEU expected and measured; the exit code is 1 if it is missed.
+set -eu
+usage="usage: recipes/multi30k/run.sh MULTI30K_FOLDER [de|fr] [KEY=VALUE ...]"
+folder=$(realpath "${1:?$usage}")
+shift
+language=de
+case ${1:-} in de | fr) language=$1 && shift ;; esac
+cd "$(dirname "$0")"
+PATH=$(realpath ../..)/.venv/bin:$PATH
+
+raw=$folder/data/task1/raw
+[ -d "$raw" ] || raw=$folder
+ln -sfn "$raw" data
+case $language in de) expected=37.0 ;; fr) expected=56.0 ;; esac
+asr-s2s train en-$language.yaml "$@"
+asr-s2s evaluate "data/test_2016_flickr.{en,$language}.gz" --model runs/en-$language/model \
+    --lowercase-tokenized $language --expect $expected --tolerance 0.5

@@ -1,0 +1,162 @@
+"""`asr-s2s attention` as a process."""
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import soundfile
+
+from asr_s2s.config import (
+    Config,
+    DecoderConfig,
+    ModelConfig,
+    SourceTextConfig,
+    SpeechEncoderConfig,
+    TextConfig,
+    TextEncoderConfig,
+)
+from asr_s2s.model.folder import save_model
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.tokenizer import CharacterTokenizer
+
+
+def attention(
+    *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "asr_s2s", "attention", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd)
+
+
+def weights_of(path: Path, *arguments: str | Path, stdin: bytes = b"") -> dict:
+    done = attention(*arguments, "--device", "cpu", "-o", path, stdin=stdin)
+    assert done.returncode == 0, done.stderr.decode()
+    record = json.loads(path.read_text("utf-8"))
+    columns = record["source"] or record["times"]
+    weights = np.array(record["weights"])
+    assert weights.shape == (len(record["output"]), len(columns))
+    assert weights.sum(1) == pytest.approx(np.ones(len(weights)), abs=1e-3)
+    return record
+
+
+def write_model(folder: Path, *encoders: str, attention: str = "additive") -> Path:
+    """A small model that was never trained."""
+    config = Config(
+        model=ModelConfig(encoders=encoders),
+        text=TextConfig(languages=("de", "fr")),
+        source_text=SourceTextConfig(tokenizer="characters"),
+        speech_encoder=SpeechEncoderConfig(layers=2, size=8, time_reduction=4),
+        text_encoder=TextEncoderConfig(layers=1, size=8, embedding_size=8),
+        decoder=DecoderConfig(
+            attention=attention, first_state="source", size=8, attention_size=8, embedding_size=8
+        ),
+    )
+    tokenizer, source = CharacterTokenizer("abc "), CharacterTokenizer("xyz ")
+    sizes = len(tokenizer) + 2, len(source)
+    with_text = source if "text" in encoders else None
+    save_model(folder, config, tokenizer, with_text, Seq2Seq(config, *sizes).state_dict())
+    return folder
+
+
+@pytest.fixture
+def text_model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "text-model", "text")
+
+
+def test_attention_follows_spoken_digits(sample: Path, tmp_path: Path) -> None:
+    record = weights_of(tmp_path / "weights.json", sample, "--model", "digits")
+    text = sample.with_suffix(".txt").read_text().strip()
+    assert "".join(record["output"]) == f"{text}</s>"
+    assert record["source"] is None
+    assert record["seconds"] == pytest.approx(soundfile.info(sample).duration, abs=0.001)
+
+    sound, rate = soundfile.read(sample)
+    loud = np.flatnonzero(np.abs(sound) > 0.01) / rate
+    begins = loud[np.diff(loud, prepend=-1.0) > 0.1]  # after a pause of 100 ms
+    assert len(begins) == len(text.split()) == 6
+    first_letters = [i for i in range(len(text)) if i == 0 or text[i - 1] == " "]
+    places = np.array(record["weights"]).argmax(1)
+    peaks = [record["times"][place] for place in places[first_letters]]
+    assert peaks == sorted(peaks)
+    for peak, begin in zip(peaks, begins, strict=True):
+        assert begin <= peak <= begin + 0.3
+
+
+def test_a_picture_is_written_where_wanted_and_said(sample: Path, tmp_path: Path) -> None:
+    done = attention(sample.resolve(), "--model", "digits", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    assert (done.stdout, done.stderr) == (b"", b"written to attention.png\n")
+    height, width, _ = matplotlib.image.imread(tmp_path / "attention.png").shape
+    assert 1000 < width < 2000 and 1000 < height < 2000
+    done = attention(sample, "--model", "digits", "-o", tmp_path / "new" / "a.SVG")
+    assert done.returncode == 0, done.stderr.decode()
+    assert ElementTree.parse(tmp_path / "new" / "a.SVG").getroot().tag.endswith("svg")
+
+
+def test_a_given_output_is_aligned_as_the_model_would_write_it(
+    sample: Path, tmp_path: Path
+) -> None:
+    text = sample.with_suffix(".txt").read_text().strip()
+    own = weights_of(tmp_path / "own.json", sample, "--model", "digits", "--beam-size", "1")
+    given = ("--model", "digits", "--output-text", text.upper())
+    assert weights_of(tmp_path / "given.json", sample, *given) == own
+
+
+def test_text_is_an_argument_or_a_line_of_standard_input(text_model: Path, tmp_path: Path) -> None:
+    options = ("--model", text_model, "--language", "fr", "--output-text", "ab")
+    argument = weights_of(tmp_path / "a.json", "xy zy", *options)
+    assert argument["source"] == ["x", "y", " ", "z", "y", "</s>"]
+    assert argument["output"] == ["<fr>", "a", "b", "</s>"]
+    assert argument["seconds"] is argument["times"] is None
+    piped = weights_of(tmp_path / "b.json", "-", *options, stdin=b"xy zy\r\nzz\n")
+    assert piped == argument
+    assert weights_of(tmp_path / "c.json", "xy", "--model", text_model, "--language", "de")
+
+
+def test_a_model_of_both_kinds_takes_a_file_for_a_recording(sample: Path, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "both", "speech", "text")
+    options = ("--model", model, "--language", "de", "--output-text", "a")
+    assert weights_of(tmp_path / "a.json", sample, *options)["source"] is None
+    sentence = "x" * 300  # too long for the name of a file
+    assert len(weights_of(tmp_path / "b.json", sentence, *options)["source"]) == 301
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("xy",), "one of text.languages: de, fr"),
+        (("xy", "--language", "es"), "one of text.languages: de, fr"),
+        (("xy", "-o", "a.pdf"), "a.pdf: expected a file that ends in .png, .svg, .json"),
+        (("xy", "--language", "de", "-o", "folder.png"), "folder.png: cannot be written"),
+        (("xy", "--language", "de", "-o", "folder.json"), "folder.json: cannot be written"),
+        (("xy", "--model", "fixed"), "this model has no attention"),
+        ((" ",), "SOURCE: there is no text"),
+        (("-",), "SOURCE: there is no text"),
+        (("x" * 400,), "SOURCE: the text has 401 tokens; at most 400"),
+        (("x\udcff",), "which is no character"),
+        (("xy", "--language", "de", "--output-text", "a\udcff"), "which is no character"),
+        (("lost.wav", "--model", "digits"), "lost.wav: there is no such file"),
+        (("x" * 999, "--model", "digits"), "cannot be opened"),
+        (("long.wav", "--model", "digits"), "long.wav: it lasts 61 s; at most 60 s"),
+        (("silent.wav", "--model", "digits"), "silent.wav: the recording is silent"),
+    ],
+)
+def test_mistakes_are_one_line_on_stderr(
+    text_model: Path, tmp_path: Path, arguments: tuple[str, ...], problem: str
+) -> None:
+    write_model(tmp_path / "fixed", "text", attention="none")
+    for name in ("folder.png", "folder.json"):
+        (tmp_path / name).mkdir()
+    soundfile.write(tmp_path / "long.wav", np.full(61 * 8000, 0.1), 8000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 8000)
+    model = () if "--model" in arguments else ("--model", text_model)
+    done = attention(*arguments, *model, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr.decode()
+    assert done.stdout == b""
+    assert problem in done.stderr.decode(errors="surrogateescape")
+    assert done.stderr.count(b"\n") == 1
+    assert not (tmp_path / "attention.png").exists()

@@ -1,0 +1,71 @@
+"""Training runs as a user starts, kills and resumes them: real processes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+COMMAND = [sys.executable, "-m", "asr_s2s", "train"]
+# One thread: sums in another order would differ in the last bit.
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def start(corpus: Path, output: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [*COMMAND, str(corpus / "config.yaml"), *overrides, "-o", str(output)]
+    return subprocess.Popen(
+        command,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def run(corpus: Path, output: Path, *overrides: str) -> tuple[int, str]:
+    process = start(corpus, output, *overrides)
+    _, messages = process.communicate(timeout=280)
+    return process.returncode, messages
+
+
+def wait_for_step(output: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Until the run has logged a step, and so saved the one before."""
+    metrics = output / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        lines = metrics.read_text().splitlines() if metrics.is_file() else []
+        if any(json.loads(line)["step"] >= step for line in lines if line.endswith("}")):
+            return
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    pytest.fail(f"step {step} was not reached")
+
+
+def training_state(output: Path) -> dict[str, object]:
+    return torch.load(output / "last.pt", weights_only=True)
+
+
+def logged(output: Path) -> list[dict[str, object]]:
+    """What a run logged, but for its speed."""
+    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in rows]
+
+
+def assert_same(left: object, right: object) -> None:
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right)
+        for a, b in zip(left, right, strict=True):
+            assert_same(a, b)
+    else:
+        assert left == right

@@ -1,0 +1,173 @@
+"""Training from text to text as a user runs it: real processes on an invented language."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sacrebleu
+import torch
+from safetensors.torch import load_file
+
+from asr_s2s.config_file import load_config
+from asr_s2s.errors import ManifestError, UserError
+from asr_s2s.model.folder import LoadedModel, build_model, load_model
+from asr_s2s.train.loop import train
+from asr_s2s.translator import Translator
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ciphers import CONFIG, write_corpus
+from runs import ENVIRONMENT, assert_same, logged, run, start, training_state, wait_for_step
+
+SUBWORDS = [
+    "text.tokenizer=sentencepiece", "text.vocabulary_size=45", "text.sampling=0.2",
+    "source_text.joint=true", "text_encoder.shared_embedding=true", "decoder.tied_output=true",
+    "train.steps=12", "train.validate_every=6", "train.checkpoint_every=2", "train.log_every=1",
+    "train.attention_pictures=0",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ciphers")
+    write_corpus(folder)
+    (folder / "config.yaml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path) -> Path:
+    """The run folder of a model that has learnt xx to yy."""
+    code, messages = run(corpus, corpus / "trained")
+    assert code == 0, messages
+    return corpus / "trained"
+
+
+def asr_s2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
+
+
+def bleu(loaded: LoadedModel, corpus: Path) -> float:
+    """BLEU of a model on the validation data."""
+    sources, references = (
+        (corpus / f"valid.{side}").read_text().splitlines() for side in ("xx", "yy")
+    )
+    results = Translator(loaded, torch.device("cpu")).translate(sources)
+    texts = [result.text for result in results]
+    return sacrebleu.corpus_bleu(texts, [references], tokenize="none").score
+
+
+def test_a_tiny_model_learns_to_translate(corpus: Path, trained: Path) -> None:
+    loaded = load_model(trained / "model")
+    random = build_model(loaded.config, loaded.tokenizer, loaded.source_tokenizer).eval()
+    assert bleu(loaded._replace(model=random), corpus) < 5
+    assert bleu(loaded, corpus) > 60
+    measured = [row["bleu"] for row in logged(trained) if row["kind"] == "valid"]
+    assert max(measured) > 60
+
+
+def test_the_model_folder_translates_and_is_evaluated(
+    corpus: Path, trained: Path, tmp_path: Path
+) -> None:
+    model = trained / "model"
+    with gzip.open(tmp_path / "text.gz", "wt") as file:
+        file.write((corpus / "valid.xx").read_text())
+    translated = asr_s2s("translate", tmp_path / "text.gz", "--model", model)
+    assert translated.returncode == 0, translated.stderr
+    evaluated = asr_s2s(
+        "evaluate", corpus / "valid.{xx,yy}", "--model", model, "--format", "json", "--expect", "60"
+    )
+    assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
+    score = sacrebleu.corpus_bleu(
+        translated.stdout.splitlines(),
+        [(corpus / "valid.yy").read_text().splitlines()],
+        tokenize="none",
+    ).score
+    assert json.loads(evaluated.stdout)["bleu"]["value"] == pytest.approx(score, abs=0.01)
+
+
+def test_attention_over_words_is_drawn(trained: Path) -> None:
+    pictures = sorted((trained / "attention").iterdir())
+    assert [path.name for path in pictures[:2]] == ["step-0000075-0.png", "step-0000075-1.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_training_killed_and_resumed_equals_training_unbroken(corpus: Path, tmp_path: Path) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    code, messages = run(corpus, unbroken, *SUBWORDS)
+    assert code == 0, messages
+    process = start(corpus, broken, *SUBWORDS, "data.workers=1")  # reading ahead must not matter
+    wait_for_step(broken, 7, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert training_state(broken)["position"]["step"] < 12
+    code, messages = run(corpus, broken, *SUBWORDS)
+    assert code == 0, messages
+    assert "resuming" in messages
+
+    assert_same(training_state(unbroken), training_state(broken))
+    weights = "model/model.safetensors"
+    assert_same(load_file(unbroken / weights), load_file(broken / weights))
+    assert logged(unbroken) == logged(broken)
+
+
+def test_ctrl_c_saves_the_state(corpus: Path, tmp_path: Path) -> None:
+    process = start(corpus, tmp_path, "train.steps=100000", "train.log_every=1", "data.workers=2")
+    wait_for_step(tmp_path, 3, process)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal interrupts all processes of the run
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in messages and "Traceback" not in messages
+    assert training_state(tmp_path)["position"]["step"] >= 3
+
+
+def test_one_model_writes_the_language_it_is_asked_for(corpus: Path, tmp_path: Path) -> None:
+    code, messages = run(
+        corpus, tmp_path, "data.train=[train.tsv]", "data.valid=[valid.tsv]",
+        "text.languages=[yy,zz]", "data.batch_tokens=500", "train.validate_every=1000",
+        "train.attention_pictures=0",
+    )  # fmt: skip
+    assert code == 0, messages
+    translator = Translator.load(tmp_path / "model")
+    sources = (corpus / "valid.xx").read_text().splitlines()
+    written = {}
+    for language in ("yy", "zz"):
+        words = set((corpus / f"train.{language}").read_text().split())
+        texts = [result.text for result in translator.translate(sources, language=language)]
+        assert {word for text in texts for word in text.split()} <= words
+        references = (corpus / f"valid.{language}").read_text().splitlines()
+        assert sacrebleu.corpus_bleu(texts, [references], tokenize="none").score > 40
+        written[language] = texts
+    assert all(a != b for a, b in zip(*written.values(), strict=True))
+
+    with pytest.raises(ManifestError, match=r"no language is given.*yy, zz"):
+        translator.translate(sources)
+    done = asr_s2s("translate", corpus / "valid.xx", "--model", tmp_path / "model",
+                   "--language", "xx", "-o", tmp_path / "out.txt")  # fmt: skip
+    assert done.returncode == 1
+    expected = "asr-s2s: language: xx is no language of the model. Give one of text.languages: "
+    assert done.stderr == f"{expected}yy, zz.\n"
+    assert not (tmp_path / "out.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("text.languages=[zz]", "train:1: yy is no language of the model.*text.languages: zz"),
+        ("data.max_tokens=2", "data.max_tokens: all 300 training pairs"),
+        ("model.encoders=[speech]", r"data.train: it names no recordings.*\[speech\]"),
+        ("text_encoder.shared_embedding=true", "source_text.joint"),
+        ("text.tokenizer=sentencepiece", "text.vocabulary_size: 500 is too large"),
+    ],
+)
+def test_a_setting_that_does_not_suit_the_data_is_named(
+    corpus: Path, tmp_path: Path, override: str, words: str
+) -> None:
+    config = load_config(corpus / "config.yaml", [override])
+    with pytest.raises(UserError, match=words):
+        train(config, corpus, tmp_path, torch.device("cpu"))
