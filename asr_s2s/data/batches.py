@@ -83,6 +83,7 @@ def _eager() -> AbstractContextManager[object]:
 def _within(constraint: SamplingConstraint, batches: Iterable[CutSet]) -> Iterator[CutSet]:
     """Batches that keep the constraint: lhotse ends a batch once an item has made it too large,
     and such a batch is parted in two."""
+    constraint = constraint.copy()  # the sampler's own goes on counting
     for batch in batches:
         constraint.reset()
         for item in batch:
