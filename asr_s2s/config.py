@@ -65,7 +65,8 @@ class DataConfig:
     max_seconds: float = 20.0
     """Longer utterances are left out of training (and counted)."""
     batch_tokens: int = 2000
-    """Tokens in a batch of sentence pairs, on the longer side, padding included."""
+    """Tokens in a batch of sentence pairs, on the longer side, padding included, by their best
+    segmentation."""
     max_tokens: int = 250
     """Sentence pairs with more tokens on a side are left out of training (and counted)."""
     buckets: int = 8
@@ -229,6 +230,9 @@ class SearchConfig:
     coverage_penalty: float = 0.0
     """Weight of Wu et al.'s (2016) coverage penalty: an output that leaves source words unread ends
     less readily. 0.2 is usual."""
+    piece_tokens: int = 250
+    """A line of text with more source tokens is translated in pieces; best near the longest that
+    training saw."""
     unknown: bool = False
     """Whether the unknown token may be written, to be replaced by what attention rested on."""
 

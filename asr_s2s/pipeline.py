@@ -17,11 +17,13 @@ from torch.nn.utils.rnn import pad_sequence
 from asr_s2s.audio.decode import read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE, from_array, is_silent
 from asr_s2s.config import SearchConfig
+from asr_s2s.data.datasets import Output
 from asr_s2s.data.manifest import cut_source, read_cut_audio
 from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.search.beam import Hypothesis
 from asr_s2s.search.decode import decode
+from asr_s2s.text.normalize import normalizer
 
 Source: TypeAlias = str | Path | BinaryIO | NDArray[Any] | Cut
 """A path, an open binary file, an array at 16 kHz, or a lhotse cut."""
@@ -81,7 +83,11 @@ class Transcriber:
                 "Use it with asr-s2s translate, or name a model that transcribes",
             )
         self.model = loaded.model
-        self.tokenizer = loaded.tokenizer
+        self.output = Output(
+            loaded.tokenizer,
+            normalizer(loaded.config.text.normalizer),
+            loaded.config.text.languages,
+        )
         self.config = loaded.config
         self.folder = loaded.folder
         self.device = device
@@ -102,6 +108,7 @@ class Transcriber:
         source: Source,
         *,
         sample_rate: int = ...,
+        language: str | None = ...,
         beam_size: int | None = ...,
         n_best: int = ...,
         batch_seconds: float = ...,
@@ -112,6 +119,7 @@ class Transcriber:
         source: Sequence[Source],
         *,
         sample_rate: int = ...,
+        language: str | None = ...,
         beam_size: int | None = ...,
         n_best: int = ...,
         batch_seconds: float = ...,
@@ -122,6 +130,7 @@ class Transcriber:
         source: Source | Sequence[Source],
         *,
         sample_rate: int = SAMPLE_RATE,
+        language: str | None = None,
         beam_size: int | None = None,
         n_best: int = 1,
         batch_seconds: float = BATCH_SECONDS,
@@ -132,6 +141,7 @@ class Transcriber:
             source: a path, an open binary file, an array of samples `(samples,)` or
                 `(samples, channels)`, a lhotse cut, or a list of these.
             sample_rate: rate of arrays, in Hz; files carry their own.
+            language: of the output, for a model of several.
             beam_size: width of the search, by default the model's own; at least `n_best`.
             n_best: how many distinct alternatives to return at most.
             batch_seconds: seconds of audio decoded together.
@@ -145,6 +155,7 @@ class Transcriber:
         for result in self.stream(
             sources,
             sample_rate=sample_rate,
+            language=language,
             beam_size=beam_size,
             n_best=n_best,
             batch_seconds=batch_seconds,
@@ -159,6 +170,7 @@ class Transcriber:
         sources: Iterable[Source],
         *,
         sample_rate: int = SAMPLE_RATE,
+        language: str | None = None,
         beam_size: int | None = None,
         n_best: int = 1,
         batch_seconds: float = BATCH_SECONDS,
@@ -175,23 +187,25 @@ class Transcriber:
         if beam_size is not None:
             search = replace(search, beam_size=beam_size)
         search = replace(search, beam_size=max(search.beam_size, n_best))
+        prompt = self.output.prompt(language, "language")
         waiting: list[tuple[str, NDArray[np.float32] | UserError]] = []
         longest = 0
         for name, sound in _read_ahead(sources, sample_rate):
             length = 0 if isinstance(sound, UserError) else len(sound)
             padded = max(longest, length) * (len(waiting) + 1) / SAMPLE_RATE
             if waiting and padded > batch_seconds:
-                yield from self._decode(waiting, search, n_best)
+                yield from self._decode(waiting, search, prompt, n_best)
                 waiting, longest = [], 0
             waiting.append((name, sound))
             longest = max(longest, length)
         if waiting:
-            yield from self._decode(waiting, search, n_best)
+            yield from self._decode(waiting, search, prompt, n_best)
 
     def _decode(
         self,
         batch: Sequence[tuple[str, NDArray[np.float32] | UserError]],
         search: SearchConfig,
+        prompt: list[int],
         n_best: int,
     ) -> Iterator[Transcript | Failure]:
         """Decode what is sound in a batch, and answer all of it in order."""
@@ -200,6 +214,7 @@ class Transcriber:
         if spoken:
             waveforms = pad_sequence([torch.from_numpy(s) for s in spoken], batch_first=True)
             lengths = torch.tensor([len(s) for s in spoken])
+            prompts = torch.tensor([prompt] * len(spoken), dtype=torch.long)
             results = iter(
                 decode(
                     self.model,
@@ -207,6 +222,7 @@ class Transcriber:
                     waveforms.to(self.device),
                     lengths.to(self.device),
                     search,
+                    prompts.to(self.device),
                 )
             )
         for name, sound in batch:
@@ -222,7 +238,7 @@ class Transcriber:
                 continue
             best: dict[str, float] = {}  # several token sequences may spell one text
             for hypothesis in next(results):
-                best.setdefault(self.tokenizer.decode(hypothesis.tokens), hypothesis.score)
+                best.setdefault(self.output.tokenizer.decode(hypothesis.tokens), hypothesis.score)
             alternatives = tuple(Alternative(text, score) for text, score in best.items())
             yield Transcript(
                 name,

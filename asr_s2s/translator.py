@@ -22,9 +22,7 @@ from asr_s2s.text.tokenizer import BLANK, UNK
 BATCH_TOKENS = 4000
 """Source tokens decoded together, padding included."""
 READ_AHEAD = 1000
-"""Most lines gathered before they are translated, so that batches hold lines of similar length."""
-LONGEST_TOKENS = 250
-"""A longer line is translated in pieces: attention was not trained on such lengths."""
+"""Lines gathered before they are translated, so that batches hold lines of similar length."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,8 @@ class Translator:
             normalizer(loaded.config.text.normalizer),
             loaded.config.text.languages,
         )
+        # A vocabulary without a blank is that of a language without them.
+        self._blank = "" if self.output.tokenizer.unknown_characters(" ") else " "
         self.dataset = TextDataset(
             self.output, loaded.source_tokenizer, normalizer(loaded.config.source_text.normalizer)
         )
@@ -146,6 +146,7 @@ class Translator:
         replace_unknown: bool = False,
         n_best: int = 1,
         batch_tokens: int = BATCH_TOKENS,
+        read_ahead: int = READ_AHEAD,
     ) -> Iterator[Translation]:
         """Translate lines lazily, in order.
 
@@ -161,6 +162,7 @@ class Translator:
                 attention rested on in the source (Luong et al., 2015).
             n_best: how many distinct alternatives to return at most.
             batch_tokens: source tokens decoded together, padding included.
+            read_ahead: lines gathered before they are translated, 1 to answer each at once.
 
         Raises:
             ConfigError: an option is out of range.
@@ -183,7 +185,7 @@ class Translator:
         )
         check_search(search)
         prompt = self.output.prompt(language, "language")
-        return self._stream(lines, search, prompt, n_best, batch_tokens)
+        return self._stream(lines, search, prompt, n_best, batch_tokens, read_ahead)
 
     def _stream(
         self,
@@ -192,11 +194,12 @@ class Translator:
         prompt: list[int],
         n_best: int,
         batch_tokens: int,
+        read_ahead: int,
     ) -> Iterator[Translation]:
         waiting: list[str] = []
         for line in lines:
             waiting.append(line)
-            if len(waiting) == READ_AHEAD:
+            if len(waiting) == read_ahead:
                 yield from self._translate(waiting, search, prompt, n_best, batch_tokens)
                 waiting = []
         yield from self._translate(waiting, search, prompt, n_best, batch_tokens)
@@ -226,7 +229,7 @@ class Translator:
         for index, piece in enumerate(pieces):
             parts.setdefault(piece.line, []).append(found[index])
         for number, line in enumerate(lines):
-            yield _join(line, parts.get(number, []), n_best)
+            yield _join(line, parts.get(number, []), n_best, self._blank)
 
     def _decode(
         self, pieces: Sequence[_Piece], search: SearchConfig, prompt: list[int]
@@ -273,9 +276,9 @@ class Translator:
 
     def _split(self, line: str) -> list[str]:
         """A line in pieces that the model can translate, cut after sentences or else at blanks."""
-        if not line:
-            return []
-        if len(self.dataset.source_tokens(line)) <= LONGEST_TOKENS:
+        if len(line) <= 1:
+            return [line] if line else []
+        if len(self.dataset.source_tokens(line)) <= self.config.search.piece_tokens:
             return [line]
         halves = _halve(line)
         return [piece for half in halves for piece in self._split(half)]
@@ -293,14 +296,14 @@ def _halve(line: str) -> tuple[str, str]:
     return line[:middle], line[middle:]
 
 
-def _join(line: str, parts: list[tuple[Alternative, ...]], n_best: int) -> Translation:
+def _join(line: str, parts: list[tuple[Alternative, ...]], n_best: int, blank: str) -> Translation:
     """The translation of a line from those of its pieces."""
     if not parts:
         return Translation(line, "", 0.0)
     if len(parts) == 1:
         best = parts[0][0]
         return Translation(line, best.text, best.score, parts[0][:n_best] if n_best > 1 else ())
-    text = " ".join(part[0].text for part in parts)
+    text = blank.join(part[0].text for part in parts)
     score = sum(part[0].score for part in parts) / len(parts)
     shown = line if len(line) <= 40 else f"{line[:37]}..."
     warning = TextError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device
+from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language
 from asr_s2s.errors import AudioError, ModelError, TextError, UserError
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def attention(
     output_text: Annotated[
         str | None, typer.Option(help="Align this text, not what the model would write.")
     ] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Language to write, for a model of several.")
-    ] = None,
+    language: Language = None,
     beam_size: BeamSize = None,
     device: Device = None,
 ) -> None:
@@ -151,7 +149,7 @@ def _attend(
     from asr_s2s.search.decode import decode
 
     outputs, device = dataset.output, next(loaded.model.parameters()).device
-    prompt = outputs.prompt(language, "--language")
+    prompt = outputs.prompt(language, "language")
     values = values.to(device)
     length = torch.tensor(len(values), device=device)
     if output_text is not None:

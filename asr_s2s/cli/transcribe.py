@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BatchSeconds, BeamSize, Device
+from asr_s2s.cli.options import MODEL_HELP, BatchSeconds, BeamSize, Device, Language
 from asr_s2s.errors import EXIT_BAD_INPUT, AudioError, UserError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def transcribe(
     n_best: Annotated[
         int, typer.Option(min=1, help="Alternatives to give (json); the beam is at least as wide.")
     ] = 1,
+    language: Language = None,
     device: Device = None,
     batch_seconds: BatchSeconds = 120.0,
 ) -> None:
@@ -72,7 +73,11 @@ def transcribe(
     if found:
         transcriber = Transcriber.load(model, device)
         results = transcriber.stream(
-            _open(found), beam_size=beam_size, n_best=n_best, batch_seconds=batch_seconds
+            _open(found),
+            language=language,
+            beam_size=beam_size,
+            n_best=n_best,
+            batch_seconds=batch_seconds,
         )
         shown = track(
             results,

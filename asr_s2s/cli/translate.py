@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device
+from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language
 from asr_s2s.errors import EXIT_BAD_INPUT, TextError, UserError
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def translate(
         typer.Argument(help="Text, one sentence a line (also .gz or .xz); - for standard input."),
     ] = STDIN,
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = "en-de",
-    language: Annotated[
-        str | None, typer.Option(help="Language to write, for a model of several.")
-    ] = None,
+    language: Language = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")
     ] = None,
@@ -81,7 +79,7 @@ def translate(
     from rich.progress import track
 
     from asr_s2s.allocator import keep_freed_memory
-    from asr_s2s.translator import Translator
+    from asr_s2s.translator import READ_AHEAD, Translator
 
     keep_freed_memory()
     console = Console(stderr=True, highlight=False)
@@ -98,6 +96,7 @@ def translate(
         replace_unknown=replace_unknown,
         n_best=n_best,
         batch_tokens=batch_tokens,
+        read_ahead=1 if lines.typed else READ_AHEAD,
     )
     with ExitStack() as stack:
         file = sys.stdout
@@ -159,6 +158,8 @@ class Lines:
         self.total: int | None = None
         """Known of files alone."""
         self._content: list[bytes] | None = None
+        self.typed = source == STDIN and sys.stdin is not None and sys.stdin.isatty()
+        """Whether somebody waits for the answer to each line."""
         if source != STDIN:
             from asr_s2s.data.manifest import read_bytes
 

@@ -191,6 +191,7 @@ def check_search(config: SearchConfig) -> None:
     for key, value, least in (
         ("beam_size", config.beam_size, 1),
         ("candidates", config.candidates, 1),
+        ("piece_tokens", config.piece_tokens, 2),
         ("min_length_ratio", config.min_length_ratio, 0),
     ):
         if value < least:

@@ -121,10 +121,10 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             model.train()
             for _ in range(config.train.accumulate):
                 batch = next(next(turns))
-                monitor.count(batch)
                 batch = batch.to(device)
                 with autocast:
                     losses = joint_loss(model, batch, config.objective, sampling)
+                monitor.count(batch, losses)
                 torch.autograd.backward(scaler.scale(losses.total / config.train.accumulate))
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
@@ -133,7 +133,7 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             scaler.update()
             optimizer.zero_grad()
             position.step += 1
-            monitor.log(position, losses, norm, rate)
+            monitor.log(position, norm, rate)
 
             validating = (
                 position.step == config.train.steps

@@ -50,6 +50,7 @@ class Monitor:
         self.warned: set[str] = set()
         self.skipped = 0
         self.amounts: dict[str, float] = {}
+        self.losses: dict[str, Losses] = {}
         self.since = time.monotonic()
 
     def say(self, message: str) -> None:
@@ -92,9 +93,10 @@ class Monitor:
         self.bar.start()
         self.since = time.monotonic()
 
-    def count(self, batch: Batch) -> None:
-        """Count the audio or the tokens of a batch."""
+    def count(self, batch: Batch, losses: Losses) -> None:
+        """Count the audio or the tokens of a batch, and keep its losses as its kind's latest."""
         self.amounts[batch.kind] = self.amounts.get(batch.kind, 0.0) + batch.amount
+        self.losses[batch.kind] = losses
 
     def check_finite(self, norm: Tensor, scaled: bool) -> bool:
         """Whether the gradients can be used; gives up when they stay infinite or NaN.
@@ -114,29 +116,35 @@ class Monitor:
             )
         return finite
 
-    def log(self, position: Position, losses: Losses, norm: Tensor, rate: float) -> None:
+    def log(self, position: Position, norm: Tensor, rate: float) -> None:
         """Record a step, every `log_every` steps."""
         self.bar.update(self.task, completed=position.step)
         if position.step % self.config.log_every:
             return
         elapsed = time.monotonic() - self.since
-        values = {
-            "loss": float(losses.total.detach()),
-            "attention_loss": float(losses.attention),
-            "ctc_loss": float(losses.ctc),
-            "accuracy": float(losses.accuracy),
-            "gradient_norm": float(norm),
-            "learning_rate": rate,
-        }
-        status = f"loss {values['loss']:.3f}  accuracy {values['accuracy']:.3f}"
-        for kind, amount in self.amounts.items():
+        values: dict[str, float] = {}
+        status = []
+        for kind, losses in self.losses.items():
+            several = len(self.losses) > 1
+            prefix = f"{kind}/" if several else ""
+            values |= {
+                f"{prefix}loss": float(losses.total.detach()),
+                f"{prefix}attention_loss": float(losses.attention),
+                f"{prefix}accuracy": float(losses.accuracy),
+            }
+            if losses.ctc is not None:
+                values[f"{prefix}ctc_loss"] = float(losses.ctc)
             name, unit = SPEEDS[kind]
-            values[name] = amount / elapsed
-            status += f"  {values[name]:,.0f} {unit}"
+            values[name] = self.amounts.get(kind, 0.0) / elapsed
+            status.append(
+                f"{kind + ': ' if several else ''}loss {values[f'{prefix}loss']:.3f}  "
+                f"accuracy {values[f'{prefix}accuracy']:.3f}  {values[name]:,.0f} {unit}"
+            )
+        values |= {"gradient_norm": float(norm), "learning_rate": rate}
         self.amounts, self.since = {}, time.monotonic()
-        self.bar.update(self.task, status=status)
+        self.bar.update(self.task, status="  ".join(status))
         if not self.console.is_terminal:
-            self.say(f"step {position.step}  {status}")
+            self.say(f"step {position.step}  {'  '.join(status)}")
         self._write("train", position, values)
 
     def validated(self, position: Position, result: Validation) -> None:

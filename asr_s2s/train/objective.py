@@ -24,8 +24,8 @@ class Losses(NamedTuple):
     """What is minimised: (1 - ctc_weight) x attention + ctc_weight x CTC; for text, attention."""
     attention: Tensor
     """Cross-entropy per token, end token included, label smoothing included."""
-    ctc: Tensor
-    """CTC loss per token."""
+    ctc: Tensor | None
+    """CTC loss per token, where there is one."""
     accuracy: Tensor
     """Part of the tokens that teacher forcing predicts rightly."""
 
@@ -49,11 +49,11 @@ def joint_loss(
     attention = attention_loss(logits, target, config.label_smoothing)
     counted = target != IGNORED
     accuracy = ((logits.argmax(-1) == target) & counted).sum() / counted.sum()
-    total, ctc = attention, attention.new_zeros(())
+    total, ctc = attention, None
     if model.ctc is not None and batch.kind == "speech":
         ctc = ctc_loss(model.ctc(memory.values), memory.lengths, batch.tokens, batch.token_lengths)
         total = (1 - config.ctc_weight) * attention + config.ctc_weight * ctc
-    return Losses(total, attention.detach(), ctc.detach(), accuracy)
+    return Losses(total, attention.detach(), ctc.detach() if ctc is not None else None, accuracy)
 
 
 def teacher_forcing(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

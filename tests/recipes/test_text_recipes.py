@@ -1,0 +1,75 @@
+"""The recipes of text to text: what a person would run, on a few lines of the real data."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr_s2s.config_file import load_config
+from asr_s2s.train.settings import check_settings
+
+RECIPES = Path(__file__).parent.parent.parent / "recipes"
+CONFIGS = sorted(p for p in RECIPES.glob("*/*.yaml") if "encoders: [text]" in p.read_text())
+SCRIPTS = sorted(RECIPES.glob("*/*.sh"))
+DATA = {
+    "multi30k/en-de.yaml": ("multi30k", "{}.{{en,de}}.gz", ("train", "val")),
+    "multi30k/en-fr.yaml": ("multi30k", "{}.{{en,fr}}.gz", ("train", "val")),
+    "tatoeba_en_zh/en-zh.yaml": (
+        "text/tatoeba_en_zh/clean_split", "{}.{{en,zh}}.gz", ("train", "dev"),
+    ),
+    "g2p_cmudict/g2p.yaml": ("text/cmudict_g2p/nostress", "{}.tsv.gz", ("train", "dev")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
+def test_a_recipe_is_a_configuration_that_can_be_trained(path: Path) -> None:
+    check_settings(load_config(path), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_a_script_without_its_data_says_how_it_is_used(script: Path) -> None:
+    ended = subprocess.run([script], capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert f"usage: recipes/{script.parent.name}/{script.name} " in ended.stderr
+
+
+@pytest.mark.parametrize("recipe", DATA)
+def test_a_recipe_runs_on_the_first_lines_of_its_corpus(
+    recipe: str, shared_data: Path, tmp_path: Path
+) -> None:
+    folder, pattern, splits = DATA[recipe]
+    names = []
+    for split in splits:
+        name = pattern.format(split)
+        for file in _files(shared_data / folder, name):
+            with gzip.open(file) as lines, gzip.open(tmp_path / file.name, "wb") as kept:
+                kept.writelines(line for line, _ in zip(lines, range(200), strict=False))
+        names.append(name)
+    config = (RECIPES / recipe).read_text().replace("data/", "")
+    (tmp_path / "recipe.yaml").write_text(config)
+    small = ["text.vocabulary_size=400", "source_text.vocabulary_size=150", "train.steps=2"]
+    small += ["data.batch_tokens=300", "data.workers=0", "train.attention_pictures=0"]
+    command = [sys.executable, "-m", "asr_s2s"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    trained = subprocess.run(
+        [*command, "train", "recipe.yaml", *small],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    checked = subprocess.run(
+        [*command, "evaluate", names[1], "--model", "runs/recipe/model", "--format", "json"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stderr
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    if "{" not in name:
+        return [folder / name]
+    head, _, rest = name.partition("{")
+    sides, _, tail = rest.partition("}")
+    return [folder / f"{head}{side}{tail}" for side in sides.split(",")]
