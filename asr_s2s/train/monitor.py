@@ -51,6 +51,8 @@ class Monitor:
         self.skipped = 0
         self.amounts: dict[str, float] = {}
         self.losses: dict[str, Losses] = {}
+        self.several = False
+        """Whether the run has several kinds of source."""
         self.since = time.monotonic()
 
     def say(self, message: str) -> None:
@@ -86,6 +88,7 @@ class Monitor:
         """Announce the run, with its training items of each kind of source, and show the bar."""
         self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
         count = sum(p.numel() for p in model.parameters())
+        self.several = len(items) > 1
         names = {"speech": "utterances", "text": "sentence pairs"}
         counts = " and ".join(f"{number} {names[kind]}" for kind, number in items.items())
         self.say(f"training on {counts}; {count / 1e6:.2f} M parameters")
@@ -125,8 +128,7 @@ class Monitor:
         values: dict[str, float] = {}
         status = []
         for kind, losses in self.losses.items():
-            several = len(self.losses) > 1
-            prefix = f"{kind}/" if several else ""
+            prefix = f"{kind}/" if self.several else ""
             values |= {
                 f"{prefix}loss": float(losses.total.detach()),
                 f"{prefix}attention_loss": float(losses.attention),
@@ -137,11 +139,11 @@ class Monitor:
             name, unit = SPEEDS[kind]
             values[name] = self.amounts.get(kind, 0.0) / elapsed
             status.append(
-                f"{kind + ': ' if several else ''}loss {values[f'{prefix}loss']:.3f}  "
+                f"{kind + ': ' if self.several else ''}loss {values[f'{prefix}loss']:.3f}  "
                 f"accuracy {values[f'{prefix}accuracy']:.3f}  {values[name]:,.0f} {unit}"
             )
         values |= {"gradient_norm": float(norm), "learning_rate": rate}
-        self.amounts, self.since = {}, time.monotonic()
+        self.amounts, self.losses, self.since = {}, {}, time.monotonic()
         self.bar.update(self.task, status="  ".join(status))
         if not self.console.is_terminal:
             self.say(f"step {position.step}  {'  '.join(status)}")
@@ -158,7 +160,7 @@ class Monitor:
         for number, (name, shown) in enumerate(result.attended):
             path = self.output / "attention" / f"step-{position.step:07d}-{number}.png"
             draw_attention(path, shown, f"{name}, step {position.step}")
-        self.amounts, self.since = {}, time.monotonic()
+        self.amounts, self.losses, self.since = {}, {}, time.monotonic()
 
     def finished(self, result: Validation, folder: Path) -> None:
         """Announce the final model."""

@@ -19,8 +19,8 @@ python ../fsdd/prepare.py "$fsdd" ../fsdd/data
 python prepare.py "$commands" data
 asr-s2s train digits.yaml "$@"
 model=runs/digits/model
-asr-s2s evaluate data/test_single.jsonl --model $model --expect 4.6 --tolerance 1.0 || missed=single
-asr-s2s evaluate data/test_connected.jsonl --model $model --expect 3.1 --tolerance 1.0 || missed=connected
+asr-s2s evaluate data/test_single.jsonl --model $model --expect 3.3 --tolerance 0.7 || missed=single
+asr-s2s evaluate data/test_connected.jsonl --model $model --expect 3.3 --tolerance 1.0 || missed=connected
 asr-s2s evaluate ../fsdd/data/test_single.jsonl --model $model --expect 0.0 --tolerance 1.0 || missed=fsdd
-asr-s2s evaluate ../fsdd/data/test_connected.jsonl --model $model --expect 0.3 --tolerance 0.7 || missed=fsdd
+asr-s2s evaluate ../fsdd/data/test_connected.jsonl --model $model --expect 0.1 --tolerance 0.7 || missed=fsdd
 [ -z "${missed:-}" ]
