@@ -259,3 +259,24 @@ def test_output_may_be_closed_early(model: Path, tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
     assert done.stdout.count(b"\n") == 1
     assert b"Traceback" not in done.stderr
+
+
+def test_the_shipped_model_translates_captions() -> None:
+    ended = run("translate", "--model", "en-de", stdin=b"Two dogs are playing in the snow.\n\n")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.decode() == "Zwei Hunde spielen im Schnee.\n\n"
+
+
+def test_the_shipped_model_answers_alike_alone_and_in_any_batch(shared_data: Path) -> None:
+    shipped = Translator.load("en-de", device="cpu")
+    with gzip.open(shared_data / "multi30k" / "val.en.gz", "rt", encoding="utf-8") as file:
+        captions = [next(file).rstrip("\n") for _ in range(24)]
+    together = shipped.translate(captions)
+    shuffled = captions.copy()
+    random.Random(1).shuffle(shuffled)
+    other = {t.source: t for t in shipped.stream(shuffled, batch_tokens=60)}
+    for caption, result in zip(captions, together, strict=True):
+        alone = shipped.translate(caption)
+        for again in (alone, other[caption]):
+            assert again.text == result.text
+            assert again.score == pytest.approx(result.score, abs=1e-4)
