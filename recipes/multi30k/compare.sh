@@ -22,7 +22,8 @@ settings() {
     case $1 in
     baseline) ;;
     fixed-vector) echo decoder.attention=none ;;
-    fixed-vector-reversed) echo decoder.attention=none text_encoder.reverse=true ;;
+    fixed-vector-forward) echo decoder.attention=none text_encoder.bidirectional=false ;;
+    fixed-vector-reversed) echo decoder.attention=none text_encoder.bidirectional=false text_encoder.reverse=true ;;
     dot) echo decoder.attention=dot ;;
     multihead) echo decoder.attention=multihead ;;
     input-feeding) echo decoder.input_feeding=true ;;
@@ -32,7 +33,7 @@ settings() {
     esac
 }
 
-[ "$1" != all ] || set -- baseline fixed-vector fixed-vector-reversed dot multihead input-feeding gru transformer
+[ "$1" != all ] || set -- baseline fixed-vector fixed-vector-forward fixed-vector-reversed dot multihead input-feeding gru transformer
 for name in "$@"; do
     changes=$(settings "$name")
     run=runs/compare/$name
