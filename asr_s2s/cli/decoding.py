@@ -12,11 +12,11 @@ from lhotse.cut import Cut
 from rich.console import Console
 from rich.progress import track
 
-from asr_s2s.data.manifest import cut_text
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import UserError
 from asr_s2s.evaluate.error_rate import Utterance
 from asr_s2s.evaluate.report import Decoding, TextDecoding
+from asr_s2s.evaluate.transcripts import cut_entry
 from asr_s2s.pipeline import Failure, Transcriber
 from asr_s2s.translator import Translation, Translator
 
@@ -64,7 +64,16 @@ def transcribe_cuts(
                 row["text"] = result.text
                 if result.warning is not None:
                     _complain(result.warning, console)
-            utterances.append(Utterance(cut.id, cut_text(cut), row["text"]))
+            reference = cut_entry(cut)
+            utterances.append(
+                Utterance(
+                    id=cut.id,
+                    reference=reference.text,
+                    hypothesis=row["text"],
+                    speaker=reference.speaker,
+                    recording=reference.source,
+                )
+            )
             _write(row, file)
         seconds = time.perf_counter() - started
     return Decoded(utterances, Decoding(audio_seconds, seconds), failures)

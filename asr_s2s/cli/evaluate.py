@@ -79,7 +79,10 @@ def evaluate(
     ] = None,
     baseline: Annotated[
         Path | None,
-        typer.Option(help="bleu: other hypotheses, to test the difference by paired bootstrap."),
+        typer.Option(
+            help="Other hypotheses of the same, to test the difference by paired bootstrap "
+            "(formats as --hypothesis)."
+        ),
     ] = None,
     worst: Annotated[int, typer.Option(min=0, help="Worst hypotheses shown.")] = 5,
     format: Annotated[Format, typer.Option(help="Report for people or programs.")] = Format.text,
@@ -153,7 +156,7 @@ def _decode(
     from asr_s2s.cli.decoding import transcribe_cuts, translate_groups
     from asr_s2s.data.manifest import read_manifest
     from asr_s2s.data.parallel import is_parallel, read_parallel
-    from asr_s2s.evaluate.transcripts import group_pairs
+    from asr_s2s.evaluate.transcripts import Entry, cut_entry, group_pairs
     from asr_s2s.pipeline import Transcriber
     from asr_s2s.translator import Translator
 
@@ -161,11 +164,13 @@ def _decode(
         groups = group_pairs(read_parallel(manifest), any_reference=any_reference)
         translator = Translator.load(model, device)
         scoring = wanted.settled(translator.config.text)
+        scoring.check_baseline([Entry(first.target, first.id) for first, *_ in groups])
         decoded = translate_groups(groups, translator, beam_size=beam_size, output=output)
         return scoring, decoded
     cuts = list(read_manifest(manifest))
     transcriber = Transcriber.load(model, device)
     scoring = wanted.settled(transcriber.config.text)
+    scoring.check_baseline([cut_entry(cut) for cut in cuts])
     decoded = transcribe_cuts(
         cuts, transcriber, beam_size=beam_size, batch_seconds=batch_seconds, output=output
     )

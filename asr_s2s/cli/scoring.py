@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +61,6 @@ class Scoring:
             "--normalizer": (self.normalizer, Metric.wer),
             "--bleu-tokenizer": (self.bleu_tokenizer, Metric.bleu),
             "--lowercase-tokenized": (self.lowercase_tokenized, Metric.bleu),
-            "--baseline": (self.baseline, Metric.bleu),
         }
         for name, (value, wanted) in options.items():
             if value is not None and metric is not wanted:
@@ -70,13 +69,14 @@ class Scoring:
         baseline = None
         tokenizer = self.bleu_tokenizer or text.bleu_tokenizer
         if metric is Metric.bleu:
-            from asr_s2s.evaluate.transcripts import read_transcripts
             from asr_s2s.evaluate.translation import check_settings
 
             # A wrong name is an error now, not after decoding.
             check_settings(tokenizer, self.lowercase_tokenized)
-            if self.baseline is not None:
-                baseline = read_transcripts(self.baseline, translations=True)
+        if self.baseline is not None:
+            from asr_s2s.evaluate.transcripts import read_transcripts
+
+            baseline = read_transcripts(self.baseline, translations=metric is Metric.bleu)
         return SettledScoring(
             metric=metric,
             normalizer=self.normalizer or text.normalizer,
@@ -99,6 +99,15 @@ class SettledScoring:
     baseline: "Sequence[Entry] | None"
     """What the baseline file holds."""
 
+    def check_baseline(self, references: "Sequence[Entry]") -> None:
+        """Tell before decoding that the baseline is of other utterances or sentences.
+
+        Raises:
+            UserError: it is.
+        """
+        if self.baseline is not None:
+            self._beside(references)
+
     def print_report(
         self,
         utterances: "Sequence[Utterance]",
@@ -108,7 +117,7 @@ class SettledScoring:
         """Score, print the report, and tell whether what was expected is met.
 
         Raises:
-            UserError: the baseline is of other sentences.
+            UserError: the baseline is of other utterances or sentences.
         """
         measure = self._translation if self.metric is Metric.bleu else self._error_rates
         text, met = measure(utterances, decoding, report)
@@ -122,16 +131,25 @@ class SettledScoring:
         report: Report,
     ) -> tuple[str, bool]:
         from asr_s2s.evaluate.error_rate import score
-        from asr_s2s.evaluate.report import Expectation, json_report, text_report
+        from asr_s2s.evaluate.error_rate_report import Expectation, json_report, text_report
+        from asr_s2s.evaluate.significance import compare_error_rates, confidence
 
         rates = score(utterances, self.normalizer)
+        intervals = confidence(rates)
+        comparison = None
+        if self.baseline is not None:
+            others = self._baseline_of(utterances)
+            before = [replace(u, hypothesis=t) for u, t in zip(utterances, others, strict=True)]
+            comparison = compare_error_rates(rates, score(before, self.normalizer))
         expectation = None
         if report.expect is not None:
             expectation = Expectation(report.expect, report.tolerance, 100 * rates.word_error_rate)
         if report.format is Format.json:
-            text = _one_line(json_report(rates, decoding, report.worst, expectation))
+            text = _one_line(
+                json_report(rates, intervals, decoding, comparison, report.worst, expectation)
+            )
         else:
-            text = text_report(rates, decoding, report.worst)
+            text = text_report(rates, intervals, decoding, comparison, report.worst)
             if expectation is not None:
                 text = f"{text}\n\n{expectation}"
         return text, expectation is None or expectation.met
@@ -156,7 +174,10 @@ class SettledScoring:
         comparison = None
         if self.baseline is not None:
             comparison = compare_translations(
-                hypotheses, self._beside(utterances), references, tokenizer=self.bleu_tokenizer
+                hypotheses,
+                self._baseline_of(utterances),
+                references,
+                tokenizer=self.bleu_tokenizer,
             )
         expectation = None
         if report.expect is not None:
@@ -171,12 +192,17 @@ class SettledScoring:
                 text = f"{text}\n\n{expectation}"
         return text, expectation is None or expectation.met
 
-    def _beside(self, utterances: "Sequence[Utterance]") -> list[str]:
-        """The baseline's hypotheses, in the order of the utterances."""
-        from asr_s2s.evaluate.transcripts import Entry, pair
+    def _baseline_of(self, utterances: "Sequence[Utterance]") -> list[str]:
+        from asr_s2s.evaluate.transcripts import Entry
+
+        return self._beside([Entry(u.reference, u.id, u.recording) for u in utterances])
+
+    def _beside(self, references: "Sequence[Entry]") -> list[str]:
+        """The baseline's hypotheses, in the order of the references."""
+        from asr_s2s.evaluate.transcripts import pair
 
         paired = pair(
-            [Entry(utterance.reference, utterance.id) for utterance in utterances],
+            references,
             self.baseline or (),
             reference_file="the evaluated data",
             hypothesis_file=str(self.baseline_file),

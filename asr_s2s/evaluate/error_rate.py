@@ -11,11 +11,13 @@ phoneme error rate and the sentence error rate the share of wrong words.
 
 import itertools
 import math
+import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 import jiwer
@@ -40,6 +42,10 @@ class Utterance:
     """Further references, each as good as the first."""
     source: str | None = None
     """What was translated, where that is text and known."""
+    speaker: str | None = None
+    """Who spoke, where that is known."""
+    recording: Path | None = None
+    """What was recognised, where the reference names it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class UtteranceErrors:
     characters: Counts
     pairs: tuple[Pair, ...]
     """The alignment, word by word."""
+    speaker: str | None = None
 
     def alignment(self, width: int = 100) -> str:
         """The alignment for display: reference, hypothesis, and S, D or I under each error.
@@ -137,10 +144,21 @@ class ErrorRates:
 
     @property
     def signature(self) -> str:
-        """What is needed to reproduce the score, after sacrebleu's signatures."""
-        references = "|ref:closest" if self.several_references else ""
-        versions = f"jiwer:{version('jiwer')}|asr_s2s:{__version__}"
-        return f"metric:wer{references}|norm:{self.normalizer}|{versions}"
+        """What is needed to reproduce the score, after sacrebleu's signatures.
+
+        Case and punctuation tell what the normaliser leaves of them: `case:mixed` and
+        `punctuation:kept` are the texts as written; `punctuation:apostrophes` keeps no other mark.
+        """
+        normalize = find_normalizer(self.normalizer)
+        fields = {
+            "normalizer": self.normalizer,
+            "case": _case(normalize),
+            "punctuation": _punctuation(normalize),
+            **({"references": "closest"} if self.several_references else {}),
+            "jiwer": version("jiwer"),
+            "asr-s2s": __version__,
+        }
+        return "|".join(f"{name}:{value}" for name, value in fields.items())
 
     def worst(self, count: int) -> list[UtteranceErrors]:
         """The utterances with most word errors; of equals, first those with the higher rate."""
@@ -197,17 +215,29 @@ def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRate
             words=_count(word_chunks),
             characters=_count(character_chunks),
             pairs=tuple(_align(reference.split(), hypothesis.split(), word_chunks)),
+            speaker=pair.speaker,
         )
         for pair, reference, hypothesis, word_chunks, character_chunks in zip(
             pairs, references, hypotheses, word_alignments, characters.alignments, strict=True
         )
     )
     return ErrorRates(
-        words=_total(utterance.words for utterance in utterances),
-        characters=_total(utterance.characters for utterance in utterances),
+        words=total(utterance.words for utterance in utterances),
+        characters=total(utterance.characters for utterance in utterances),
         utterances=utterances,
         normalizer=normalizer,
         several_references=any(pair.alternatives for pair in pairs),
+    )
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """The sum of several."""
+    counts = list(counts)
+    return Counts(
+        hits=sum(c.hits for c in counts),
+        substitutions=sum(c.substitutions for c in counts),
+        deletions=sum(c.deletions for c in counts),
+        insertions=sum(c.insertions for c in counts),
     )
 
 
@@ -245,16 +275,6 @@ def _count(chunks: Sequence[jiwer.AlignmentChunk]) -> Counts:
     return Counts(lengths["equal"], lengths["substitute"], lengths["delete"], lengths["insert"])
 
 
-def _total(counts: Iterable[Counts]) -> Counts:
-    counts = list(counts)
-    return Counts(
-        hits=sum(c.hits for c in counts),
-        substitutions=sum(c.substitutions for c in counts),
-        deletions=sum(c.deletions for c in counts),
-        insertions=sum(c.insertions for c in counts),
-    )
-
-
 def _align(
     reference: list[str], hypothesis: list[str], chunks: Sequence[jiwer.AlignmentChunk]
 ) -> Iterable[Pair]:
@@ -267,6 +287,20 @@ def _align(
         found += [""] * (length - len(found))
         for pair in zip(expected, found, strict=True):
             yield (chunk.type, *pair)
+
+
+# What a normaliser does is found by trial, so that the signature stays true when one changes.
+
+
+def _case(normalize: Callable[[str], str]) -> str:
+    text = normalize("Aa")
+    return "lower" if text == text.lower() else "upper" if text == text.upper() else "mixed"
+
+
+def _punctuation(normalize: Callable[[str], str]) -> str:
+    kept = "".join(mark for mark in string.punctuation if mark in normalize(f"a{mark}a"))
+    names = {string.punctuation: "kept", "": "removed", "'": "apostrophes"}
+    return names.get(kept, f"only {kept}")
 
 
 def _single_spaced(text: str) -> str:

@@ -5,7 +5,7 @@ Formats, told apart by the suffix and the first line:
 - `.txt`: one transcript a line; lines are paired by their number.
 - `.tsv`: `id<TAB>text` a line, without a header.
 - `.jsonl`: one object a line with `text` and either `id` or `source` (the recording's path, as it
-  was given to the command that wrote the file).
+  was given to the command that wrote the file), and perhaps the `speaker`.
 - manifests (`asr_s2s.data.manifest`): `.jsonl` and `.tsv` that name audio, `.csv`, `.gz`.
 - parallel text (`asr_s2s.data.parallel`): its target side.
 - translations are also kept one a line in files of other suffixes, as `test.de` or `test.de.gz`.
@@ -22,6 +22,8 @@ from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.evaluate.error_rate import Utterance
 
 if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
     from asr_s2s.data.parallel import TextPair
 
 SHOWN = 3
@@ -41,6 +43,8 @@ class Entry:
     """Further texts that are as good, of the same source."""
     source_text: str | None = None
     """What was translated, where the file holds it."""
+    speaker: str | None = None
+    """Who spoke, where the file tells."""
 
 
 def read_transcripts(
@@ -106,6 +110,15 @@ def read_transcripts(
                 )
         transcripts.append(transcript)
     return transcripts
+
+
+def cut_entry(cut: "Cut") -> Entry:
+    """The reference that an utterance of a manifest holds."""
+    from asr_s2s.data.manifest import audio_file, cut_speaker, cut_text
+
+    audio = audio_file(cut)
+    source = None if audio is None else Path(audio).resolve()
+    return Entry(cut_text(cut), cut.id, source, speaker=cut_speaker(cut) or None)
 
 
 def group_pairs(
@@ -179,6 +192,8 @@ def pair(
             hypothesis=found[key].text,
             alternatives=reference.alternatives,
             source=reference.source_text,
+            speaker=reference.speaker,
+            recording=reference.source,
         )
         for key, reference in expected.items()
     ]
@@ -245,14 +260,9 @@ def _columns(path: Path, lines: list[str]) -> set[str]:
 
 
 def _read_manifest(path: Path) -> list[Entry]:
-    from asr_s2s.data.manifest import audio_file, cut_text, read_manifest
+    from asr_s2s.data.manifest import read_manifest
 
-    transcripts = []
-    for cut in read_manifest(path):
-        audio = audio_file(cut)
-        source = None if audio is None else Path(audio).resolve()
-        transcripts.append(Entry(cut_text(cut), cut.id, source))
-    return transcripts
+    return [cut_entry(cut) for cut in read_manifest(path)]
 
 
 def _read_txt(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
@@ -301,4 +311,14 @@ def _from_object(row: Any, where: str) -> Entry:
             raise ManifestError(
                 where, f"{name}: expected text, found {value!r}", "Correct the value"
             )
-    return Entry(row["text"], identifier, None if source is None else Path(source).resolve())
+    speaker = row.get("speaker")
+    if not isinstance(speaker, str | int | None):
+        raise ManifestError(
+            where, f"speaker: expected text, found {speaker!r}", "Correct the value"
+        )
+    return Entry(
+        text=row["text"],
+        id=identifier,
+        source=None if source is None else Path(source).resolve(),
+        speaker=None if speaker in (None, "") else str(speaker),
+    )

@@ -21,6 +21,7 @@ from sacremoses import MosesPunctNormalizer, MosesTokenizer
 from sacremoses.corpus import NonbreakingPrefixes
 
 from asr_s2s.errors import TextError
+from asr_s2s.evaluate.significance import SEED
 
 MOSES_LANGUAGES = sorted({*NonbreakingPrefixes().available_langs.values(), "ja", "ko"})
 """Codes of the languages that Moses has rules for."""
@@ -169,7 +170,7 @@ def compare_translations(
     *,
     tokenizer: str = "13a",
     samples: int = 1000,
-    seed: int = 12345,
+    seed: int = SEED,
 ) -> Comparison:
     """Paired bootstrap resampling (Koehn, 2004) of a system against a baseline.
 

@@ -1,0 +1,342 @@
+"""Error rates as a text report for people and as a JSON object for programs."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from rich.cells import cell_len, set_cell_size
+
+from asr_s2s.evaluate.breakdown import LengthPart, Part, SpeakerPart, by_length, by_speaker
+from asr_s2s.evaluate.error_rate import Counts, ErrorRates, UtteranceErrors
+from asr_s2s.evaluate.report import Decoding, TextDecoding, finite, plural, table
+from asr_s2s.evaluate.significance import (
+    FEW,
+    LEVEL,
+    Comparison,
+    Confidence,
+    Difference,
+    Interval,
+    Resampling,
+)
+
+FREQUENT = 5
+"""Most frequent errors shown of each kind."""
+SPEAKERS = 5
+"""Worst speakers shown."""
+NAME_WIDTH = 24
+"""Columns that a speaker's name may take; some corpora have names of a hundred letters."""
+KINDS: tuple[tuple[Literal["substitute", "delete", "insert"], str], ...] = (
+    ("substitute", "substitutions"),
+    ("delete", "deletions"),
+    ("insert", "insertions"),
+)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The word error rate that a result must not exceed."""
+
+    percent: float
+    tolerance: float
+    """Percentage points."""
+    measured: float
+    """Percent."""
+
+    @property
+    def met(self) -> bool:
+        # 7 errors in 100 words are 7.000000000000001 % in floating point.
+        return self.measured <= self.percent + self.tolerance + 1e-9
+
+    def __str__(self) -> str:
+        return (
+            f"expected WER <= {self.percent:.2f} % (+{self.tolerance:.2f}): "
+            f"measured {self.measured:.2f} %: {'success' if self.met else 'failure'}"
+        )
+
+    def as_json(self) -> dict[str, float | bool]:
+        return {
+            "word_error_rate": self.percent / 100,
+            "tolerance": self.tolerance / 100,
+            "success": self.met,
+        }
+
+
+def text_report(
+    rates: ErrorRates,
+    confidence: Confidence | None,
+    decoding: Decoding | TextDecoding | None = None,
+    comparison: Comparison | None = None,
+    worst: int = 5,
+) -> str:
+    """A table of the rates, where the errors are, and the worst utterances.
+
+    Args:
+        rates: what was measured.
+        confidence: how far it may be trusted; None where nothing can tell.
+        decoding: adds a line with what was decoded and how fast.
+        comparison: with a baseline, on the same utterances.
+        worst: how many utterances to show with their alignments.
+    """
+    lines = _rates(rates, confidence)
+    if decoding is not None:
+        lines.append(str(decoding))
+    lines.append(rates.signature)
+    if comparison is not None:
+        lines += ["", *_comparison(comparison)]
+    if rates.words.errors:
+        lines += _breakdowns(rates)
+        lines += ["", "Most frequent errors"]
+        for kind, name in KINDS:
+            frequent = rates.most_frequent(kind, FREQUENT)
+            if frequent:
+                lines.append(f"  {name:<14} {', '.join(map(_confusion, frequent))}")
+    for utterance in rates.worst(worst):
+        lines += [
+            "",
+            f"{utterance.id}: {plural(utterance.words.errors, 'error')} in "
+            f"{plural(utterance.words.reference, 'word')}",
+        ]
+        lines += [f"  {line}".rstrip() for line in utterance.alignment(98).split("\n")]
+    return "\n".join(lines)
+
+
+def json_report(
+    rates: ErrorRates,
+    confidence: Confidence | None,
+    decoding: Decoding | TextDecoding | None = None,
+    comparison: Comparison | None = None,
+    worst: int = 5,
+    expectation: Expectation | None = None,
+) -> dict[str, Any]:
+    """The same as plain values; rates are fractions (1.0 is 100 %), null where not finite."""
+    report: dict[str, Any] = {
+        "signature": rates.signature,
+        "word_error_rate": finite(rates.word_error_rate),
+        "character_error_rate": finite(rates.character_error_rate),
+        "sentence_error_rate": finite(rates.sentence_error_rate),
+        "confidence": None if confidence is None else _confidence_json(confidence),
+        "utterances": len(rates.utterances),
+        "words": _counts(rates.words),
+        "characters": _counts(rates.characters),
+        "by_length": [_length(part) for part in by_length(rates)],
+        "by_speaker": [_speaker(part) for part in by_speaker(rates)],
+        "most_frequent": {
+            name: [
+                {"reference": reference, "hypothesis": hypothesis, "times": times}
+                for reference, hypothesis, times in rates.most_frequent(kind, FREQUENT)
+            ]
+            for kind, name in KINDS
+        },
+        "worst": [_utterance(utterance) for utterance in rates.worst(worst)],
+    }
+    if decoding is not None:
+        report |= decoding.as_json()
+    if comparison is not None:
+        report["comparison"] = {
+            "word_error_rate": _difference_json(comparison.words),
+            "character_error_rate": _difference_json(comparison.characters),
+            "sentence_error_rate": _difference_json(comparison.sentences),
+            **_resampling_json(comparison.resampling),
+        }
+    if expectation is not None:
+        report["expected"] = expectation.as_json()
+    return report
+
+
+_COUNTED = ("errors", "sub", "del", "ins", "of")
+
+
+def _rates(rates: ErrorRates, confidence: Confidence | None) -> list[str]:
+    """The table of the whole set, and what its intervals rest on."""
+    wrong = sum(utterance.words.errors > 0 for utterance in rates.utterances)
+    words, characters, sentences = (
+        (confidence.words, confidence.characters, confidence.sentences)
+        if confidence is not None
+        else (None, None, None)
+    )
+    lines = table(
+        [
+            ("", "rate %", "95 % interval", *_COUNTED),
+            (
+                "WER",
+                _percent(rates.word_error_rate),
+                _interval(words),
+                *_numbers(rates.words),
+                plural(rates.words.reference, "word"),
+            ),
+            (
+                "CER",
+                _percent(rates.character_error_rate),
+                _interval(characters),
+                *_numbers(rates.characters),
+                plural(rates.characters.reference, "character"),
+            ),
+            (
+                "SER",
+                _percent(rates.sentence_error_rate),
+                _interval(sentences),
+                f"{wrong:,}",
+                *("", "", ""),
+                plural(len(rates.utterances), "utterance"),
+            ),
+        ]
+    )
+    if confidence is not None and wrong:
+        lines.append(f"Intervals by {_resampling(confidence.resampling, 'bootstrap')}")
+    return lines
+
+
+def _numbers(counts: Counts) -> tuple[str, ...]:
+    numbers = (counts.errors, counts.substitutions, counts.deletions, counts.insertions)
+    return tuple(f"{n:,}" for n in numbers)
+
+
+def _comparison(comparison: Comparison) -> list[str]:
+    named = {
+        "WER": comparison.words,
+        "CER": comparison.characters,
+        "SER": comparison.sentences,
+    }
+    header = ("", "rate %", "baseline", "difference", "95 % interval", "P(better)", "P(worse)")
+    return [
+        f"Against the baseline, by {_resampling(comparison.resampling, 'paired bootstrap')}",
+        *table([header, *(_difference_row(name, one) for name, one in named.items())]),
+    ]
+
+
+def _difference_row(name: str, result: Difference) -> tuple[str, ...]:
+    low, high = result.interval
+    return (
+        name,
+        _percent(result.system),
+        _percent(result.baseline),
+        f"{100 * result.difference:+.2f}",
+        f"{100 * low:+.2f} to {100 * high:+.2f}",
+        f"{result.improvement:.4f}",
+        f"{result.worsening:.4f}",
+    )
+
+
+def _breakdowns(rates: ErrorRates) -> list[str]:
+    """By length and by speaker, where there is more than one of them."""
+    lines = []
+    lengths, speakers = by_length(rates), by_speaker(rates)
+    if len(lengths) > 1:
+        rows = [_part_row(f"{part.name} words", part) for part in lengths]
+        lines += ["", "By length of the reference", *_part_table(rows)]
+    if len(speakers) > 1:
+        shown = speakers[:SPEAKERS]
+        named = sum(part.speaker is not None for part in speakers)
+        rows = [_part_row(_name(part.speaker), part) for part in shown]
+        some = f", the worst {SPEAKERS} of {named:,}" if named > SPEAKERS else ""
+        lines += ["", f"By speaker{some}", *_part_table(rows)]
+    return lines
+
+
+def _part_table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return [f"  {line}" for line in table([("", "WER %", *_COUNTED), *rows])]
+
+
+def _part_row(name: str, part: Part) -> tuple[str, ...]:
+    words, utterances = plural(part.words.reference, "word"), plural(part.utterances, "utterance")
+    return (
+        name,
+        _percent(part.words.rate),
+        *_numbers(part.words),
+        f"{words} in {utterances}",
+    )
+
+
+def _name(speaker: str | None) -> str:
+    if speaker is None:
+        return "(unknown)"
+    if cell_len(speaker) <= NAME_WIDTH:
+        return speaker
+    return set_cell_size(speaker, NAME_WIDTH - 3) + "..."
+
+
+def _resampling(resampling: Resampling, kind: str) -> str:
+    drawn = []
+    if resampling.speakers:
+        drawn.append(plural(resampling.speakers, "speaker"))
+    if resampling.utterances:
+        alone = " of unknown speakers" if resampling.speakers else ""
+        drawn.append(plural(resampling.utterances, "utterance") + alone)
+    narrow = f"; fewer than {FEW} make them too narrow" if resampling.few else ""
+    return f"{resampling.samples:,} {kind} samples of {' and '.join(drawn)}{narrow}"
+
+
+def _interval(interval: Interval | None) -> str:
+    return "" if interval is None else f"{_percent(interval.low)} to {_percent(interval.high)}"
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.2f}"
+
+
+def _confusion(error: tuple[str, str, int]) -> str:
+    reference, hypothesis, times = error
+    words = " -> ".join(word for word in (reference, hypothesis) if word)
+    return f"{words} ({times:,})"
+
+
+def _counts(counts: Counts) -> dict[str, int]:
+    return {**asdict(counts), "reference": counts.reference}
+
+
+def _confidence_json(confidence: Confidence) -> dict[str, Any]:
+    return {
+        "word_error_rate": _interval_json(confidence.words),
+        "character_error_rate": _interval_json(confidence.characters),
+        "sentence_error_rate": _interval_json(confidence.sentences),
+        **_resampling_json(confidence.resampling),
+    }
+
+
+def _interval_json(interval: Interval | None) -> dict[str, float | None] | None:
+    if interval is None:
+        return None
+    return {"low": finite(interval.low), "high": finite(interval.high)}
+
+
+def _resampling_json(resampling: Resampling) -> dict[str, Any]:
+    resampled = "speakers" if resampling.speakers else "utterances"
+    return {"level": LEVEL, "resampled": resampled, "bootstrap": asdict(resampling)}
+
+
+def _difference_json(result: Difference) -> dict[str, Any]:
+    return {
+        "system": finite(result.system),
+        "baseline": finite(result.baseline),
+        "difference": finite(result.difference),
+        "interval": _interval_json(result.interval),
+        "probability_of_improvement": result.improvement,
+        "probability_of_worsening": result.worsening,
+    }
+
+
+def _length(part: LengthPart) -> dict[str, Any]:
+    return {"shortest": part.shortest, "longest": part.longest, **_part(part)}
+
+
+def _speaker(part: SpeakerPart) -> dict[str, Any]:
+    return {"speaker": part.speaker, **_part(part)}
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "word_error_rate": finite(part.words.rate),
+        "utterances": part.utterances,
+        "words": _counts(part.words),
+    }
+
+
+def _utterance(utterance: UtteranceErrors) -> dict[str, Any]:
+    return {
+        "id": utterance.id,
+        "speaker": utterance.speaker,
+        "reference": utterance.reference,
+        "hypothesis": utterance.hypothesis,
+        "words": _counts(utterance.words),
+        "alignment": utterance.alignment(),
+    }

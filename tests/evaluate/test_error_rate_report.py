@@ -1,0 +1,157 @@
+"""Error rates for people and for programs."""
+
+import json
+
+import pytest
+
+from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, score
+from asr_s2s.evaluate.error_rate_report import Expectation, json_report, text_report
+from asr_s2s.evaluate.report import Decoding
+from asr_s2s.evaluate.significance import compare_error_rates, confidence
+
+
+@pytest.fixture
+def rates() -> ErrorRates:
+    return score(
+        [
+            Utterance("a", "one two three four", "one too three four five"),
+            Utterance("b", "five six", "five six"),
+            Utterance("c", "seven eight nine", "nine"),
+        ]
+    )
+
+
+def test_text_report_is_an_aligned_table(rates: ErrorRates) -> None:
+    decoding = Decoding(audio_seconds=3600, seconds=36)
+    lines = text_report(rates, confidence(rates), decoding, worst=1).split("\n")
+    assert lines[:4] == [
+        "     rate %   95 % interval  errors  sub  del  ins  of",
+        "WER   44.44   0.00 to 66.67       4    1    2    1  9 words",
+        "CER   42.86   0.00 to 75.00      18    1   12    5  42 characters",
+        "SER   66.67  0.00 to 100.00       2                 3 utterances",
+    ]
+    assert lines[4] == (
+        "Intervals by 10,000 bootstrap samples of 3 utterances; fewer than 20 make them too narrow"
+    )
+    assert lines[5] == "1.000 h of audio decoded in 36.0 s: real-time factor 0.0100"
+    assert lines[6] == rates.signature
+    assert "c: 2 errors in 3 words" in lines
+    assert "a: 2 errors in 4 words" not in lines
+
+
+def test_nothing_is_said_of_intervals_where_there_is_none() -> None:
+    for only in (Utterance("a", "one", "two"), Utterance("a", "one", "one")):
+        rates = score([only])
+        lines = text_report(rates, confidence(rates)).split("\n")
+        assert lines[1].split()[2] == str(rates.words.errors)
+        assert lines[4] == rates.signature
+    right = score([Utterance("a", "one", "one"), Utterance("b", "two", "two")])
+    assert text_report(right, confidence(right)).split("\n")[4:] == [right.signature]
+    report = json_report(right, confidence(right))
+    assert report["confidence"]["word_error_rate"] is None
+    assert report["confidence"]["resampled"] == "utterances"
+
+
+@pytest.fixture
+def spoken() -> ErrorRates:
+    """Seven speakers; the later, the more errors. One has a very long name."""
+    name = "long" * 10
+    return score(
+        [
+            Utterance(f"{i}-{size}", "yes " * size, "no " * i + "yes " * (size - i), speaker=who)
+            for i, who in enumerate(["ann", "bob", "cleo", "dan", "eve", "finn", name])
+            for size in (6, 8)
+        ]
+        + [Utterance("last", "yes", "yes")]
+    )
+
+
+def test_text_report_shows_lengths_and_the_worst_speakers(spoken: ErrorRates) -> None:
+    lines = text_report(spoken, confidence(spoken), worst=0).split("\n")
+    assert "samples of 7 speakers and 1 utterance of unknown speakers; fewer" in lines[4]
+    start = lines.index("By length of the reference")
+    assert lines[start + 1 : start + 4] == [
+        "              WER %  errors  sub  del  ins  of",
+        "  1-5 words    0.00       0    0    0    0  1 word in 1 utterance",
+        "  6-10 words  42.86      42   42    0    0  98 words in 14 utterances",
+    ]
+    start = lines.index("By speaker, the worst 5 of 7")
+    assert lines[start + 2] == (
+        "  longlonglonglonglongl...  85.71      12   12    0    0  14 words in 2 utterances"
+    )
+    assert [line.split()[0] for line in lines[start + 3 : start + 7]] == [
+        "finn", "eve", "dan", "cleo",
+    ]  # fmt: skip
+    assert lines[start + 7] == ""
+
+
+def test_a_single_speaker_and_a_single_length_are_no_breakdown() -> None:
+    rates = score([Utterance(name, "one", "two", speaker="ann") for name in "ab"])
+    report = text_report(rates, confidence(rates))
+    assert "By " not in report
+
+
+def test_json_report_holds_every_speaker_and_length(spoken: ErrorRates) -> None:
+    report = json_report(spoken, confidence(spoken))
+    assert len(report["by_speaker"]) == 8
+    for parts in (report["by_speaker"], report["by_length"]):
+        assert sum(part["utterances"] for part in parts) == report["utterances"]
+        for name, count in report["words"].items():
+            assert sum(part["words"][name] for part in parts) == count
+    assert report["by_speaker"][-1]["speaker"] is None
+    assert report["by_length"][-1]["shortest"] == 6
+    assert report["confidence"]["resampled"] == "speakers"
+    assert report["confidence"]["bootstrap"] == {
+        "samples": 10_000, "seed": 12345, "speakers": 7, "utterances": 1,
+    }  # fmt: skip
+    low, high = report["confidence"]["word_error_rate"].values()
+    assert low < report["word_error_rate"] < high
+    assert report["worst"][0]["speaker"] == "long" * 10
+
+
+def test_comparison_is_reported_with_its_probabilities(spoken: ErrorRates) -> None:
+    better = score(
+        [
+            Utterance(u.id, u.reference, u.reference if u.id[0] in "45" else u.hypothesis)
+            for u in spoken.utterances
+        ]
+    )
+    comparison = compare_error_rates(better, spoken)
+    lines = text_report(better, confidence(better), comparison=comparison).split("\n")
+    start = lines.index(
+        "Against the baseline, by 10,000 paired bootstrap samples of 15 utterances; "
+        "fewer than 20 make them too narrow"
+    )
+    assert lines[start + 1].split("  ")[-2:] == ["P(better)", "P(worse)"]
+    cells = lines[start + 2].split()
+    assert cells[:4] == ["WER", "24.24", "42.42", "-18.18"]
+    assert cells[5] == "to"
+    report = json_report(better, confidence(better), comparison=comparison)["comparison"]
+    words = report["word_error_rate"]
+    assert words["difference"] == pytest.approx(words["system"] - words["baseline"])
+    assert words["interval"]["low"] < words["difference"] < words["interval"]["high"] < 0
+    assert cells[-2:] == [f"{words['probability_of_improvement']:.4f}", "0.0000"]
+    assert report["bootstrap"]["utterances"] == 15
+
+
+def test_json_report_is_strict_json() -> None:
+    rates = score([Utterance("a", "", "oh")])
+    report = json_report(rates, confidence(rates), Decoding(0, 1))
+    assert report["confidence"] is None
+    assert report["word_error_rate"] is None
+    assert report["real_time_factor"] is None
+    assert report["worst"][0]["words"]["insertions"] == 1
+    json.dumps(report, allow_nan=False)
+    rates = score([Utterance("a", "", "oh"), Utterance("b", "one", "one")])
+    comparison = compare_error_rates(rates, score([Utterance(n, "one", "two") for n in "ab"]))
+    json.dumps(json_report(rates, confidence(rates), comparison=comparison), allow_nan=False)
+
+
+def test_expectation_allows_its_tolerance_and_no_more() -> None:
+    assert Expectation(1.0, 0.0, 100 * (1 / 100)).met
+    assert Expectation(7.0, 0.0, 100 * (7 / 100)).met
+    assert Expectation(1.0, 0.5, 1.5).met
+    assert not Expectation(1.0, 0.5, 1.51).met
+    assert str(Expectation(1.0, 0.0, 0.667)) == (
+        "expected WER <= 1.00 % (+0.00): measured 0.67 %: success"
+    )
