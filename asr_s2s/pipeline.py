@@ -1,41 +1,28 @@
 """From sound to text with a trained model: `Transcriber` and its results."""
 
-import io
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, overload
+from typing import Any, overload
 
-import numpy as np
 import torch
-from lhotse.cut import Cut
-from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_s2s.audio.decode import read_audio
-from asr_s2s.audio.waveform import SAMPLE_RATE, from_array, is_silent
+from asr_s2s.audio.segment import DetectorName, find_detector
+from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import SearchConfig
 from asr_s2s.data.datasets import Output
-from asr_s2s.data.manifest import cut_source, read_cut_audio
 from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
-from asr_s2s.search.beam import Hypothesis
+from asr_s2s.reading import End, Piece, Source, read_ahead
 from asr_s2s.search.decode import decode
+from asr_s2s.search.phrases import Phrases, read_phrases
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.words import join_texts
 
-Source: TypeAlias = str | Path | BinaryIO | NDArray[Any] | Cut
-"""A path, an open binary file, an array at 16 kHz, or a lhotse cut."""
-
-READERS = 2
-READ_AHEAD = 16
-"""Recordings read before they are needed."""
 BATCH_SECONDS = 120.0
 """Seconds of audio decoded together, padding included."""
 DEVICES = ("cpu", "cuda", "mps")
-LONGEST_SECONDS = 30 * 60.0
-"""Longest recording decoded in one piece; memory grows with its length."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,19 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """What was said in a part of a recording."""
+
+    start: float
+    """Seconds."""
+    end: float
+    text: str
+    score: float
+    alternatives: tuple[Alternative, ...] = ()
+    """The n best, best first, when more than one was asked for."""
+
+
+@dataclass(frozen=True)
 class Transcript:
     """What was said in one recording."""
 
@@ -57,11 +57,16 @@ class Transcript:
     """Seconds."""
     text: str
     score: float
-    """Natural log-probability over length, by the search's scorers; 0 for silence."""
+    """Natural log-probability over length, by the search's scorers; the mean over the segments of a
+    long recording; 0 for silence."""
+    segments: tuple[Segment, ...] = ()
+    """In order. A short recording is one segment; a long one is cut at its silences."""
     alternatives: tuple[Alternative, ...] = ()
-    """The n best, best first, when more than one was asked for."""
+    """The n best of a short recording, when more than one was asked for; those of a long one stand
+    with its segments."""
     warning: UserError | None = None
-    """Why the text is empty, when the recording is silent."""
+    """Why the text is empty, when there is no speech, or why it ends early, when the recording is
+    damaged."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,9 @@ class Transcriber:
         self.config = loaded.config
         self.folder = loaded.folder
         self.device = device
+        self.language_models = loaded.language_models
+        self.phrases: Phrases | None = None
+        """What to favour in transcripts; see `read_phrases`."""
 
     @classmethod
     def load(cls, model: str | Path, device: str | None = None) -> "Transcriber":
@@ -102,6 +110,15 @@ class Transcriber:
         chosen = choose_device(device)
         return cls(load_model(model, chosen), chosen)
 
+    def read_phrases(self, path: str | Path) -> None:
+        """Favour the phrases of a file, one a line, from now on; see `search/phrases.py`.
+
+        Raises:
+            UserError: the file, or a line of it, cannot be used.
+        """
+        phrases = read_phrases(Path(path), self.output.tokenizer, self.output.normalize)
+        self.phrases = phrases.to(self.device)
+
     @overload
     def transcribe(
         self,
@@ -112,6 +129,7 @@ class Transcriber:
         beam_size: int | None = ...,
         n_best: int = ...,
         batch_seconds: float = ...,
+        vad: DetectorName = ...,
     ) -> Transcript: ...
     @overload
     def transcribe(
@@ -123,6 +141,7 @@ class Transcriber:
         beam_size: int | None = ...,
         n_best: int = ...,
         batch_seconds: float = ...,
+        vad: DetectorName = ...,
     ) -> list[Transcript]: ...
 
     def transcribe(
@@ -134,8 +153,9 @@ class Transcriber:
         beam_size: int | None = None,
         n_best: int = 1,
         batch_seconds: float = BATCH_SECONDS,
+        vad: DetectorName = "energy",
     ) -> Transcript | list[Transcript]:
-        """Transcribe one recording, or a list of them.
+        """Transcribe one recording, or a list of them, of any length.
 
         Args:
             source: a path, an open binary file, an array of samples `(samples,)` or
@@ -145,6 +165,8 @@ class Transcriber:
             beam_size: width of the search, by default the model's own; at least `n_best`.
             n_best: how many distinct alternatives to return at most.
             batch_seconds: seconds of audio decoded together.
+            vad: what finds the speech in recordings longer than 25 s: `energy`, or the neural
+                `silero`, for which silero-vad must be installed.
 
         Raises:
             AudioError: a recording cannot be used. `stream` goes on past such recordings.
@@ -159,6 +181,7 @@ class Transcriber:
             beam_size=beam_size,
             n_best=n_best,
             batch_seconds=batch_seconds,
+            vad=vad,
         ):
             if isinstance(result, Failure):
                 raise result.error
@@ -174,11 +197,12 @@ class Transcriber:
         beam_size: int | None = None,
         n_best: int = 1,
         batch_seconds: float = BATCH_SECONDS,
+        vad: DetectorName = "energy",
     ) -> Iterator[Transcript | Failure]:
         """Transcribe recordings lazily, in order; those that fail yield a `Failure`.
 
-        Neighbouring recordings are decoded together, up to `batch_seconds`, while the next ones
-        are read. Options are as in `transcribe`.
+        Neighbouring recordings, and the segments of long ones, are decoded together, up to
+        `batch_seconds`, while the next ones are read. Options are as in `transcribe`.
         """
         for option, value in (("beam_size", beam_size), ("n_best", n_best)):
             if value is not None and value < 1:
@@ -188,65 +212,88 @@ class Transcriber:
             search = replace(search, beam_size=beam_size)
         search = replace(search, beam_size=max(search.beam_size, n_best))
         prompt = self.output.prompt(language, "language")
-        waiting: list[tuple[str, NDArray[np.float32] | UserError]] = []
-        longest = 0
-        for name, sound in _read_ahead(sources, sample_rate):
-            length = 0 if isinstance(sound, UserError) else len(sound)
-            padded = max(longest, length) * (len(waiting) + 1) / SAMPLE_RATE
-            if waiting and padded > batch_seconds:
-                yield from self._decode(waiting, search, prompt, n_best)
-                waiting, longest = [], 0
-            waiting.append((name, sound))
-            longest = max(longest, length)
-        if waiting:
-            yield from self._decode(waiting, search, prompt, n_best)
+        pieces = read_ahead(sources, sample_rate, find_detector(vad))
+        segments: list[Segment] = []  # of the recording that has not ended
+        for batch in _batches(pieces, batch_seconds):
+            decoded = self._decode(
+                [p for p in batch if isinstance(p, Piece)], search, prompt, n_best
+            )
+            for item in batch:
+                if isinstance(item, Piece):
+                    segments.append(next(decoded))
+                else:
+                    yield _result(item, tuple(segments))
+                    segments = []
 
     def _decode(
-        self,
-        batch: Sequence[tuple[str, NDArray[np.float32] | UserError]],
-        search: SearchConfig,
-        prompt: list[int],
-        n_best: int,
-    ) -> Iterator[Transcript | Failure]:
-        """Decode what is sound in a batch, and answer all of it in order."""
-        spoken = [s for _, s in batch if not isinstance(s, UserError) and not is_silent(s)]
-        results: Iterator[list[Hypothesis]] = iter(())
-        if spoken:
-            waveforms = pad_sequence([torch.from_numpy(s) for s in spoken], batch_first=True)
-            lengths = torch.tensor([len(s) for s in spoken])
-            prompts = torch.tensor([prompt] * len(spoken), dtype=torch.long)
-            results = iter(
-                decode(
-                    self.model,
-                    "speech",
-                    waveforms.to(self.device),
-                    lengths.to(self.device),
-                    search,
-                    prompts.to(self.device),
-                )
-            )
-        for name, sound in batch:
-            if isinstance(sound, UserError):
-                yield Failure(name, sound)
-                continue
-            duration = len(sound) / SAMPLE_RATE
-            if is_silent(sound):
-                silent = AudioError(
-                    name, "the recording is silent: nothing to transcribe", "Check the microphone"
-                )
-                yield Transcript(name, duration, "", 0.0, warning=silent)
-                continue
+        self, pieces: Sequence[Piece], search: SearchConfig, prompt: list[int], n_best: int
+    ) -> Iterator[Segment]:
+        """Decode pieces together."""
+        if not pieces:
+            return
+        waveforms = pad_sequence([torch.from_numpy(p.samples) for p in pieces], batch_first=True)
+        lengths = torch.tensor([len(p.samples) for p in pieces])
+        prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long)
+        results = decode(
+            self.model,
+            "speech",
+            waveforms.to(self.device),
+            lengths.to(self.device),
+            search,
+            prompts.to(self.device),
+            language_models=self.language_models,
+            phrases=self.phrases,
+        )
+        for piece, hypotheses in zip(pieces, results, strict=True):
             best: dict[str, float] = {}  # several token sequences may spell one text
-            for hypothesis in next(results):
+            for hypothesis in hypotheses:
                 best.setdefault(self.output.tokenizer.decode(hypothesis.tokens), hypothesis.score)
             alternatives = tuple(Alternative(text, score) for text, score in best.items())
-            yield Transcript(
-                name,
-                duration,
+            yield Segment(
+                piece.start,
+                piece.start + len(piece.samples) / SAMPLE_RATE,
                 alternatives[0].text,
                 alternatives[0].score,
                 alternatives[:n_best] if n_best > 1 else (),
             )
+
+
+def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Sequence[Piece | End]]:
+    """Pieces that are decoded together, and the ends among them and after them, in order."""
+    batch: list[Piece | End] = []
+    count = longest = 0
+    for item in items:
+        if isinstance(item, Piece):
+            longest = max(longest, len(item.samples))
+            if count and longest * (count + 1) > batch_seconds * SAMPLE_RATE:
+                yield batch
+                batch, count, longest = [], 0, len(item.samples)
+            count += 1
+        batch.append(item)
+        if not count:  # nothing that it must wait for
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _result(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
+    """What a recording's segments make together."""
+    if not segments:
+        if end.error is not None:
+            return Failure(end.source, end.error)
+        problem = "the recording is silent" if end.whole else "no speech was found in it"
+        silent = AudioError(end.source, f"{problem}: nothing to transcribe", "Check the microphone")
+        return Transcript(end.source, end.duration, "", 0.0, warning=silent)
+    return Transcript(
+        end.source,
+        end.duration,
+        join_texts(segment.text for segment in segments),
+        sum(segment.score for segment in segments) / len(segments),
+        segments,
+        segments[0].alternatives if end.whole else (),
+        end.error,
+    )
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -267,55 +314,3 @@ def choose_device(name: str | None) -> torch.device:
             f"device {name}", "torch cannot use this device here", "Use cpu, or cuda with a GPU"
         ) from error
     return device
-
-
-def _read_ahead(
-    sources: Iterable[Source], sample_rate: int
-) -> Iterator[tuple[str, NDArray[np.float32] | UserError]]:
-    """Names and waveforms, or what was wrong, in order; read in threads ahead of need."""
-    pending: deque[tuple[str, Future[NDArray[np.float32] | UserError]]] = deque()
-    with ThreadPoolExecutor(READERS) as pool:
-        for index, source in enumerate(sources):
-            name = _name(source, index)
-            pending.append((name, pool.submit(_read, source, name, sample_rate)))
-            if len(pending) > READ_AHEAD:
-                first, future = pending.popleft()
-                yield first, future.result()
-        while pending:
-            first, future = pending.popleft()
-            yield first, future.result()
-
-
-def _name(source: Source, index: int) -> str:
-    if isinstance(source, (str, Path)):
-        return str(source)
-    if isinstance(source, np.ndarray):
-        return f"array {index}"
-    if isinstance(source, io.IOBase):
-        return str(getattr(source, "name", f"stream {index}"))
-    if isinstance(source, Cut):
-        return cut_source(source)
-    raise TypeError(
-        f"cannot transcribe a {type(source).__name__}; expected a path, a binary file, a numpy "
-        "array of samples, or a lhotse cut"
-    )
-
-
-def _read(source: Source, name: str, sample_rate: int) -> NDArray[np.float32] | UserError:
-    try:
-        if isinstance(source, np.ndarray):
-            samples = from_array(source, sample_rate, name=name)
-        elif isinstance(source, Cut):
-            samples = read_cut_audio(source)
-        else:
-            samples = read_audio(source, name=name)
-    except UserError as error:
-        return error
-    if len(samples) > LONGEST_SECONDS * SAMPLE_RATE:
-        return AudioError(
-            name,
-            f"it lasts {len(samples) / SAMPLE_RATE / 60:.0f} minutes; at most "
-            f"{LONGEST_SECONDS / 60:.0f} are transcribed in one piece",
-            "Split it, for example with ffmpeg -f segment -segment_time 600",
-        )
-    return samples

@@ -2,11 +2,13 @@
 
 import json
 import random
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from joined import write_joined
 from lhotse import CutSet
 
 import asr_s2s
@@ -126,3 +128,136 @@ def test_what_is_no_recording_is_refused(recogniser: Transcriber, sample: Path) 
         recogniser.transcribe({"audio": sample})
     with pytest.raises(ConfigError, match="beam_size: expected at least 1, found 0"):
         recogniser.transcribe(sample, beam_size=0)
+
+
+# Long recordings
+
+
+@pytest.fixture(scope="module")
+def expected(sample: Path) -> str:
+    return sample.with_suffix(".txt").read_text().strip()
+
+
+@pytest.fixture(scope="module")
+def long(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample nine times, about a minute."""
+    path = tmp_path_factory.mktemp("long") / "long.flac"
+    write_joined(path, sample, times=9)
+    return path
+
+
+@pytest.fixture(scope="module")
+def unbroken(recogniser: Transcriber, long: Path) -> Transcript:
+    return recogniser.transcribe(long, beam_size=1)
+
+
+def test_a_long_recording_is_its_segments_in_order(
+    unbroken: Transcript, sample: Path, expected: str, tmp_path: Path
+) -> None:
+    spoken = write_joined(tmp_path / "again.flac", sample, times=9)
+    assert unbroken.text == " ".join([expected] * 9)
+    assert [segment.text for segment in unbroken.segments] == [expected] * 9
+    assert unbroken.warning is None
+    for segment, (start, end) in zip(unbroken.segments, spoken, strict=True):
+        assert segment.start == pytest.approx(start, abs=0.3)
+        assert segment.end == pytest.approx(end, abs=0.3)
+    assert unbroken.duration == pytest.approx(soundfile.info(tmp_path / "again.flac").duration)
+
+
+def test_a_short_recording_is_one_segment(recogniser: Transcriber, sample: Path) -> None:
+    result = recogniser.transcribe(sample)
+    (segment,) = result.segments
+    assert (segment.start, segment.end) == (0.0, result.duration)
+    assert (segment.text, segment.score) == (result.text, result.score)
+
+
+def test_long_and_short_recordings_share_batches_and_stay_in_order(
+    recogniser: Transcriber, unbroken: Transcript, sample: Path, long: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.wav"
+    alone = recogniser.transcribe(sample, beam_size=1)
+    sources = [sample, long, missing, sample, long, long, np.zeros(16_000, np.float32), sample]
+    for batch_seconds in (1.0, 20.0, 1000.0):
+        results = list(recogniser.stream(sources, beam_size=1, batch_seconds=batch_seconds))
+        assert [result.source for result in results] == [
+            str(source) if isinstance(source, Path) else "array 6" for source in sources
+        ]
+        for result in results:
+            if isinstance(result, Failure):
+                assert result.source == str(missing)
+            elif result.duration > 1.0:
+                one = unbroken if result.source == str(long) else alone
+                assert result.text == one.text
+                assert len(result.segments) == len(one.segments)
+                for segment, other in zip(result.segments, one.segments, strict=True):
+                    assert (segment.start, segment.end) == (other.start, other.end)
+                    assert segment.score == pytest.approx(other.score, abs=1e-4)
+
+
+def test_files_arrays_and_cuts_may_be_long(
+    recogniser: Transcriber, unbroken: Transcript, long: Path, tmp_path: Path
+) -> None:
+    samples, rate = soundfile.read(long, dtype="float32")
+    (tmp_path / "cuts.jsonl").write_text(json.dumps({"audio": str(long), "text": ""}) + "\n")
+    cut = next(iter(read_manifest(tmp_path / "cuts.jsonl")))
+    assert recogniser.transcribe(samples, sample_rate=rate, beam_size=1).text == unbroken.text
+    assert recogniser.transcribe(cut, beam_size=1).text == unbroken.text
+
+
+def test_alternatives_of_a_long_recording_stand_with_its_segments(
+    recogniser: Transcriber, long: Path
+) -> None:
+    result = recogniser.transcribe(long, n_best=2)
+    assert result.alternatives == ()
+    for segment in result.segments:
+        assert segment.alternatives[0].text == segment.text
+        assert len(segment.alternatives) == 2
+
+
+@pytest.mark.parametrize("kind", ["flac", "wav", "nan"])
+def test_of_a_long_damaged_recording_the_beginning_is_kept(
+    recogniser: Transcriber, unbroken: Transcript, long: Path, tmp_path: Path, kind: str
+) -> None:
+    samples, rate = soundfile.read(long, dtype="float32")
+    path = tmp_path / f"damaged.{'flac' if kind == 'flac' else 'wav'}"
+    if kind == "nan":
+        samples[50 * rate] = np.nan
+        soundfile.write(path, samples, rate, subtype="FLOAT")
+    else:
+        soundfile.write(path, samples, rate)
+        path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size)])
+    result = recogniser.transcribe(path, beam_size=1)
+    assert isinstance(result.warning, AudioError) and str(path) in str(result.warning)
+    assert 25 < result.duration < unbroken.duration
+    kept = len(result.segments)
+    assert 2 < kept < len(unbroken.segments)
+    assert [s.start for s in result.segments] == [s.start for s in unbroken.segments[:kept]]
+    assert [s.text for s in result.segments[:-1]] == [s.text for s in unbroken.segments[: kept - 1]]
+
+
+def test_of_a_short_damaged_recording_nothing_is_kept(
+    recogniser: Transcriber, sample: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "damaged.wav"
+    path.write_bytes(sample.read_bytes()[: sample.stat().st_size // 2])
+    assert [type(result) for result in recogniser.stream([path])] == [Failure]
+
+
+def test_a_long_recording_without_speech_says_so(recogniser: Transcriber) -> None:
+    hiss = 0.01 * np.random.default_rng(0).standard_normal(40 * 16_000)
+    result = recogniser.transcribe(hiss)
+    assert (result.text, result.segments) == ("", ())
+    assert result.warning is not None and "no speech" in str(result.warning)
+
+
+def test_reading_ends_when_nobody_wants_results(recogniser: Transcriber, long: Path) -> None:
+    before = threading.active_count()
+    results = recogniser.stream([long] * 50, beam_size=1, batch_seconds=10)
+    assert isinstance(next(results), Transcript)
+    results.close()
+    assert threading.active_count() == before
+
+
+def test_a_wrong_detector_is_refused(recogniser: Transcriber, sample: Path) -> None:
+    with pytest.raises(ConfigError, match="no detector 'webrtc'"):
+        recogniser.transcribe(sample, vad="webrtc")

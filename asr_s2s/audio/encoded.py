@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from asr_s2s.errors import AudioError
 
+BLOCK = 1 << 18  # frames decoded at once, so that neither length nor channels cost memory
 LOST = 0.25  # s; headers of whole files are wrong by less
 COPY_AGAIN = "Copy or download it again; `ffmpeg -i` may save what is there into a new file"
 

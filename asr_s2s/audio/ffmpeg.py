@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
 
-from asr_s2s.audio.encoded import COPY_AGAIN, LOST, bytes_of, cut_short, unreadable
+from asr_s2s.audio.encoded import BLOCK, COPY_AGAIN, LOST, bytes_of, cut_short, unreadable
 from asr_s2s.audio.waveform import Waveform, check_format, concatenate, scale_pcm
 from asr_s2s.errors import AudioError
 
@@ -64,12 +64,13 @@ def header_duration(container: Any, stream: Any) -> float | None:
 
 def decode_container(
     container: Any, stream: Any, name: str, start: float, duration: float | None
-) -> Waveform:
-    """Mono samples (samples,) at the stream's rate."""
+) -> Iterator[Waveform]:
+    """Mono blocks (samples,) at the stream's rate."""
     rate = stream.rate
     begin = round(start * rate)
     end = None if duration is None else begin + round(duration * rate)
-    blocks: list[Waveform] = []
+    frames: list[Waveform] = []  # of the next block
+    held = 0
     position: int | None = None  # of the next frame, in samples from the stream's first
     first_tick = stream.start_time or 0
     # Elsewhere times after a seek are not exact, and decoding from the beginning is.
@@ -89,14 +90,21 @@ def decode_container(
         if not frame.format.is_planar:
             samples = samples.reshape(frame.samples, -1).T
         stop = None if end is None else end - position
-        blocks.append(samples[:, max(begin - position, 0) : stop].mean(axis=0))
+        wanted = samples[:, max(begin - position, 0) : stop]
         position += frame.samples
+        if wanted.size:
+            frames.append(wanted.mean(axis=0))
+            held += len(frames[-1])
+        if held >= BLOCK:
+            yield concatenate(frames)
+            frames, held = [], 0
+    if held:
+        yield concatenate(frames)
     promised = header_duration(container, stream)
     if end is None and position is not None and promised is not None:
         found = position / rate
         if promised - found > LOST:
             raise cut_short(name, found, promised)
-    return concatenate(blocks)
 
 
 def _not_audio(source: str | BinaryIO, name: str, problem: str) -> AudioError:

@@ -3,72 +3,71 @@
 import io
 import os
 import re
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import soundfile
 
-from asr_s2s.audio.encoded import COPY_AGAIN, LOST, bytes_of, cut_short
-from asr_s2s.audio.waveform import Waveform, check_format, concatenate
+from asr_s2s.audio.encoded import BLOCK, COPY_AGAIN, LOST, bytes_of, cut_short
+from asr_s2s.audio.waveform import Waveform, check_format
 from asr_s2s.errors import AudioError
 
-_BLOCK = 1 << 20  # frames read at once, so that channels and source rate do not cost memory
 
-
-def open_soundfile(source: str | BinaryIO, name: str) -> soundfile.SoundFile | None:
-    """An open file, or None where FFmpeg should try."""
+def open_soundfile(
+    source: str | BinaryIO, name: str
+) -> tuple[soundfile.SoundFile | None, AudioError | None]:
+    """An open file, or None where FFmpeg should try; and what its bytes tell to be missing."""
     try:
         # As bytes, so that names in any encoding can be opened.
         file = soundfile.SoundFile(os.fsencode(source) if isinstance(source, str) else source)
     except (soundfile.LibsndfileError, TypeError):  # TypeError: soundfile's word on .raw files
-        return None
+        return None, None
     try:
-        _check_promised_size(file, name)
+        damage = _missing_bytes(file, name)
         if (file.format == "OGG" and _ogg_is_cut(source)) or (
             file.format == "MP3" and _mp3_is_cut(source)
         ):
-            raise AudioError(name, "is cut short: the end of its audio is missing", COPY_AGAIN)
+            damage = AudioError(name, "is cut short: the end of its audio is missing", COPY_AGAIN)
         # libsndfile takes unknown bytes in a .au or .gsm for headerless audio, a streamed WAV of
         # size 0 for an empty one, and cannot read a FLAC streamed without its length. Of an MP3
         # it may guess the length from the first frames, and then reads no further.
         if file.format in ("RAW", "MP3") or not 0 < file.frames < 2**62 or not file.seekable():
             file.close()
-            return None
+            return None, damage
         check_format(file.samplerate, file.channels, name)
     except AudioError:
         file.close()
         raise
-    return file
+    return file, damage
 
 
 def decode_soundfile(
     file: soundfile.SoundFile, name: str, start: float, duration: float | None
-) -> Waveform:
-    """Mono samples (samples,) at the file's rate."""
+) -> Iterator[Waveform]:
+    """Mono blocks (samples,) at the file's rate."""
     rate = file.samplerate
     begin = min(round(start * rate), file.frames)
     wanted = file.frames - begin
     if duration is not None:
         wanted = min(wanted, round(duration * rate))
-    blocks: list[Waveform] = []
     found = 0
     try:
         file.seek(begin)
         while found < wanted:
-            block = file.read(min(_BLOCK, wanted - found), dtype="float32", always_2d=True)
+            block = file.read(min(BLOCK, wanted - found), dtype="float32", always_2d=True)
             if not len(block):
                 break
-            blocks.append(block[:, 0] if file.channels == 1 else block.mean(axis=1))
             found += len(block)
+            yield block[:, 0] if file.channels == 1 else block.mean(axis=1)
     except soundfile.LibsndfileError as error:
         at = (begin + found) / rate
         problem = f"is damaged or cut short after {at:.2f} s ({error.error_string})"
         raise AudioError(name, problem, COPY_AGAIN) from error
     if wanted - found > LOST * rate:
         raise cut_short(name, (begin + found) / rate, file.frames / rate)
-    return concatenate(blocks)
 
 
-def _check_promised_size(file: soundfile.SoundFile, name: str) -> None:
+def _missing_bytes(file: soundfile.SoundFile, name: str) -> AudioError | None:
     """libsndfile mends a header that promises more bytes than there are, but tells in its log."""
     mended = re.search(
         r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)",
@@ -76,12 +75,13 @@ def _check_promised_size(file: soundfile.SoundFile, name: str) -> None:
         re.MULTILINE,
     )
     if mended is None:
-        return
+        return None
     promised, found = int(mended[1]), max(int(mended[2]), 1)
     # Programs that write to a pipe cannot know the size, and write about 2 or 4 GiB instead.
     seconds = file.frames / file.samplerate
     if promised < 0x7FFF_0000 and seconds * (promised - found) / found > LOST:
-        raise cut_short(name, seconds, seconds * promised / found)
+        return cut_short(name, seconds, seconds * promised / found)
+    return None
 
 
 def _ogg_is_cut(source: str | BinaryIO) -> bool:

@@ -1,9 +1,11 @@
 """Waveforms: mono float32 at 16 kHz in [-1, 1], shape (samples,), and what is checked of them."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from asr_s2s.errors import AudioError
 
@@ -48,7 +50,8 @@ def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform
     channels = samples.shape[1] if samples.ndim == 2 else 1
     check_format(sample_rate, channels, name)
     floats = scale_pcm(samples)
-    return to_model_rate(floats.mean(axis=1) if floats.ndim == 2 else floats, sample_rate, name)
+    mono = floats.mean(axis=1) if floats.ndim == 2 else floats
+    return concatenate(list(to_model_rate([mono], sample_rate, name)))
 
 
 def check_audio(samples: Waveform, name: str, sample_rate: int = SAMPLE_RATE) -> None:
@@ -57,20 +60,29 @@ def check_audio(samples: Waveform, name: str, sample_rate: int = SAMPLE_RATE) ->
     Raises:
         AudioError: it is empty, holds NaN or infinity, or is shorter than one analysis window.
     """
-    if not len(samples):
-        raise AudioError(name, "holds no audio", "Record it again, or leave it out")
+    _check_finite(samples, 0, name, sample_rate)
+    _check_length(len(samples), name, sample_rate)
+
+
+def _check_finite(samples: Waveform, position: int, name: str, rate: int) -> None:
+    """Refuse NaN and infinity in a block that begins at sample `position` of its recording."""
     if not np.isfinite(samples).all():
-        bad = int(np.argmin(np.isfinite(samples)))
+        bad = position + int(np.argmin(np.isfinite(samples)))
         raise AudioError(
             name,
-            f"holds NaN or infinite samples, the first at {bad / sample_rate:.3f} s",
+            f"holds NaN or infinite samples, the first at {bad / rate:.3f} s",
             "Export it again from its source",
         )
-    seconds = len(samples) / sample_rate
-    if seconds < SHORTEST:
+
+
+def _check_length(count: int, name: str, rate: int) -> None:
+    if not count:
+        raise AudioError(name, "holds no audio", "Record it again, or leave it out")
+    if count / rate < SHORTEST:
         raise AudioError(
             name,
-            f"holds {1000 * seconds:.3g} ms of audio; at least {1000 * SHORTEST:g} ms are needed",
+            f"holds {1000 * count / rate:.3g} ms of audio; at least {1000 * SHORTEST:g} ms are "
+            "needed",
             "Leave it out",
         )
 
@@ -80,21 +92,39 @@ def is_silent(samples: Waveform) -> bool:
     return bool(np.abs(samples).max(initial=0.0) < SILENT_PEAK)
 
 
-def to_model_rate(mono: Waveform, rate: int, name: str) -> Waveform:
-    """Checked (samples,) at `rate`, resampled to 16 kHz and clipped."""
-    check_audio(mono, name, rate)
-    peak = float(np.abs(mono).max())
+def to_model_rate(blocks: Iterable[Waveform], rate: int, name: str) -> Iterator[Waveform]:
+    """Blocks (samples,) at `rate`, checked, resampled to 16 kHz and clipped, as they come.
+
+    Raises:
+        AudioError: a block holds NaN, infinity or integers, or all of them are too short.
+    """
+    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1)
+    taken = given = 0
+    for block in blocks:
+        _check_finite(block, taken, name, rate)
+        _check_scale(block, name)
+        taken += len(block)
+        if resampler is not None:
+            block = resampler.resample_chunk(np.ascontiguousarray(block))
+        given += len(block)
+        if len(block):
+            yield np.clip(block, -1.0, 1.0)
+    _check_length(taken, name, rate)
+    if resampler is not None:
+        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        # soxr may leave out the last, incomplete sample.
+        missing = -(-taken * SAMPLE_RATE // rate) - given
+        yield np.clip(np.pad(rest, (0, max(0, missing - len(rest))))[:missing], -1.0, 1.0)
+
+
+def _check_scale(samples: Waveform, name: str) -> None:
+    peak = float(np.abs(samples).max(initial=0.0))
     if peak > _LOUDEST:
         raise AudioError(
             name,
             f"its samples reach {peak:.6g}; floats are expected in [-1, 1]",
             "Divide 16-bit samples stored as floats by 32768",
         )
-    if rate != SAMPLE_RATE:
-        import librosa
-
-        mono = librosa.resample(mono, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
-    return np.clip(mono, -1.0, 1.0)
 
 
 def scale_pcm(samples: npt.NDArray[Any]) -> Waveform:

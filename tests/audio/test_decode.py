@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from asr_s2s.audio.decode import AUDIO_SUFFIXES, AudioInfo, probe, read_audio
+from asr_s2s.audio.decode import AUDIO_SUFFIXES, AudioInfo, probe, read_audio, stream_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE, check_audio, from_array, is_silent
 from asr_s2s.errors import AudioError
 
@@ -282,6 +282,74 @@ def test_loud_floats_are_clipped_as_a_player_would(tmp_path: Path) -> None:
     soundfile.write(path, 3 * tone(16_000), 16_000, subtype="FLOAT")
     expected = np.clip(3 * tone(16_000)[:, 0], -1, 1)
     np.testing.assert_allclose(read_audio(path), expected, atol=1e-6)
+
+
+# Block by block
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "opus", "mp3", "m4a", "webm"])
+def test_a_recording_comes_in_blocks_of_some_seconds(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"tone.{suffix}"
+    samples = tone(48_000, channels=2, seconds=30)
+    codecs = {"mp3": "libmp3lame", "m4a": "aac", "webm": "libopus"}
+    if suffix in codecs:
+        write_av(path, samples, 48_000, codecs[suffix])
+    else:
+        subtype = {"opus": "OPUS", "ogg": "VORBIS"}.get(suffix, "PCM_16")
+        kind = "OGG" if subtype in ("OPUS", "VORBIS") else suffix.upper()
+        soundfile.write(path, samples, 48_000, format=kind, subtype=subtype)
+    blocks = list(stream_audio(path))
+    assert max(map(len, blocks)) < 7 * SAMPLE_RATE
+    assert_tone(np.concatenate(blocks), seconds=30)
+    np.testing.assert_array_equal(np.concatenate(blocks), read_audio(path))
+
+
+def test_samples_at_16_khz_stay_as_they_are(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, 50 * SAMPLE_RATE).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", samples, SAMPLE_RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(tmp_path / "noise.wav"), samples)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_resampling_in_blocks_equals_resampling_whole(tmp_path: Path, rate: int) -> None:
+    import librosa
+
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(-0.3, 0.3, 20 * rate + 17).astype(np.float32)
+    path = tmp_path / "noise.wav"
+    soundfile.write(path, samples, rate, subtype="FLOAT")
+    whole = librosa.resample(samples, orig_sr=rate, target_sr=SAMPLE_RATE, res_type="soxr_hq")
+    np.testing.assert_allclose(read_audio(path), whole, atol=1e-6)
+    array = from_array(samples, rate, name="array")
+    np.testing.assert_array_equal(array, read_audio(path))
+
+
+def damaged(folder: Path, kind: str) -> Path:
+    """Forty seconds, of which the second half cannot be had."""
+    samples = tone(48_000, seconds=40)
+    path = folder / f"long.{kind.split('-')[0]}"
+    if kind == "m4a":
+        write_av(path, samples, 48_000, "aac", movflags="faststart")
+        return cut(path)
+    if kind == "wav-nan":
+        samples[20 * 48_000] = np.nan
+        soundfile.write(path, samples, 48_000, subtype="FLOAT")
+        return path
+    soundfile.write(path, samples, 48_000)
+    return cut(path)
+
+
+@pytest.mark.parametrize("kind", ["wav", "wav-nan", "flac", "ogg", "m4a"])
+def test_what_comes_before_the_damage_is_given(tmp_path: Path, kind: str) -> None:
+    path = damaged(tmp_path, kind)
+    blocks = []
+    with pytest.raises(AudioError, match=r"cut short|NaN"):
+        for block in stream_audio(path):
+            blocks.append(block)
+    assert 10 < sum(map(len, blocks)) / SAMPLE_RATE < 25
+    assert_tone(np.concatenate(blocks), seconds=sum(map(len, blocks)) / SAMPLE_RATE)
+    with pytest.raises(AudioError, match=r"cut short|NaN"):
+        read_audio(path)
 
 
 # What cannot be read

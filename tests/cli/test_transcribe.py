@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from joined import write_joined
 
 COMMAND = [sys.executable, "-m", "asr_s2s"]
 
@@ -214,10 +216,16 @@ def test_a_transcript_by_a_person_beside_a_recording_is_not_replaced(
     sample: Path, tmp_path: Path
 ) -> None:
     shutil.copy(sample, tmp_path / "a.wav")
+    shutil.copy(sample, tmp_path / "b.wav")
     (tmp_path / "a.txt").write_text("by a person")
-    done = run("transcribe", tmp_path, "--output-dir", tmp_path)
+    done = run("transcribe", tmp_path, "--output-dir", tmp_path, "--overwrite")
     assert done.returncode == 1
     assert b"a.txt: it lies beside its recording" in done.stderr
+    assert (tmp_path / "a.txt").read_text() == "by a person"
+    assert (tmp_path / "b.txt").is_file()
+    again = run("transcribe", tmp_path, "--output-dir", tmp_path)
+    assert again.returncode == 0
+    assert b"skipped 2 of 2" in again.stderr
     assert (tmp_path / "a.txt").read_text() == "by a person"
 
 
@@ -243,3 +251,125 @@ def test_info_describes_the_installation_and_a_model() -> None:
     assert b"digits" in run("info").stdout
     described = run("info", "digits").stdout
     assert b"parameters" in described and b"time_reduction" in described
+
+
+def test_a_long_recording_becomes_subtitles(sample: Path, expected: str, tmp_path: Path) -> None:
+    spoken = write_joined(tmp_path / "long.flac", sample, times=7)
+    formats = ("srt", "json", "vtt", "tsv", "txt")
+    options = [option for format in formats for option in ("--format", format)]
+    done = run(
+        "transcribe", tmp_path / "long.flac", *options, "--beam-size", "1",
+        "--output-dir", tmp_path / "out",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = {suffix: (tmp_path / "out" / f"long.{suffix}").read_text() for suffix in formats}
+    assert len(list((tmp_path / "out").iterdir())) == len(formats)
+    assert done.stdout.decode() == written["srt"]
+    assert written["srt"].count(" --> ") == written["vtt"].count(" --> ") == 7
+    assert written["srt"].count(expected) == written["vtt"].count(expected) == 7
+    assert written["txt"] == " ".join([expected] * 7) + "\n"
+    header, *rows = (line.split("\t") for line in written["tsv"].splitlines())
+    assert header == ["start", "end", "text"]
+    segments = json.loads(written["json"])["segments"]
+    for row, segment, (start, end) in zip(rows, segments, spoken, strict=True):
+        assert row == [str(round(1000 * segment[k])) for k in ("start", "end")] + [expected]
+        assert (int(row[0]), int(row[1])) == pytest.approx((1000 * start, 1000 * end), abs=300)
+
+
+@pytest.mark.skipif(find_spec("silero_vad") is None, reason="silero-vad is missing")
+def test_silero_finds_the_same_words(sample: Path, expected: str, tmp_path: Path) -> None:
+    write_joined(tmp_path / "long.flac", sample, times=6)
+    done = run("transcribe", tmp_path / "long.flac", "--vad", "silero", "--beam-size", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == " ".join([expected] * 6) + "\n"
+
+
+def test_a_damaged_long_recording_is_reported_by_every_run(
+    sample: Path, expected: str, tmp_path: Path
+) -> None:
+    write_joined(tmp_path / "long.flac", sample, times=9)
+    whole = (tmp_path / "long.flac").read_bytes()
+    (tmp_path / "long.flac").write_bytes(whole[: int(0.7 * len(whole))])
+    shutil.copy(sample, tmp_path / "short.wav")
+    for _ in range(2):
+        done = run("transcribe", tmp_path, "--output-dir", tmp_path / "out", "--beam-size", "1")
+        assert done.returncode == 1
+        assert done.stderr.count(b"long.flac: is damaged or cut short") == 1
+        assert done.stdout.count(expected.encode()) >= 4
+    assert b"skipped 1 of 2" in done.stderr
+    assert (tmp_path / "out" / "long.txt").read_text().startswith(f"{expected} {expected} ")
+
+
+def test_memory_does_not_grow_with_the_recording(sample: Path, tmp_path: Path) -> None:
+    # Not resource.getrusage: a child's highest begins at what its parent held.
+    script = (
+        "import re, sys\n"
+        "from asr_s2s.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "status = open('/proc/self/status').read()\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+) kB', status)[1], file=sys.stderr)"
+    )
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the highest memory of a process is told by Linux")
+    peaks = []
+    for minutes in (1, 10):
+        path = tmp_path / f"{minutes}.flac"
+        spoken = write_joined(path, sample, seconds=60 * minutes)
+        command = [sys.executable, "-c", script, "transcribe", str(path), "--beam-size", "1"]
+        done = subprocess.run(
+            [*command, "--batch-seconds", "40"], capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stderr
+        expected = sample.with_suffix(".txt").read_text().split()
+        assert done.stdout.split() == expected * len(spoken)
+        peaks.append(int(done.stderr))
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_a_killed_job_goes_on_where_it_stopped(sample: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        folder = tmp_path / "in" / f"{number:02}"
+        folder.mkdir(parents=True)
+        shutil.copy(sample, folder / "same.wav")
+    write_joined(tmp_path / "in" / "05" / "long.flac", sample, times=6)
+    (tmp_path / "in" / "03" / "same.wav").write_bytes(b"")
+    options = ["--beam-size", "1", "--batch-seconds", "5", "--format", "txt", "--format", "vtt"]
+
+    def command(output: str) -> list[str]:
+        return [
+            *COMMAND, "transcribe", str(tmp_path / "in"), *options,
+            "--output-dir", str(tmp_path / output),
+        ]  # fmt: skip
+
+    unbroken = subprocess.run(command("unbroken"), capture_output=True, timeout=120)
+    assert unbroken.returncode == 1
+    process = subprocess.Popen(
+        command("out"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+    )
+    for _ in range(5):
+        assert process.stdout.readline()
+    process.kill()
+    process.communicate(timeout=60)
+    out = tmp_path / "out"
+    stamps = {p: p.stat().st_mtime_ns for p in out.iterdir() if p.name[0] != "."}
+    assert stamps and not (out / "same-11.txt").exists()
+    again = subprocess.run(command("out"), capture_output=True, timeout=120)
+    assert again.returncode == 1
+    assert b"transcribed before" in again.stderr
+    finished = {p.stem for p in stamps if p.with_suffix(".txt") in stamps}
+    finished &= {p.stem for p in stamps if p.with_suffix(".vtt") in stamps}
+    for path, stamp in stamps.items():
+        assert (path.stat().st_mtime_ns == stamp) == (path.stem in finished)
+    assert again.stdout.count(b"\n") == 12 - len(finished)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "unbroken").iterdir()
+    }
+
+
+def test_done_work_is_done_again_when_asked(sample: Path, tmp_path: Path) -> None:
+    command = ["transcribe", sample, "--output-dir", tmp_path]
+    for options, skipped in (([], False), ([], True), (["--overwrite"], False)):
+        done = run(*command, *options)
+        assert done.returncode == 0
+        assert (b"skipped 1 of 1" in done.stderr) == skipped
+        assert (done.stdout == b"") == skipped

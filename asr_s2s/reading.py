@@ -1,0 +1,233 @@
+"""Recordings read ahead of need, in pieces that are decoded one by one.
+
+Short recordings are one piece; longer ones are cut into segments of speech while they are read. How
+far reading may run ahead is counted in seconds of audio, so that memory depends neither on the
+length nor on the number of recordings.
+"""
+
+import io
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from threading import Condition
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+from lhotse.cut import Cut
+from numpy.typing import NDArray
+
+from asr_s2s.audio.decode import stream_audio
+from asr_s2s.audio.segment import LONGEST, SpeechDetector, split_at_silences
+from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform, concatenate, from_array, is_silent
+from asr_s2s.data.manifest import audio_file, cut_source, read_cut_audio
+from asr_s2s.errors import UserError
+
+Source: TypeAlias = str | Path | BinaryIO | NDArray[Any] | Cut
+"""A path, an open binary file, an array at 16 kHz, or a lhotse cut."""
+
+READERS = 2
+"""Recordings read at the same time."""
+READ_AHEAD = 32
+"""Recordings that may be begun before they are needed."""
+SECONDS_AHEAD = 120.0
+"""Seconds of audio that may lie read; each reader may go beyond by one piece."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Sound to be decoded: a short recording, or a segment of a long one."""
+
+    start: float
+    """Seconds from the beginning of the recording."""
+    samples: Waveform
+
+
+@dataclass(frozen=True)
+class End:
+    """What is known of a recording when all of its pieces have come."""
+
+    source: str
+    duration: float
+    """Seconds that could be read."""
+    whole: bool
+    """Whether it was one piece; silence is none."""
+    error: UserError | None
+    """Why it, or the rest of it, could not be read."""
+
+
+def read_ahead(
+    sources: Iterable[Source], sample_rate: int, detector: SpeechDetector
+) -> Iterator[Piece | End]:
+    """Each recording's pieces and then its end, in order; read in threads ahead of need.
+
+    A recording that is found damaged after `LONGEST` seconds gives the pieces before the damage;
+    a shorter one gives none.
+    """
+    remaining = enumerate(sources)
+    shelf = _Shelf()
+    with ThreadPoolExecutor(READERS) as pool:
+        try:
+            while True:
+                while shelf.has_room() and (following := next(remaining, None)) is not None:
+                    index, source = following
+                    pieces = _pieces(source, _name(source, index), sample_rate, detector)
+                    pool.submit(shelf.fill, shelf.add(), pieces)
+                item = shelf.take()
+                if item is None:
+                    return
+                yield item
+        finally:
+            shelf.close()
+            pool.shutdown(cancel_futures=True)
+
+
+@dataclass
+class _Reading:
+    """A recording that is being read."""
+
+    items: deque[Piece | End | Exception] = field(default_factory=deque)
+
+
+class _Shelf:
+    """What was read and not yet taken; readers wait while it is full."""
+
+    def __init__(self) -> None:
+        self.changed = Condition()
+        self.readings: deque[_Reading] = deque()
+        self.samples = 0
+        self.closed = False
+
+    def has_room(self) -> bool:
+        """Whether another recording may be begun; the first always may."""
+        with self.changed:
+            full = self.samples >= SECONDS_AHEAD * SAMPLE_RATE or len(self.readings) >= READ_AHEAD
+            return not full or not self.readings
+
+    def add(self) -> _Reading:
+        """A place for the next recording."""
+        with self.changed:
+            self.readings.append(_Reading())
+            return self.readings[-1]
+
+    def fill(self, reading: _Reading, pieces: Generator[Piece | End, None, None]) -> None:
+        """Put all pieces where `take` finds them; a reader thread's whole work."""
+        with closing(pieces):
+            try:
+                for item in pieces:
+                    if not self._put(reading, item):
+                        return
+            except Exception as error:  # raised again where the pieces are taken
+                self._put(reading, error)
+
+    def _put(self, reading: _Reading, item: Piece | End | Exception) -> bool:
+        """Wait for a place, and take it; False when nobody wants any more."""
+
+        def may_go_on() -> bool:
+            # The recording that is taken from now must never wait for those after it.
+            needed = self.readings[0] is reading and not reading.items
+            return self.closed or needed or self.samples < SECONDS_AHEAD * SAMPLE_RATE
+
+        with self.changed:
+            self.changed.wait_for(may_go_on)
+            if self.closed:
+                return False
+            reading.items.append(item)
+            self.samples += len(item.samples) if isinstance(item, Piece) else 0
+            self.changed.notify_all()
+            return True
+
+    def take(self) -> Piece | End | None:
+        """The next piece in order, waited for; None when no recording is left."""
+        with self.changed:
+            if not self.readings:
+                return None
+            items = self.readings[0].items
+            self.changed.wait_for(lambda: items)
+            item = items.popleft()
+            if isinstance(item, Piece):
+                self.samples -= len(item.samples)
+            else:
+                self.readings.popleft()
+            self.changed.notify_all()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def close(self) -> None:
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+
+
+class _Blocks:
+    """A recording's blocks, counted. Damage ends them, and is remembered."""
+
+    def __init__(self, blocks: Iterable[Waveform]) -> None:
+        self.blocks = blocks
+        self.samples = 0
+        self.error: UserError | None = None
+
+    def __iter__(self) -> Iterator[Waveform]:
+        try:
+            for block in self.blocks:
+                self.samples += len(block)
+                yield block
+        except UserError as error:
+            self.error = error
+
+
+def _pieces(
+    source: Source, name: str, sample_rate: int, detector: SpeechDetector
+) -> Generator[Piece | End, None, None]:
+    recording = _Blocks(_decoded(source, name, sample_rate))
+    blocks = iter(recording)
+    beginning: list[Waveform] = []
+    for block in blocks:
+        beginning.append(block)
+        if recording.samples > LONGEST * SAMPLE_RATE:
+            break
+    whole = recording.samples <= LONGEST * SAMPLE_RATE
+    if whole:
+        samples = concatenate(beginning)
+        if recording.error is None and not is_silent(samples):
+            yield Piece(0.0, samples)
+    else:
+        for span in split_at_silences(chain(_drained(beginning), blocks), detector):
+            yield Piece(span.start, span.samples)
+    yield End(name, recording.samples / SAMPLE_RATE, whole, recording.error)
+
+
+def _drained(blocks: list[Waveform]) -> Iterator[Waveform]:
+    """The blocks, each let go when it has been used."""
+    while blocks:
+        yield blocks.pop(0)
+
+
+def _decoded(source: Source, name: str, sample_rate: int) -> Iterator[Waveform]:
+    if isinstance(source, np.ndarray):
+        yield from_array(source, sample_rate, name=name)
+    elif not isinstance(source, Cut):
+        yield from stream_audio(source, name=name)
+    elif (path := audio_file(source)) is not None:
+        yield from stream_audio(path, start=source.start, duration=source.duration)
+    else:
+        yield read_cut_audio(source)
+
+
+def _name(source: Source, index: int) -> str:
+    if isinstance(source, (str, Path)):
+        return str(source)
+    if isinstance(source, np.ndarray):
+        return f"array {index}"
+    if isinstance(source, io.IOBase):
+        return str(getattr(source, "name", f"stream {index}"))
+    if isinstance(source, Cut):
+        return cut_source(source)
+    raise TypeError(
+        f"cannot transcribe a {type(source).__name__}; expected a path, a binary file, a numpy "
+        "array of samples, or a lhotse cut"
+    )
