@@ -1,0 +1,263 @@
+"""Speak sentences with every English voice of Flite, Festival and eSpeak NG.
+
+    python recipes/english/synthesize.py PROMPTS ... --hours 50 --held-out DEV --output FOLDER
+
+PROMPTS are lines of text (.txt, .gz, .xz), or of a table whose second column is the text (.tsv).
+Each utterance is drawn from the seed and its number alone: sentence, voice, rate, pitch, room,
+noise, bandwidth and level. Work is done in parts, in parallel; a part that is there is not made
+again, so an interrupted run goes on, and more hours begin with the fewer ones. FOLDER gets
+`audio/`, `parts/` and `train.jsonl`.
+"""
+
+import gzip
+import hashlib
+import json
+import lzma
+import multiprocessing
+import os
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import soundfile
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rooms import Samples, add_background, limit_band, reverberate, set_level, shift_voice
+from voices import Request, Voice, installed_voices, speak
+
+from asr_s2s.audio.waveform import SAMPLE_RATE
+from asr_s2s.data.manifest import cut_text, iter_manifest
+from asr_s2s.data.overlap import HeldOut
+from asr_s2s.errors import ManifestError, UserError
+from asr_s2s.text.normalize import english
+
+PART = 25
+"""Utterances in a part."""
+ENGINES = {"flite": 0.4, "festival": 0.25, "espeak-ng": 0.35}
+"""How often each synthesiser speaks, where it is installed."""
+WORDS = (2, 30)
+SECONDS = (0.4, 20.0)
+PAUSE = 0.4
+"""Longest silence before and after the words, in seconds."""
+SPEAKABLE = re.compile(r"[A-Za-z ,.;:!?'\"()-]+")
+
+messages = Console(stderr=True, highlight=False)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all parts have in common."""
+
+    prompts: list[str]
+    voices: dict[str, list[Voice]]
+    output: Path
+    seed: int
+
+
+def synthesize(
+    prompts: Annotated[list[Path], typer.Argument(help="Lines to speak (.txt, .tsv, .gz, .xz).")],
+    output: Annotated[Path, typer.Option(help="Folder for audio and manifest.")],
+    hours: Annotated[float, typer.Option(min=0.001, help="Hours of speech to make.")] = 10.0,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Manifest whose transcripts no prompt may overlap; may be repeated."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+) -> None:
+    """Make synthetic speech to train on, and its manifest."""
+    sentences, dropped = read_prompts(prompts, held_out or [], seed)
+    left_out = f"; {dropped:,} overlap held-out transcripts and are left out" if dropped else ""
+    messages.print(f"{len(sentences):,} prompts{left_out}")
+    if not sentences:
+        raise UserError(prompts[0], "there is nothing to speak", "Give other prompts")
+    work = Work(sentences, installed_voices(), output, seed)
+    claim(work)
+    rows = list(make_hours(work, hours, jobs))
+    manifest = output / "train.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    spoken = sum(row["duration"] for row in rows) / 3600
+    messages.print(f"{manifest}: {len(rows):,} utterances, {spoken:.2f} hours")
+
+
+def read_prompts(paths: list[Path], held_out: list[Path], seed: int) -> tuple[list[str], int]:
+    """Distinct speakable sentences in random order, and how many overlap held-out transcripts.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    items = [item for manifest in held_out for item in iter_manifest(manifest)]
+    cuts = [item for item in items if not isinstance(item, ManifestError)]
+    if len(cuts) < len(items):
+        messages.print(f"{len(items) - len(cuts):,} held-out rows cannot be used; check names them")
+    forbidden = HeldOut(cut_text(cut) for cut in cuts)
+    sentences: dict[str, str] = {}
+    dropped = 0
+    for path in paths:
+        for line in _lines(path):
+            text = english(line)
+            words = len(text.split())
+            if not WORDS[0] <= words <= WORDS[1] or not SPEAKABLE.fullmatch(line):
+                continue
+            if forbidden.overlap(text):
+                dropped += 1
+            else:
+                sentences.setdefault(text, line)
+    ordered = list(sentences.values())
+    np.random.default_rng(seed).shuffle(ordered)
+    return ordered, dropped
+
+
+def _lines(path: Path) -> Iterator[str]:
+    openers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
+    table = ".tsv" in path.suffixes
+    try:
+        with openers.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:
+            for line in file:
+                columns = line.rstrip("\n").split("\t")
+                yield " ".join((columns[1] if table and len(columns) > 1 else columns[0]).split())
+    except (OSError, UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
+        raise UserError(path, f"cannot be read ({error})", "Give lines of UTF-8 text") from error
+
+
+def claim(work: Work) -> None:
+    """Refuse a folder that holds the parts of another run.
+
+    Raises:
+        UserError: it was made with another seed, other prompts or other voices.
+    """
+    voices = [str(voice) for voices in work.voices.values() for voice in voices]
+    digest = hashlib.sha256("\n".join([*work.prompts, *voices]).encode()).hexdigest()
+    settings = {"seed": work.seed, "part": PART, "prompts and voices": digest}
+    record = work.output / "settings.json"
+    if record.exists() and json.loads(record.read_text("utf-8")) != settings:
+        raise UserError(
+            work.output,
+            "it holds speech made with another seed, other prompts or other voices",
+            "Name another folder, or remove this one",
+        )
+    for name in ("audio", "parts"):
+        (work.output / name).mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(settings), "utf-8")
+
+
+def make_hours(work: Work, hours: float, jobs: int) -> Iterator[dict[str, Any]]:
+    """Manifest rows of parts 0, 1, ... until there are as many hours as asked for."""
+    seconds, number = 0.0, 0
+    context = multiprocessing.get_context("spawn")
+    columns = Progress.get_default_columns()
+    with (
+        context.Pool(jobs, _begin, (work,)) as pool,
+        Progress(*columns, console=messages, disable=not messages.is_terminal) as bar,
+    ):
+        task = bar.add_task("speaking", total=hours * 3600)
+        while seconds < hours * 3600:
+            # Half a minute's work at a time is handed out, so that little is made in vain.
+            numbers = range(number, number + 2 * jobs)
+            number = numbers.stop
+            for rows in pool.imap(make_part, numbers):
+                if seconds >= hours * 3600:
+                    break
+                made = sum(row["duration"] for row in rows)
+                seconds += made
+                bar.advance(task, made)
+                yield from rows
+
+
+_work: Work
+
+
+def _begin(work: Work) -> None:
+    global _work
+    _work = work
+
+
+def make_part(number: int) -> list[dict[str, Any]]:
+    """Speak the sentences of one part, unless it is there; its manifest rows."""
+    work = _work
+    record = work.output / "parts" / f"{number:05}.jsonl"
+    if record.exists():
+        return [json.loads(line) for line in record.read_text("utf-8").splitlines()]
+    indices = range(number * PART, (number + 1) * PART)
+    rngs = [np.random.default_rng([work.seed, index]) for index in indices]
+    texts = [work.prompts[index % len(work.prompts)] for index in indices]
+    voices = [_draw_voice(work.voices, rng) for rng in rngs]
+    spoken = _speak_all(texts, voices, rngs)
+    folder = work.output / "audio" / f"{number:05}"
+    folder.mkdir(exist_ok=True)
+    rows = []
+    clean = [samples for samples in spoken if samples is not None]
+    for place, samples in enumerate(spoken):
+        if samples is None or not SECONDS[0] <= len(samples) / SAMPLE_RATE <= SECONDS[1]:
+            continue
+        path = folder / f"{place:02}.opus"
+        samples = record_in_room(samples, clean, rngs[place])
+        soundfile.write(path, samples, SAMPLE_RATE, format="OGG", subtype="OPUS")
+        rows.append(
+            {
+                "id": f"synthetic-{number:05}-{place:02}",
+                "audio": str(path.relative_to(work.output)),
+                "duration": round(len(samples) / SAMPLE_RATE, 3),
+                "text": english(texts[place]),
+                "speaker": str(voices[place]),
+                "corpus": "synthetic",
+            }
+        )
+    unfinished = record.with_suffix(".unfinished")
+    unfinished.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    unfinished.replace(record)
+    return rows
+
+
+def _draw_voice(voices: dict[str, list[Voice]], rng: np.random.Generator) -> Voice:
+    chances = np.array([ENGINES[engine] for engine in voices])
+    engine = list(voices)[rng.choice(len(chances), p=chances / chances.sum())]
+    return voices[engine][rng.integers(len(voices[engine]))]
+
+
+def _speak_all(
+    texts: list[str], voices: list[Voice], rngs: list[np.random.Generator]
+) -> list[Samples | None]:
+    """Each sentence by its voice, at a rate and with a vocal tract of its own, and silence around
+    it."""
+    shifts = [float(np.exp(rng.normal(0.0, 0.07))) for rng in rngs]
+    stretches = [float(np.exp(rng.normal(0.0, 0.15))) for rng in rngs]
+    groups: defaultdict[Voice, list[int]] = defaultdict(list)
+    for place, voice in enumerate(voices):
+        groups[voice].append(place)
+    spoken: list[Samples | None] = [None] * len(texts)
+    with tempfile.TemporaryDirectory() as temporary:
+        for voice, places in groups.items():
+            # A shift shortens the sentence, which the stretch makes good.
+            requests = [Request(texts[i], stretches[i] * shifts[i]) for i in places]
+            for place, samples in zip(places, speak(voice, requests, Path(temporary)), strict=True):
+                if samples is not None and len(samples):
+                    before, after = (rngs[place].uniform(0.0, PAUSE, 2) * SAMPLE_RATE).astype(int)
+                    shifted = shift_voice(samples, shifts[place])
+                    spoken[place] = np.pad(shifted, (before, after))
+    return spoken
+
+
+def record_in_room(samples: Samples, others: list[Samples], rng: np.random.Generator) -> Samples:
+    """The speech as a microphone somewhere would hear it: a third of it in a close, quiet room."""
+    if rng.random() < 0.5:
+        samples = reverberate(samples, rng)
+    if rng.random() < 0.6:
+        samples = add_background(samples, others, rng)
+    if rng.random() < 0.25:
+        samples = limit_band(samples, rng)
+    return set_level(samples, rng)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(synthesize)
+    except UserError as error:
+        messages.print(f"synthesize: {error}", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,111 @@
+"""Synthetic speech to train the English recogniser on, by the synthesisers that are installed."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from asr_s2s.audio.decode import read_audio
+
+ENGLISH = Path(__file__).parents[2] / "recipes" / "english"
+sys.path.insert(0, str(ENGLISH))
+
+from rooms import add_background, limit_band, reverberate, set_level, shift_voice  # noqa: E402
+
+SENTENCES = (
+    "A small boat drifts across the bay.",
+    "We bought three apples, didn't we?",
+    "Nobody heard the telephone last night.",
+    "The teacher closed her old green book.",
+    "It cost 40 dollars.",  # digits can be read in several ways
+    "The kite flew high above the quiet harbour today.",
+)
+TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)).astype(np.float32)
+
+
+def synthesize(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    prompts = folder / "prompts.txt"
+    prompts.write_text("\n".join(SENTENCES) + "\n", "utf-8")
+    command = [sys.executable, str(ENGLISH / "synthesize.py"), str(prompts)]
+    return subprocess.run(
+        [*command, "--jobs", "1", *options], capture_output=True, text=True, check=False
+    )
+
+
+def rows(output: Path) -> list[dict[str, Any]]:
+    lines = (output / "train.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+needs_synthesisers = pytest.mark.skipif(
+    not any(map(shutil.which, ("flite", "festival", "espeak-ng"))),
+    reason="no speech synthesiser is installed",
+)
+
+
+@needs_synthesisers
+def test_sentences_are_spoken_and_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    held_out = tmp_path / "held_out.jsonl"
+    soundfile.write(tmp_path / "kite.wav", TONE, 16000)
+    text = "the kite flew high above the quiet harbour today"
+    held_out.write_text(json.dumps({"audio": "kite.wav", "text": text}) + "\n")
+    output = tmp_path / "speech"
+    options = ("--hours", "0.03", "--held-out", str(held_out), "--output", str(output))
+    result = synthesize(tmp_path, *options)
+    assert result.returncode == 0, result.stderr
+    assert "4 prompts; 1 overlap held-out transcripts" in result.stderr
+
+    made = rows(output)
+    assert sum(row["duration"] for row in made) >= 108.0
+    assert {row["text"] for row in made} == {
+        "a small boat drifts across the bay",
+        "we bought three apples didn't we",
+        "nobody heard the telephone last night",
+        "the teacher closed her old green book",
+    }
+    for row in made[:5]:
+        samples = read_audio(output / row["audio"])
+        assert len(samples) / 16000 == pytest.approx(row["duration"], abs=0.02)
+        assert np.abs(samples).max() > 0.01
+
+    # The second part is lost, as if the run had been killed: it comes back as it was.
+    (output / "parts" / "00001.jsonl").unlink()
+    first = output / made[0]["audio"]
+    written, before = first.stat().st_mtime_ns, made
+    assert synthesize(tmp_path, *options).returncode == 0
+    assert rows(output) == before
+    assert first.stat().st_mtime_ns == written
+
+    other = synthesize(tmp_path, *options, "--seed", "2")
+    assert other.returncode == 1
+    assert "another seed" in other.stderr and "Traceback" not in other.stderr
+
+
+def test_a_missing_file_of_prompts_is_one_message(tmp_path: Path) -> None:
+    result = synthesize(tmp_path, str(tmp_path / "none.txt"), "--output", str(tmp_path / "out"))
+    assert result.returncode == 1
+    assert "none.txt: cannot be read" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_shifted_voice_is_higher_and_shorter() -> None:
+    shifted = shift_voice(TONE, 1.25)
+    assert len(shifted) == pytest.approx(len(TONE) / 1.25, abs=2)
+    spectrum = np.abs(np.fft.rfft(shifted * np.hanning(len(shifted))))
+    assert spectrum.argmax() * 16000 / len(shifted) == pytest.approx(550, abs=3)
+
+
+def test_rooms_keep_the_length_and_repeat_with_their_seed() -> None:
+    for change in (reverberate, limit_band, set_level):
+        first = change(TONE, np.random.default_rng(3))
+        assert first.shape == TONE.shape and first.dtype == np.float32
+        assert np.array_equal(first, change(TONE, np.random.default_rng(3)))
+    babble = [TONE[::-1].copy(), TONE * 0.5]
+    first = add_background(TONE, babble, np.random.default_rng(3))
+    assert np.array_equal(first, add_background(TONE, babble, np.random.default_rng(3)))
+    assert not np.array_equal(first, TONE)
