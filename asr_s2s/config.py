@@ -57,18 +57,20 @@ class DataConfig:
     train: tuple[str, ...] = ()
     """Training data, relative to the configuration file: manifests of recordings (lhotse, JSONL or
     TSV), and parallel text: a table of source and target, or two line-aligned files named as
-    `train.{en,de}.gz`."""
+    `train.{en,de}.gz`. For a language model, text with a sentence a line (also .gz or .xz)."""
     valid: tuple[str, ...] = ()
-    """Validation data; the model is chosen by `text.metric` here."""
+    """Validation data; the model is chosen by `text.metric` here, a language model by its
+    perplexity."""
     batch_seconds: float = 100.0
     """Seconds of audio in a batch, padding included, before speed perturbation."""
     max_seconds: float = 20.0
     """Longer utterances are left out of training (and counted)."""
     batch_tokens: int = 2000
     """Tokens in a batch of sentence pairs, on the longer side, padding included, by their best
-    segmentation."""
+    segmentation; in one of lines, about so many."""
     max_tokens: int = 250
-    """Sentence pairs with more tokens on a side are left out of training (and counted)."""
+    """Sentence pairs with more tokens on a side are left out of training (and counted); lines for a
+    language model are cut there."""
     buckets: int = 8
     """Utterances of similar length are batched together, in this many groups."""
     workers: int = 1
@@ -121,7 +123,8 @@ class ModelConfig:
     """What the model is made of."""
 
     encoders: tuple[str, ...] = ("speech",)
-    """`speech`, `text`, or both on one shared decoder."""
+    """`speech`, `text`, or both on one shared decoder; `none` is a language model, which reads no
+    source: see `language_model`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +199,21 @@ class DecoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LanguageModelConfig:
+    """LSTM layers over the tokens of another model, for its search; `model.encoders: [none]`."""
+
+    vocabulary_of: str | None = None
+    """Model whose tokens these are: a shipped name, or a model folder relative to the configuration
+    file. Its section `text` holds here too."""
+    layers: int = 2
+    size: int = 512
+    """LSTM units of a layer."""
+    embedding_size: int = 256
+    """The output layer's matrix is the embedding's."""
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     """What training minimises."""
 
@@ -216,6 +234,12 @@ class SearchConfig:
     """1 is greedy search."""
     ctc_weight: float = 0.3
     """Weight of the CTC prefix score beside the attention score (Hori et al., 2017)."""
+    ngram_weight: float = 0.0
+    """Weight of the n-gram model in the model's folder (shallow fusion); 0 leaves it out."""
+    language_model_weight: float = 0.0
+    """Weight of the LSTM language model there, likewise."""
+    token_bonus: float = 0.0
+    """Added to the score of each token but the end: language models favour short outputs."""
     candidates: int = 20
     """Tokens per hypothesis that attention hands to the other scorers at each step."""
     length_normalization: float = 1.0
@@ -288,6 +312,7 @@ class Config:
     speech_encoder: SpeechEncoderConfig = field(default_factory=SpeechEncoderConfig)
     text_encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -63,6 +63,7 @@ class Translator:
         self.config = loaded.config
         self.folder = loaded.folder
         self.device = device
+        self.language_models = loaded.language_models
         self.output = Output(
             loaded.tokenizer,
             normalizer(loaded.config.text.normalizer),
@@ -239,7 +240,15 @@ class Translator:
         source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long, device=self.device)
-        results = decode(self.model, "text", source, lengths, search, prompts.view(len(pieces), -1))
+        results = decode(
+            self.model,
+            "text",
+            source,
+            lengths,
+            search,
+            prompts.view(len(pieces), -1),
+            language_models=self.language_models,
+        )
         texts = []
         for row, (piece, hypotheses) in enumerate(zip(pieces, results, strict=True)):
             best: dict[str, float] = {}  # several token sequences may spell one text

@@ -28,7 +28,7 @@ def info(
         print(f"GPUs            {', '.join(devices) or 'none'}")
         print(f"shipped models  {', '.join(pretrained_names()) or 'none'}")
         return
-    network, tokenizer, source_tokenizer, config, folder = load_model(model)
+    network, tokenizer, source_tokenizer, config, folder, language_models = load_model(model)
     parameters = sum(p.numel() for p in network.parameters())
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     print(f"folder      {folder}")
@@ -37,6 +37,12 @@ def info(
     if source_tokenizer is not None and source_tokenizer is not tokenizer:
         print(f"of source   {len(source_tokenizer)} tokens ({config.source_text.tokenizer})")
     print(f"normaliser  {config.text.normalizer}")
+    if language_models.ngram is not None:
+        order, count = language_models.ngram.order, len(language_models.ngram.keys)
+        print(f"n-grams     {count:,} up to order {order}")
+    if language_models.recurrent is not None:
+        parameters = sum(p.numel() for p in language_models.recurrent.parameters())
+        print(f"LSTM LM     {parameters / 1e6:.2f} M parameters")
     values = to_dict(config)
     print()
     print(yaml.safe_dump({name: values[name] for name in SECTIONS}, sort_keys=False), end="")

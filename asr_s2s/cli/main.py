@@ -10,10 +10,12 @@ from asr_s2s.cli.attention import attention
 from asr_s2s.cli.check import check
 from asr_s2s.cli.evaluate import evaluate
 from asr_s2s.cli.info import info
+from asr_s2s.cli.ngram import attach, ngram
 from asr_s2s.cli.prepare import prepare
 from asr_s2s.cli.train import train
 from asr_s2s.cli.transcribe import transcribe
 from asr_s2s.cli.translate import translate
+from asr_s2s.cli.tune import tune
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
 app = typer.Typer(
@@ -41,7 +43,9 @@ def options(
     """Sequences to text with one recurrent attention core: transcribe, translate, train."""
 
 
-for command in (transcribe, translate, train, evaluate, attention, prepare, check, info):
+for command in (
+    transcribe, translate, train, evaluate, attention, ngram, attach, tune, prepare, check, info,
+):  # fmt: skip
     app.command()(command)
 
 

@@ -17,11 +17,12 @@ from torch.utils.data import DataLoader
 from asr_s2s.allocator import release_freed_memory
 from asr_s2s.config import DataConfig
 from asr_s2s.data.datasets import Batch, SpeechDataset, TextDataset
+from asr_s2s.data.lines import LineDataset
 
 
 def training_batches(
     items: CutSet,
-    dataset: SpeechDataset | TextDataset,
+    dataset: SpeechDataset | TextDataset | LineDataset,
     config: DataConfig,
     *,
     seed: int,
@@ -31,7 +32,7 @@ def training_batches(
     """One epoch of bucketed batches in a random order, from its `skip`-th batch on.
 
     Args:
-        items: cuts, or `MeasuredPair`s, as the dataset takes them.
+        items: cuts, `MeasuredPair`s or `Line`s, as the dataset takes them.
 
     The first epoch of speech comes in order of length where `short_first` says so.
     """
@@ -61,7 +62,7 @@ def training_batches(
 
 
 def ordered_batches(
-    items: CutSet, dataset: SpeechDataset | TextDataset, config: DataConfig
+    items: CutSet, dataset: SpeechDataset | TextDataset | LineDataset, config: DataConfig
 ) -> Iterator[Batch]:
     """All items once, longest first, for validation and statistics."""
     constraint = _constraint(dataset, config)
@@ -94,14 +95,18 @@ def _within(constraint: SamplingConstraint, batches: Iterable[CutSet]) -> Iterat
             yield batch
 
 
-def _constraint(dataset: SpeechDataset | TextDataset, config: DataConfig) -> SamplingConstraint:
+def _constraint(
+    dataset: SpeechDataset | TextDataset | LineDataset, config: DataConfig
+) -> SamplingConstraint:
     """What a batch may hold."""
     if dataset.kind == "speech":
         return TimeConstraint(max_duration=config.batch_seconds)
     return TokenConstraint(max_tokens=config.batch_tokens)
 
 
-def _loader(sampler: Any, dataset: SpeechDataset | TextDataset, workers: int) -> DataLoader[Batch]:
+def _loader(
+    sampler: Any, dataset: SpeechDataset | TextDataset | LineDataset, workers: int
+) -> DataLoader[Batch]:
     if workers:
         release_freed_memory()  # the readers are forks
     return DataLoader(

@@ -27,7 +27,8 @@ class Batch(NamedTuple):
     """Sources with their texts."""
 
     kind: str
-    """The encoder that reads them: `speech` or `text`."""
+    """The encoder that reads them: `speech` or `text`; `lines`, which have no source, are for
+    language models."""
     ids: list[str]
     texts: list[str]
     """Normalised transcripts or translations."""
@@ -127,7 +128,7 @@ class SpeechDataset(Dataset[Batch]):
             tokens.append(self.output.tokenizer.encode(text))
         source = pad_sequence(waveforms, batch_first=True) if ids else torch.zeros(0, 0)
         lengths = torch.tensor([len(w) for w in waveforms])
-        return _collate(self.kind, ids, texts, source, lengths, prompts, tokens, failures)
+        return collate(self.kind, ids, texts, source, lengths, prompts, tokens, failures)
 
 
 class TextDataset(Dataset[Batch]):
@@ -181,7 +182,7 @@ class TextDataset(Dataset[Batch]):
             tokens.append(_encode(self.output.tokenizer, text, self.sampling, chance))
         source_batch = pad_sequence(sources, batch_first=True, padding_value=BLANK)
         lengths = torch.tensor([len(s) for s in sources])
-        return _collate(self.kind, ids, texts, source_batch, lengths, prompts, tokens, [])
+        return collate(self.kind, ids, texts, source_batch, lengths, prompts, tokens, [])
 
 
 @dataclass
@@ -207,7 +208,7 @@ def _chance(seed: int, epoch: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, zlib.crc32(name.encode())])
 
 
-def _collate(
+def collate(
     kind: str,
     ids: list[str],
     texts: list[str],
@@ -217,6 +218,7 @@ def _collate(
     tokens: list[list[int]],
     failures: list[str],
 ) -> Batch:
+    """A batch of outputs as rows of tokens, and of sources that are tensors already."""
     rows = [torch.tensor(row, dtype=torch.long) for row in tokens]
     return Batch(
         kind,

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from asr_s2s.config import DecoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import ATTENTION, AttendedMemory, Attention, Memory, NoAttention
-from asr_s2s.model.recurrent import CELLS
+from asr_s2s.model.recurrent import CELLS, step, unroll
 from asr_s2s.text.tokenizer import BLANK
 
 
@@ -114,10 +114,10 @@ class Decoder(nn.Module):
         embedded = self.dropout(self.embedding(prefix))
         state = self.start(memory)
         if self.upper_layers is not None:
-            queries = _unroll(self.query_layers, embedded, state.hidden[:, :1], state.cell[:, :1])
+            queries = unroll(self.query_layers, embedded, state.hidden[:, :1], state.cell[:, :1])
             contexts, weights = self._attend_all(queries, prepared, state.alignment)
             joined = torch.cat([self.dropout(queries), contexts], dim=-1)
-            hidden = _unroll(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
+            hidden = unroll(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
             return self._logits(hidden, contexts), weights
         steps = []
         for index in range(prefix.size(1)):
@@ -149,7 +149,7 @@ class Decoder(nn.Module):
         """One step from embedded tokens `(rows, embedding_size)`: top hidden `(rows, size)`."""
         inputs = torch.cat([embedded, state.context], -1) if self.input_feeding else embedded
         below = self.query_layers.num_layers
-        query, hidden, cell = _step(
+        query, hidden, cell = step(
             self.query_layers, inputs, state.hidden[:, :below], state.cell[:, :below]
         )
         batch = len(memory.keys)
@@ -162,7 +162,7 @@ class Decoder(nn.Module):
         top = query
         if self.upper_layers is not None:
             joined = torch.cat([self.dropout(query), context], dim=-1)
-            top, upper_hidden, upper_cell = _step(
+            top, upper_hidden, upper_cell = step(
                 self.upper_layers, joined, state.hidden[:, below:], state.cell[:, below:]
             )
             hidden, cell = torch.cat([hidden, upper_hidden], 1), torch.cat([cell, upper_cell], 1)
@@ -175,38 +175,6 @@ class Decoder(nn.Module):
             return F.linear(features, self.embedding.weight, self.output_bias)
         logits: Tensor = self.output(features)
         return logits
-
-
-def _unroll(layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
-    """Outputs `(rows, steps, size)` of all steps, from states `(rows, layers, size)`."""
-    first = hidden.transpose(0, 1).contiguous().to(inputs.dtype)
-    if isinstance(layers, nn.LSTM):
-        outputs: Tensor = layers(inputs, (first, cell.transpose(0, 1).contiguous().to(first)))[0]
-    else:
-        outputs = layers(inputs, first)[0]
-    return outputs
-
-
-def _step(
-    layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One time step on `(rows, input_size)`: its output, and states `(rows, layers, size)`. A
-    sequence of one through the fused kernel costs twice as much."""
-    hiddens, cells = [], []
-    for layer in range(layers.num_layers):
-        weights = [
-            getattr(layers, f"{name}_l{layer}")
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
-        if isinstance(layers, nn.LSTM):
-            inputs, new_cell = torch.lstm_cell(inputs, (hidden[:, layer], cell[:, layer]), *weights)
-            cells.append(new_cell)
-        elif isinstance(layers, nn.GRU):
-            inputs = torch.gru_cell(inputs, hidden[:, layer], *weights)
-        else:
-            inputs = torch.rnn_tanh_cell(inputs, hidden[:, layer], *weights)
-        hiddens.append(inputs)
-    return inputs, torch.stack(hiddens, 1), torch.stack(cells, 1) if cells else cell
 
 
 def check_decoder(config: DecoderConfig) -> None:

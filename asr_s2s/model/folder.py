@@ -5,6 +5,8 @@ config.yaml          sections of the configuration that make the model (SECTIONS
 model.safetensors    weights, 16 or 32 bit
 tokenizer.*          the vocabulary of the output
 source_tokenizer.*   that of a text source, where it is another one
+ngram.safetensors    an n-gram model for its search, if any
+language_model/      model folder of an LSTM language model for its search, if any
 README.md            model card: data, licence, command, measured figures
 ```
 """
@@ -23,6 +25,8 @@ from torch import Tensor
 from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.errors import ConfigError, ModelError
+from asr_s2s.model.language_model import LanguageModel, LanguageModels, is_language_model
+from asr_s2s.model.ngram import NGRAM_FILE, load_ngram
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer
 
@@ -32,6 +36,9 @@ SECTIONS = (
     "text", "source_text", "model", "features", "speech_encoder", "text_encoder", "decoder",
     "objective", "search",
 )  # fmt: skip
+LANGUAGE_MODEL_SECTIONS = ("text", "model", "language_model")
+LANGUAGE_MODEL_FOLDER = "language_model"
+"""Name of a language model's folder within that of a model."""
 
 
 class LoadedModel(NamedTuple):
@@ -44,6 +51,7 @@ class LoadedModel(NamedTuple):
     """Of a text source; the output's own where they are joint."""
     config: Config
     folder: Path
+    language_models: LanguageModels = LanguageModels()
 
 
 def pretrained_names() -> list[str]:
@@ -70,6 +78,37 @@ def find_model(model: str | Path) -> Path:
     return folder
 
 
+def own_folder(model: str | Path) -> Path:
+    """A model folder that may be changed.
+
+    Raises:
+        ModelError: there is none, or the name is that of a shipped model.
+    """
+    folder = find_model(model)
+    if str(model) in pretrained_names():
+        raise ModelError(
+            model,
+            "this model ships with the package and stays as it is",
+            f"Copy its folder {folder}, and name the copy",
+        )
+    return folder
+
+
+def change_search(folder: Path, changes: Mapping[str, float]) -> None:
+    """Record other values of `search` in the configuration of a model folder.
+
+    Raises:
+        ModelError: the folder's configuration cannot be read.
+    """
+    read_config(folder)
+    path = folder / "config.yaml"
+    sections = yaml.safe_load(path.read_text("utf-8"))
+    sections["search"] = (sections.get("search") or {}) | dict(changes)
+    partial = path.with_suffix(".partial")
+    partial.write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
+    partial.replace(path)
+
+
 def save_model(
     folder: Path,
     config: Config,
@@ -81,7 +120,8 @@ def save_model(
     """Write a model folder, its matrices as `dtype`; the model card is the caller's to add."""
     folder.mkdir(parents=True, exist_ok=True)
     values = to_dict(config)
-    sections = {"format": FORMAT} | {name: values[name] for name in SECTIONS}
+    names = LANGUAGE_MODEL_SECTIONS if is_language_model(config) else SECTIONS
+    sections = {"format": FORMAT} | {name: values[name] for name in names}
     (folder / "config.yaml").write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
     tokenizer.save(folder)
     if source_tokenizer is not None and not config.source_text.joint:
@@ -99,10 +139,17 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedM
     """Load a shipped model by name or a model folder by path, ready for inference in float32.
 
     Raises:
-        ModelError: the folder is missing, incomplete, damaged, or of a later version.
+        ModelError: the folder is missing, incomplete, damaged, or of a later version; or it is that
+            of a language model.
     """
     folder = find_model(model)
     config = read_config(folder)
+    if is_language_model(config):
+        raise ModelError(
+            folder,
+            "this is a language model, which reads neither speech nor text",
+            "Put it into the folder of the model it serves with asr-s2s attach",
+        )
     tokenizers = load_tokenizers(folder, config)
     try:
         network = build_model(config, *tokenizers)
@@ -113,7 +160,50 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedM
             "Copy the folder again",
         ) from error
     load_weights(network, folder)
-    return LoadedModel(network.to(device).eval(), *tokenizers, config, folder)
+    language_models = load_language_models(folder, tokenizers[0], device)
+    return LoadedModel(network.to(device).eval(), *tokenizers, config, folder, language_models)
+
+
+def load_language_models(
+    folder: Path, tokenizer: Tokenizer, device: str | torch.device = "cpu"
+) -> LanguageModels:
+    """Those that a model folder holds for its search.
+
+    Args:
+        tokenizer: of the model's output.
+
+    Raises:
+        ModelError: one is damaged, or of another vocabulary.
+    """
+    ngram, recurrent = folder / NGRAM_FILE, folder / LANGUAGE_MODEL_FOLDER
+    return LanguageModels(
+        load_ngram(ngram, tokenizer).to(device) if ngram.is_file() else None,
+        load_language_model(recurrent, tokenizer).to(device) if recurrent.is_dir() else None,
+    )
+
+
+def load_language_model(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
+    """A language model's folder, ready for inference in float32.
+
+    Raises:
+        ModelError: it is none, or damaged, or of another vocabulary than the tokeniser's.
+    """
+    config = read_config(folder)
+    if not is_language_model(config):
+        raise ModelError(
+            folder,
+            "this is not the folder of a language model",
+            "Name one that asr-s2s train wrote with model.encoders [none]",
+        )
+    if load_tokenizer(folder).pieces != tokenizer.pieces:
+        raise ModelError(
+            folder,
+            "this language model is of another vocabulary",
+            "Train it with language_model.vocabulary_of naming the model that it serves",
+        )
+    network = LanguageModel(len(tokenizer), config.language_model)
+    load_weights(network, folder)
+    return network.eval()
 
 
 def load_tokenizers(folder: Path, config: Config) -> tuple[Tokenizer, Tokenizer | None]:
@@ -141,7 +231,7 @@ def build_model(
     return Seq2Seq(config, outputs, len(source_tokenizer) if source_tokenizer else 0)
 
 
-def load_weights(network: Seq2Seq, folder: Path) -> None:
+def load_weights(network: Seq2Seq | LanguageModel, folder: Path) -> None:
     """Put a model folder's weights into a network of the same settings.
 
     Raises:

@@ -53,3 +53,35 @@ def sequence_ends(values: Tensor, lengths: Tensor, bidirectional: bool) -> Tenso
         return ends
     half = values.size(2) // 2
     return torch.cat([ends[:, :half], values[:, 0, half:]], dim=-1)
+
+
+def unroll(layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
+    """Outputs `(rows, steps, size)` of all steps, from states `(rows, layers, size)`."""
+    first = hidden.transpose(0, 1).contiguous().to(inputs.dtype)
+    if isinstance(layers, nn.LSTM):
+        outputs: Tensor = layers(inputs, (first, cell.transpose(0, 1).contiguous().to(first)))[0]
+    else:
+        outputs = layers(inputs, first)[0]
+    return outputs
+
+
+def step(
+    layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One time step on `(rows, input_size)`: its output, and states `(rows, layers, size)`. A
+    sequence of one through the fused kernel costs twice as much."""
+    hiddens, cells = [], []
+    for layer in range(layers.num_layers):
+        weights = [
+            getattr(layers, f"{name}_l{layer}")
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ]
+        if isinstance(layers, nn.LSTM):
+            inputs, new_cell = torch.lstm_cell(inputs, (hidden[:, layer], cell[:, layer]), *weights)
+            cells.append(new_cell)
+        elif isinstance(layers, nn.GRU):
+            inputs = torch.gru_cell(inputs, hidden[:, layer], *weights)
+        else:
+            inputs = torch.rnn_tanh_cell(inputs, hidden[:, layer], *weights)
+        hiddens.append(inputs)
+    return inputs, torch.stack(hiddens, 1), torch.stack(cells, 1) if cells else cell

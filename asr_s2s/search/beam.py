@@ -23,8 +23,8 @@ class Hypothesis(NamedTuple):
     tokens: list[int]
     """Without the start and end tokens."""
     score: float
-    """Weighted sum of the scorers' natural log-probabilities over length ** length_normalization,
-    the end token counted in the length."""
+    """Weighted sum of the scorers' natural log-probabilities, and token_bonus for each token, over
+    length ** length_normalization, the end token counted in the length."""
 
 
 class _Finished(NamedTuple):
@@ -87,6 +87,8 @@ def beam_search(
         for index, (judge, judge_weight) in enumerate(judges, start=1):
             judged, states[index] = judge.step(previous, states[index], candidates.flatten(0, 1))
             total = total + judge_weight * judged.view_as(total)
+        if config.token_bonus:
+            total[:, :, :-1] += config.token_bonus  # the last candidate is the end
 
         # Among the best 2 x beam continuations at least `beam` go on, since each hypothesis ends
         # in at most one way.
@@ -201,6 +203,8 @@ def check_search(config: SearchConfig) -> None:
     for key, value, usual in (
         ("length_normalization", config.length_normalization, 1),
         ("coverage_penalty", config.coverage_penalty, 0.2),
+        ("ngram_weight", config.ngram_weight, 0.3),
+        ("language_model_weight", config.language_model_weight, 0.3),
     ):
         if not 0.0 <= value <= 10.0:
             raise ConfigError(
@@ -208,6 +212,12 @@ def check_search(config: SearchConfig) -> None:
                 f"expected a number from 0 to 10, found {value}",
                 f"Use for example {usual}",
             )
+    if not -10.0 <= config.token_bonus <= 10.0:
+        raise ConfigError(
+            "search.token_bonus",
+            f"expected a number from -10 to 10, found {config.token_bonus}",
+            "Use for example 0.5",
+        )
     if not 0.0 <= config.ctc_weight <= 1.0:
         raise ConfigError(
             "search.ctc_weight",

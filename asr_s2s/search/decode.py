@@ -4,8 +4,12 @@ import torch
 from torch import Tensor
 
 from asr_s2s.config import SearchConfig
+from asr_s2s.model.attention import Memory
+from asr_s2s.model.language_model import LanguageModels
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.beam import Hypothesis, beam_search
+from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer
+from asr_s2s.search.phrases import Phrases, PhraseScorer
 from asr_s2s.search.scorers import AttentionScorer, CoverageScorer, CTCPrefixScorer, Scorer
 from asr_s2s.text.tokenizer import BOS
 
@@ -18,6 +22,9 @@ def decode(
     lengths: Tensor,
     config: SearchConfig,
     prompts: Tensor | None = None,
+    *,
+    language_models: LanguageModels = LanguageModels(),  # noqa: B008 - it is immutable
+    phrases: Phrases | None = None,
 ) -> list[list[Hypothesis]]:
     """Transcribe or translate a batch.
 
@@ -29,11 +36,31 @@ def decode(
         lengths: valid samples or tokens of each row, `(batch,)`.
         config: search settings; without a CTC head `ctc_weight` counts for nothing.
         prompts: tokens that outputs begin with, as their language, `(batch, prompt)`.
+        language_models: on the model's device; used where `config` gives them weight.
+        phrases: to favour in outputs, on the model's device.
 
     Returns:
         For each row its hypotheses, best first.
     """
     memory = model.encode(kind, source, lengths)
+    return decode_memory(
+        model, kind, memory, config, prompts, language_models=language_models, phrases=phrases
+    )
+
+
+@torch.inference_mode()
+def decode_memory(
+    model: Seq2Seq,
+    kind: str,
+    memory: Memory,
+    config: SearchConfig,
+    prompts: Tensor | None = None,
+    *,
+    language_models: LanguageModels = LanguageModels(),  # noqa: B008 - it is immutable
+    phrases: Phrases | None = None,
+) -> list[list[Hypothesis]]:
+    """As `decode`, of sources that are encoded already."""
+    batch = len(memory.lengths)
     ctc = model.ctc if kind == "speech" else None
     ctc_weight = config.ctc_weight if ctc is not None else 0.0
     prompts = prompts if prompts is not None and prompts.numel() else None
@@ -47,6 +74,14 @@ def decode(
     if ctc is not None and ctc_weight > 0.0:
         log_probs = ctc(memory.values).float().log_softmax(-1)
         scorers.append((CTCPrefixScorer(log_probs, memory.lengths), ctc_weight))
+    ngram, recurrent = language_models
+    if ngram is not None and config.ngram_weight > 0.0:
+        scorers.append((NgramScorer(ngram, batch), config.ngram_weight))
+    if recurrent is not None and config.language_model_weight > 0.0:
+        scorer = LanguageModelScorer(recurrent, batch)
+        scorers.append((scorer, config.language_model_weight))
+    if phrases is not None:
+        scorers.append((PhraseScorer(phrases, batch), 1.0))
     return beam_search(scorers, memory.lengths, config)
 
 

@@ -4,6 +4,7 @@ import itertools
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -17,11 +18,12 @@ from asr_s2s.errors import TrainingError
 from asr_s2s.model.folder import (
     build_model,
     find_model,
-    load_model,
     load_weights,
     pretrained_names,
+    read_config,
     save_model,
 )
+from asr_s2s.model.language_model import LanguageModel, is_language_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
 from asr_s2s.train.monitor import Monitor
@@ -49,7 +51,8 @@ RESUMABLE_CHANGES = {
 
 
 def train(config: Config, base: Path, output: Path, device: torch.device) -> Path | None:
-    """Train a model, or go on with the run that `output` holds.
+    """Train a model, or go on with the run that `output` holds; a language model trains likewise,
+    on lines of text instead of sources and outputs.
 
     Args:
         config: the whole configuration.
@@ -64,19 +67,27 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         UserError: a setting, manifest or run folder that cannot be used.
     """
     check_settings(config, device)
+    vocabulary = start_from = _find(config.train.initialize, base)
+    if is_language_model(config):
+        vocabulary = _find(config.language_model.vocabulary_of, base)
+        assert vocabulary is not None  # as the settings were checked
+        config = replace(config, text=replace(read_config(vocabulary).text, languages=()))
     _claim(output, config)
     torch.manual_seed(config.train.seed)
     monitor = Monitor(output, config.train)
-    corpus = read_corpus(config.data.train, base, "data.train")
-    valid_corpus = read_corpus(config.data.valid, base, "data.valid")
+    corpus = read_corpus(config.data.train, base, "data.train", config)
+    valid_corpus = read_corpus(config.data.valid, base, "data.valid", config)
     check_kinds(corpus, config, "data.train")
     check_kinds(valid_corpus, config, "data.valid")
-    start_from = _model_to_start_from(config, base)
-    tokenizers = run_tokenizers(config, output, start_from, corpus)
+    tokenizers = run_tokenizers(config, output, vocabulary, corpus)
     streams = make_streams(corpus, config, tokenizers, training=True, base=base, say=monitor.say)
     valid_streams = make_streams(valid_corpus, config, tokenizers, training=False)
 
-    model = build_model(config, *tokenizers).to(device)
+    model: Seq2Seq | LanguageModel
+    if is_language_model(config):
+        model = LanguageModel(len(tokenizers[0]), config.language_model).to(device)
+    else:
+        model = build_model(config, *tokenizers).to(device)
     optimizer = torch.optim.AdamW(
         _parameter_groups(model, config.train.weight_decay),
         lr=config.train.learning_rate,
@@ -98,11 +109,15 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         best.prune(position)  # what an earlier run left that was killed before its first state
         if start_from is not None:
             load_weights(model, start_from)
-        elif config.features.normalization == "global" and streams[0].kind == "speech":
+        elif (
+            config.features.normalization == "global"
+            and isinstance(model, Seq2Seq)
+            and streams[0].kind == "speech"
+        ):
             measure_features(model, streams[0], config)
     monitor.resume(position.step)
     monitor.start(model, {s.kind: len(s.items) for s in streams}, position.step)
-    if model.ctc is not None:
+    if isinstance(model, Seq2Seq) and model.ctc is not None:
         monitor.warn_infeasible(infeasible(streams[0], config))
     # Several kinds of source take turns, so a resumed run must begin with the same one.
     turn = position.step * config.train.accumulate % len(streams)
@@ -159,7 +174,7 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             """Write the mean of these steps as the model folder, and measure what was written."""
             dtype = torch.float16 if config.train.saved_precision == "fp16" else torch.float32
             save_model(folder, config, *tokenizers, best.load(steps), dtype)
-            model.load_state_dict(load_model(folder, device).model.state_dict())
+            load_weights(model, folder)
             return measure()
 
         # The mean of the best checkpoints, unless the single best one validates better.
@@ -179,15 +194,16 @@ def _is_stale(position: Position, config: Config) -> bool:
     return 0 < config.train.patience <= position.stale
 
 
-def _model_to_start_from(config: Config, base: Path) -> Path | None:
-    """The folder of the model that is fine-tuned, if any."""
-    name = config.train.initialize
+def _find(name: str | None, base: Path) -> Path | None:
+    """The folder of a model that the configuration names, if it does."""
     if name is None or name in pretrained_names():
         return None if name is None else find_model(name)
     return find_model(base / name)
 
 
-def _parameter_groups(model: Seq2Seq, weight_decay: float) -> list[dict[str, object]]:
+def _parameter_groups(
+    model: Seq2Seq | LanguageModel, weight_decay: float
+) -> list[dict[str, object]]:
     """Weight decay for matrices only, as is usual for AdamW."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
@@ -250,6 +266,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _model_card(config: Config, steps: list[int], result: Validation) -> str:
+    searched = "" if is_language_model(config) else f" (beam {config.train.validation_beam_size})"
     return f"""# Model card
 
 Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.train)}.
@@ -257,7 +274,7 @@ Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.t
 | | |
 |---|---|
 | validation | {", ".join(f"`{name}`" for name in config.data.valid)} |
-| result there | {result} (beam {config.train.validation_beam_size}) |
+| result there | {result}{searched} |
 | weights | mean of steps {", ".join(map(str, sorted(steps)))} |
 | normaliser | `{config.text.normalizer}` |
 

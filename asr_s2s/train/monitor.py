@@ -22,6 +22,7 @@ from asr_s2s.train.validation import Validation
 SPEEDS = {
     "speech": ("audio_seconds_per_second", "s audio/s"),
     "text": ("tokens_per_second", "tokens/s"),
+    "lines": ("tokens_per_second", "tokens/s"),
 }
 """Name and unit of the training speed, by kind of source."""
 MOST_SKIPPED = 20
@@ -89,7 +90,7 @@ class Monitor:
         self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
         count = sum(p.numel() for p in model.parameters())
         self.several = len(items) > 1
-        names = {"speech": "utterances", "text": "sentence pairs"}
+        names = {"speech": "utterances", "text": "sentence pairs", "lines": "lines of text"}
         counts = " and ".join(f"{number} {names[kind]}" for kind, number in items.items())
         self.say(f"training on {counts}; {count / 1e6:.2f} M parameters")
         self.bar.update(self.task, completed=step)

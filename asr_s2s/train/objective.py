@@ -1,4 +1,4 @@
-"""Joint attention and CTC loss (Kim et al., 2017)."""
+"""Joint attention and CTC loss (Kim et al., 2017), and that of language models."""
 
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import ObjectiveConfig
 from asr_s2s.data.datasets import Batch
 from asr_s2s.model.attention import Memory
+from asr_s2s.model.language_model import LanguageModel
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
 
@@ -23,7 +24,8 @@ class Losses(NamedTuple):
     total: Tensor
     """What is minimised: (1 - ctc_weight) x attention + ctc_weight x CTC; for text, attention."""
     attention: Tensor
-    """Cross-entropy per token, end token included, label smoothing included."""
+    """Cross-entropy per token of the decoder or the language model, end token and label smoothing
+    included."""
     ctc: Tensor | None
     """CTC loss per token, where there is one."""
     accuracy: Tensor
@@ -31,7 +33,7 @@ class Losses(NamedTuple):
 
 
 def joint_loss(
-    model: Seq2Seq, batch: Batch, config: ObjectiveConfig, sampling: float = 0.0
+    model: Seq2Seq | LanguageModel, batch: Batch, config: ObjectiveConfig, sampling: float = 0.0
 ) -> Losses:
     """The loss of a batch.
 
@@ -40,6 +42,11 @@ def joint_loss(
             Guesses come from a first pass without gradient over all steps at once (Mihaylova and
             Martins, 2019), so that scheduled sampling keeps the decoder's fused unrolling.
     """
+    if isinstance(model, LanguageModel):
+        prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
+        logits = model(prefix)
+        loss = attention_loss(logits, target, config.label_smoothing)
+        return Losses(loss, loss.detach(), None, _accuracy(logits, target))
     prompted = torch.cat([batch.prompts, batch.tokens], dim=1)
     prefix, target = teacher_forcing(prompted, batch.token_lengths + batch.prompts.size(1))
     memory = model.encode(batch.kind, batch.source, batch.lengths)
@@ -47,8 +54,7 @@ def joint_loss(
         prefix = mix_guesses(model, memory, prefix, sampling)
     logits, _ = model.decoder(prefix, memory)
     attention = attention_loss(logits, target, config.label_smoothing)
-    counted = target != IGNORED
-    accuracy = ((logits.argmax(-1) == target) & counted).sum() / counted.sum()
+    accuracy = _accuracy(logits, target)
     total, ctc = attention, None
     if model.ctc is not None and batch.kind == "speech":
         ctc = ctc_loss(model.ctc(memory.values), memory.lengths, batch.tokens, batch.token_lengths)
@@ -108,6 +114,11 @@ def mix_guesses(model: Seq2Seq, memory: Memory, prefix: Tensor, probability: flo
     swap = torch.rand(prefix.shape, device=prefix.device) < probability
     swap &= (prefix != BLANK) & (prefix != BOS) & (prefix < model.writable)
     return torch.where(swap, guesses, prefix)
+
+
+def _accuracy(logits: Tensor, target: Tensor) -> Tensor:
+    counted = target != IGNORED
+    return ((logits.argmax(-1) == target) & counted).sum() / counted.sum()
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

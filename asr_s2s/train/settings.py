@@ -8,6 +8,7 @@ from asr_s2s.config import Config
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.decoder import check_decoder
 from asr_s2s.model.encoder import pair_layers
+from asr_s2s.model.language_model import is_language_model
 from asr_s2s.model.seq2seq import check_encoders
 from asr_s2s.search.beam import check_search
 
@@ -18,8 +19,9 @@ POSITIVE = (
     "text_encoder.layers", "text_encoder.size", "text_encoder.embedding_size",
     "text_encoder.heads", "text_encoder.feedforward_size", "decoder.attention_size",
     "decoder.attention_heads", "decoder.location_filters", "decoder.location_width",
-    "decoder.size", "decoder.layers", "decoder.embedding_size", "train.steps",
-    "train.learning_rate", "train.clip_norm", "train.accumulate", "train.validate_every",
+    "decoder.size", "decoder.layers", "decoder.embedding_size", "language_model.layers",
+    "language_model.size", "language_model.embedding_size", "train.steps", "train.learning_rate",
+    "train.clip_norm", "train.accumulate", "train.validate_every",
     "train.validation_beam_size", "train.checkpoint_every", "train.log_every", "train.keep_best",
 )  # fmt: skip
 NOT_NEGATIVE = (
@@ -32,8 +34,8 @@ NOT_NEGATIVE = (
 PARTS = (
     "text.character_coverage", "source_text.character_coverage", "augment.noise_probability",
     "augment.time_mask_fraction", "speech_encoder.dropout", "text_encoder.dropout",
-    "decoder.dropout", "objective.ctc_weight", "objective.label_smoothing",
-    "objective.scheduled_sampling", "train.final_learning_rate",
+    "decoder.dropout", "language_model.dropout", "objective.ctc_weight",
+    "objective.label_smoothing", "objective.scheduled_sampling", "train.final_learning_rate",
 )  # fmt: skip
 
 
@@ -54,7 +56,10 @@ def check_settings(config: Config, device: torch.device) -> None:
             value = getattr(getattr(config, section), name)
             if not holds(value):
                 raise ConfigError(key, f"expected {expected}, found {value}", "Correct the value")
-    check_encoders(config)
+    if is_language_model(config):
+        _check_language_model(config)
+    else:
+        check_encoders(config)
     if config.source_text.joint and config.source_text.normalizer != config.text.normalizer:
         raise ConfigError(
             "source_text.normalizer",
@@ -69,3 +74,12 @@ def check_settings(config: Config, device: torch.device) -> None:
     check_search(config.search)
     if config.train.precision == "fp16" and device.type == "cpu":
         raise ConfigError("train.precision", "fp16 needs a GPU", "Use bf16 or fp32 on CPU")
+
+
+def _check_language_model(config: Config) -> None:
+    if config.language_model.vocabulary_of is None:
+        raise ConfigError(
+            "language_model.vocabulary_of",
+            "a language model needs the vocabulary of a model whose search it serves",
+            "Name that model folder, or a shipped model",
+        )

@@ -1,7 +1,7 @@
 """What a run trains and validates on: a stream of batches for each kind of source."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from asr_s2s.audio.features import FRAMES_PER_SECOND, padding_mask
 from asr_s2s.config import Config
 from asr_s2s.data.batches import ordered_batches, training_batches
 from asr_s2s.data.datasets import Batch, MeasuredPair, Output, SpeechDataset, TextDataset
-from asr_s2s.data.manifest import cut_language, cut_source, cut_text, read_manifest
-from asr_s2s.data.parallel import TextPair, is_parallel, read_parallel
+from asr_s2s.data.lines import LineDataset
+from asr_s2s.data.manifest import content_suffix, cut_language, cut_source, cut_text, read_manifest
+from asr_s2s.data.parallel import TextPair, is_parallel, read_lines, read_parallel
 from asr_s2s.errors import ConfigError, TrainingError
 from asr_s2s.model.folder import load_tokenizers
+from asr_s2s.model.language_model import is_language_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import Tokenizer, train_tokenizer
@@ -35,6 +37,8 @@ class Corpus:
     cuts: list[Cut]
     """lhotse cuts: speech with its transcripts."""
     pairs: list[TextPair]
+    lines: list[str] = field(default_factory=list)
+    """Text for a language model."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +46,27 @@ class Stream:
     """The items of one kind, and how they become batches."""
 
     items: CutSet
-    """Cuts, or `MeasuredPair`s."""
-    dataset: SpeechDataset | TextDataset
+    """Cuts, `MeasuredPair`s or `Line`s."""
+    dataset: SpeechDataset | TextDataset | LineDataset
 
     @property
     def kind(self) -> str:
-        """The encoder that reads them: `speech` or `text`."""
+        """The encoder that reads them: `speech` or `text`; `lines` are for language models."""
         return self.dataset.kind
 
 
-def read_corpus(names: tuple[str, ...], base: Path, key: str) -> Corpus:
-    """Everything that several manifests hold; ids that repeat get the manifest's number.
+def read_corpus(names: tuple[str, ...], base: Path, key: str, config: Config) -> Corpus:
+    """Everything that several manifests hold; ids that repeat get the manifest's number. For a
+    language model, the lines of several files of text.
 
     Raises:
-        ConfigError: no manifest is named.
+        ConfigError: no manifest is named, or one where text is wanted.
         ManifestError: one cannot be used.
     """
     if not names:
         raise ConfigError(key, "no manifest is named", f"Set {key} to one or more manifests")
+    if is_language_model(config):
+        return Corpus([], [], _read_texts(names, base, key))
     cuts, pairs, seen = [], [], set()
     for number, name in enumerate(names, start=1):
         if is_parallel(base / name):
@@ -77,15 +84,29 @@ def read_corpus(names: tuple[str, ...], base: Path, key: str) -> Corpus:
     return Corpus(cuts, pairs)
 
 
-def check_kinds(corpus: Corpus, config: Config, key: str) -> None:
+def _read_texts(names: tuple[str, ...], base: Path, key: str) -> list[str]:
+    lines: list[str] = []
+    for name in names:
+        if content_suffix(base / name) in (".jsonl", ".tsv", ".csv"):
+            raise ConfigError(
+                key, f"{name} is a table, not plain text", "Name files with a sentence a line"
+            )
+        lines += read_lines(base / name)
+    return lines
+
+
+def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = False) -> None:
     """Refuse data that no encoder of the model reads, and encoders that get none.
+
+    Args:
+        partly: one encoder's data is enough.
 
     Raises:
         ConfigError: naming the key.
     """
     found = {"speech": bool(corpus.cuts), "text": bool(corpus.pairs)}
     for kind, present in found.items():
-        if present != (kind in config.model.encoders):
+        if present != (kind in config.model.encoders) and (present or not partly):
             holds = "recordings" if kind == "speech" else "parallel text"
             encoders = ", ".join(config.model.encoders)
             raise ConfigError(
@@ -152,6 +173,9 @@ def make_streams(
         speech = SpeechDataset(output, augment, config.train.seed)
         cuts = _usable_cuts(corpus.cuts, config, output, say) if training else corpus.cuts
         streams.append(Stream(CutSet(cuts), speech))
+    if corpus.lines:
+        dataset = LineDataset(output, config.data.max_tokens)
+        streams.append(Stream(CutSet(dataset.measure(corpus.lines)), dataset))
     if corpus.pairs:
         assert source_tokenizer is not None
         text = TextDataset(

@@ -1,5 +1,6 @@
-"""Validation with the real search."""
+"""Validation with the real search; of language models, by their perplexity."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -7,13 +8,16 @@ from typing import NamedTuple
 import sacrebleu
 import torch
 
-from asr_s2s.config import Config
+from asr_s2s.config import Config, TextConfig
 from asr_s2s.data.batches import ordered_batches
+from asr_s2s.data.lines import LineDataset
 from asr_s2s.errors import TrainingError
 from asr_s2s.evaluate.attention import Attended, attend
 from asr_s2s.evaluate.error_rate import Utterance, score
+from asr_s2s.model.language_model import LanguageModel
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import decode
+from asr_s2s.train.objective import IGNORED, attention_loss, teacher_forcing
 from asr_s2s.train.streams import Stream
 
 MORE_TOKENS = 8
@@ -24,10 +28,10 @@ class Validation(NamedTuple):
     """The outcome of one validation."""
 
     error: float
-    """What models are chosen by, the lower the better: word error rate, or 1 - BLEU / 100; the mean
-    over the kinds of source."""
+    """What models are chosen by, the lower the better: word error rate, 1 - BLEU / 100, or
+    perplexity; the mean over the kinds of source."""
     measures: dict[str, float]
-    """By name: `word_error_rate` (0.05 is 5 %), `bleu` (0 to 100), ..."""
+    """By name: `word_error_rate` (0.05 is 5 %), `bleu` (0 to 100), `perplexity`, ..."""
     samples: list[tuple[str, str]]
     """A few (reference, hypothesis) pairs."""
     attended: list[tuple[str, Attended]]
@@ -39,6 +43,7 @@ class Validation(NamedTuple):
         shown = {
             "word_error_rate": lambda v: f"WER {100 * v:.2f} %",
             "bleu": lambda v: f"BLEU {v:.2f}",
+            "perplexity": lambda v: f"perplexity {v:.2f}",
         }
         known = ((name.split("/")[-1], value) for name, value in self.measures.items())
         return ", ".join(shown[name](value) for name, value in known if name in shown)
@@ -46,13 +51,16 @@ class Validation(NamedTuple):
 
 @torch.inference_mode()
 def validate(
-    model: Seq2Seq, streams: Sequence[Stream], config: Config, device: torch.device
+    model: Seq2Seq | LanguageModel, streams: Sequence[Stream], config: Config, device: torch.device
 ) -> Validation:
-    """Decode the validation set by beam search and score it.
+    """Decode the validation set by beam search and score it; with a language model, measure the
+    perplexity of its tokens, end tokens included.
 
     Raises:
         TrainingError: nothing of it could be read.
     """
+    if isinstance(model, LanguageModel):
+        return _validate_lines(model, streams[0], config, device)
     parts = [_validate_stream(model, stream, config, device) for stream in streams]
     if len(parts) == 1:
         return parts[0]
@@ -70,12 +78,32 @@ def validate(
     )
 
 
+def _validate_lines(
+    model: LanguageModel, stream: Stream, config: Config, device: torch.device
+) -> Validation:
+    model.eval()
+    total, count = 0.0, 0
+    for batch in ordered_batches(stream.items, stream.dataset, config.data):
+        if not batch.ids:
+            continue
+        batch = batch.to(device)
+        prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
+        tokens = int((target != IGNORED).sum())
+        total += tokens * float(attention_loss(model(prefix), target, label_smoothing=0.0))
+        count += tokens
+    if not count:
+        raise TrainingError("data.valid", "it holds no text", "Name other files")
+    perplexity = math.exp(min(total / count, 700.0))
+    return Validation(perplexity, {"perplexity": perplexity}, [], [], [])
+
+
 def _validate_stream(
     model: Seq2Seq, stream: Stream, config: Config, device: torch.device
 ) -> Validation:
     model.eval()
     search = replace(config.search, beam_size=config.train.validation_beam_size)
     dataset, tokenizer = stream.dataset, stream.dataset.output.tokenizer
+    assert not isinstance(dataset, LineDataset)
     data = replace(config.data, batch_tokens=MORE_TOKENS * config.data.batch_tokens)
     utterances: list[Utterance] = []
     attended: list[tuple[str, Attended]] = []
@@ -97,16 +125,29 @@ def _validate_stream(
     if not utterances:
         raise TrainingError("data.valid", "nothing of it could be read", "Run asr-s2s check")
     samples = [(u.reference, u.hypothesis) for u in utterances[:: max(1, len(utterances) // 3)][:3]]
-    if config.text.metric == "bleu":
+    measured = measure_texts(utterances, config.text)
+    return Validation(measured.error, measured.measures, samples, attended, failures)
+
+
+class Measured(NamedTuple):
+    """As in `Validation`."""
+
+    error: float
+    measures: dict[str, float]
+
+
+def measure_texts(utterances: list[Utterance], config: TextConfig) -> Measured:
+    """Score outputs by the model's metric."""
+    if config.metric == "bleu":
         bleu = sacrebleu.corpus_bleu(
             [u.hypothesis for u in utterances],
             [[u.reference for u in utterances]],
-            tokenize=config.text.bleu_tokenizer,
+            tokenize=config.bleu_tokenizer,
         ).score
-        return Validation(1 - bleu / 100, {"bleu": bleu}, samples, attended, failures)
+        return Measured(1 - bleu / 100, {"bleu": bleu})
     rates = score(utterances)
     measures = {
         "word_error_rate": rates.word_error_rate,
         "character_error_rate": rates.character_error_rate,
     }
-    return Validation(rates.word_error_rate, measures, samples, attended, failures)
+    return Measured(rates.word_error_rate, measures)

@@ -75,4 +75,4 @@ def test_shipped_models_are_small_and_have_a_card(name: str) -> None:
     assert size <= {"digits": 12e6}.get(name, 25e6)
     card = (loaded.folder / "README.md").read_text("utf-8").lower()
     assert "licence" in card
-    assert loaded.config.text.metric == "bleu" and "bleu" in card or "word error rate" in card
+    assert (loaded.config.text.metric == "bleu" and "bleu" in card) or "word error rate" in card

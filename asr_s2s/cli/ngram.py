@@ -1,0 +1,131 @@
+"""`asr-s2s ngram` and `asr-s2s attach`: language models for a model's search."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ngram(
+    texts: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Text, a sentence a line (also .gz or .xz); or one n-gram model of the model's "
+            "tokens in ARPA format (.arpa, .arpa.gz)."
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="Model whose search it is to serve.")],
+    order: Annotated[int, typer.Option(min=1, help="Tokens of the longest n-grams.")] = 4,
+    prune: Annotated[
+        str,
+        typer.Option(
+            help="For each order, leave out n-grams that occur no more often than this, as 0,0,1; "
+            "the last value holds for all higher orders."
+        ),
+    ] = "0",
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
+        "ngram.safetensors"
+    ),
+) -> None:
+    """Build an n-gram model over a model's own tokens, by modified Kneser-Ney estimation.
+
+    Put it into the model's folder with asr-s2s attach.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from asr_s2s.data.parallel import read_lines
+    from asr_s2s.errors import ConfigError, UserError
+    from asr_s2s.model.arpa import is_arpa, read_arpa
+    from asr_s2s.model.folder import find_model, read_config
+    from asr_s2s.model.ngram import from_levels, save_ngram
+    from asr_s2s.text.normalize import normalizer
+    from asr_s2s.text.tokenizer import load_tokenizer
+    from asr_s2s.train.ngram import check_order, encode_lines, estimate
+
+    folder = find_model(model)
+    normalize = normalizer(read_config(folder).text.normalizer)
+    tokenizer = load_tokenizer(folder)
+    console = Console(stderr=True, highlight=False)
+    if is_arpa(texts[0]):
+        if len(texts) > 1:
+            raise ConfigError(str(texts[1]), "one ARPA file makes a model alone", "Name only it")
+        levels = read_arpa(texts[0], tokenizer)
+    else:
+        try:
+            thresholds = check_order(order, [int(value) for value in prune.split(",")])
+        except ValueError as error:
+            raise ConfigError(
+                "--prune", f"expected numbers, found {prune!r}", "Write for example 0,0,1"
+            ) from error
+        lines = [line for path in texts for line in read_lines(path)]
+        shown = track(
+            lines,
+            "tokenising",
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        tokens = encode_lines(shown, tokenizer, normalize)
+        with console.status("estimating"):
+            levels = estimate(tokens, len(tokenizer), order, thresholds)
+    try:
+        save_ngram(output, from_levels(levels), tokenizer)
+    except OSError as error:
+        raise UserError(
+            output, f"cannot be written: {error.strerror}", "Choose another file"
+        ) from error
+    counts = ", ".join(f"{len(level.token):,}" for level in levels)
+    typer.echo(f"{output}: {counts} n-grams of order 1 to {len(levels)}")
+
+
+def attach(
+    language_model: Annotated[
+        Path,
+        typer.Argument(
+            help="N-gram model that asr-s2s ngram wrote, or folder of a language model that "
+            "asr-s2s train wrote."
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="Folder of the model whose search it serves.")],
+    weight: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=10.0,
+            help="Its weight in the search; asr-s2s tune finds a better one.",
+        ),
+    ] = 0.3,
+) -> None:
+    """Put a language model into a model's folder, in place of any of its kind, for its search."""
+    import shutil
+
+    from asr_s2s.errors import ModelError
+    from asr_s2s.model.folder import (
+        LANGUAGE_MODEL_FOLDER,
+        change_search,
+        load_language_model,
+        own_folder,
+    )
+    from asr_s2s.model.ngram import NGRAM_FILE, load_ngram
+    from asr_s2s.text.tokenizer import load_tokenizer
+
+    folder = own_folder(model)
+    tokenizer = load_tokenizer(folder)
+    if language_model.is_dir():
+        load_language_model(language_model, tokenizer)
+        key, place = "language_model_weight", folder / LANGUAGE_MODEL_FOLDER
+    elif language_model.is_file():
+        load_ngram(language_model, tokenizer)
+        key, place = "ngram_weight", folder / NGRAM_FILE
+    else:
+        raise ModelError(language_model, "there is no such file or folder", "Check the path")
+    if place.exists() and place.samefile(language_model):
+        pass  # it is there already; its weight may change
+    elif language_model.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(language_model, place)
+    else:
+        shutil.copyfile(language_model, place)
+    change_search(folder, {key: weight})
+    typer.echo(f"{place}, with search.{key} {weight:g}")

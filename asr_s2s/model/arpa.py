@@ -1,0 +1,168 @@
+"""N-gram models in ARPA format, as KenLM, SRILM and others write them."""
+
+import gzip
+import lzma
+import math
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr_s2s.errors import ModelError
+from asr_s2s.model.ngram import Level
+from asr_s2s.text.tokenizer import BOS, EOS, SPECIALS, UNK, Tokenizer
+
+SPACE = "<space>"
+"""What a blank that is a token is written as."""
+_LN10 = math.log(10)
+_LARGEST_COUNT = re.compile(r"ngram (\d+)\s*=\s*(\d+)")
+
+
+def read_arpa(path: Path, tokenizer: Tokenizer) -> list[Level]:
+    """The n-grams of an ARPA file (also .gz or .xz) over the tokens of a model.
+
+    Tokens are written as the vocabulary spells them (subwords with U+2581), a blank as <space>.
+    N-grams with other words are left out: no output of the model has them.
+
+    Raises:
+        ModelError: the file cannot be read, is not ARPA, or is of other tokens.
+    """
+    try:
+        with _open(path) as file:
+            orders = _read_orders(file, path, token_ids(tokenizer))
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
+        raise ModelError(path, f"it cannot be read ({error})", "Check the path") from error
+    unigrams = orders[0][0][:, 0] if orders else np.zeros(0, np.int64)
+    if not np.any(unigrams > UNK):
+        raise ModelError(
+            path,
+            "none of its words is a token of this model",
+            "Make it of text in the model's own tokens, or use asr-s2s ngram on plain text",
+        )
+    return _trie(orders, len(tokenizer))
+
+
+def is_arpa(path: Path) -> bool:
+    """Whether a file's name is that of an n-gram model in ARPA format."""
+    return any(suffix == ".arpa" for suffix in path.suffixes)
+
+
+def token_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """Ids of tokens as ARPA spells them."""
+    ids = {SPACE if piece == " " else piece: i for i, piece in enumerate(tokenizer.pieces)}
+    return ids | dict(zip(SPECIALS[1:], (BOS, EOS, UNK), strict=True))
+
+
+Order = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
+"""N-grams `(count, n)`, natural log-probabilities and back-off weights."""
+
+
+def _open(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    if path.suffix == ".xz":
+        return lzma.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
+
+
+def _read_orders(file: TextIO, path: Path, ids: dict[str, int]) -> list[Order]:
+    lines = ((number, line.strip()) for number, line in enumerate(file, start=1))
+    highest = _read_header(lines, path)
+    orders: list[Order] = []
+    order = 0
+    tokens: list[int] = []
+    scores: list[float] = []
+    backoffs: list[float] = []
+
+    def finish() -> None:
+        if order:
+            grams = np.array(tokens, np.int64).reshape(-1, order)
+            orders.append(
+                (
+                    grams,
+                    np.array(scores, np.float32) * np.float32(_LN10),
+                    np.array(backoffs, np.float32) * np.float32(_LN10),
+                )
+            )
+
+    for number, line in lines:
+        if not line:
+            continue
+        if line.startswith("\\"):
+            finish()
+            tokens, scores, backoffs = [], [], []
+            if line == "\\end\\":
+                break
+            if line != f"\\{len(orders) + 1}-grams:" or len(orders) == highest:
+                raise _broken(path, number, f"found {line}")
+            order = len(orders) + 1
+            continue
+        # Blanks part words; a tab part stands on either side of them.
+        columns = line.split()
+        if len(columns) not in (order + 1, order + 2) or not order:
+            raise _broken(path, number, f"found {len(columns)} columns among the {order}-grams")
+        gram = [ids.get(word, -1) for word in columns[1 : order + 1]]
+        if -1 in gram:
+            continue
+        try:
+            score = float(columns[0])
+            backoff = float(columns[order + 1]) if len(columns) == order + 2 else 0.0
+        except ValueError as error:
+            raise _broken(path, number, "found no number where one belongs") from error
+        tokens += gram
+        scores.append(score)
+        backoffs.append(backoff)
+    else:
+        raise ModelError(path, "it ends without \\end\\", "Copy the file again")
+    return orders
+
+
+def _read_header(lines: Iterator[tuple[int, str]], path: Path) -> int:
+    """The highest order that the header names."""
+    highest, started = 0, False
+    for _, line in lines:
+        if line == "\\data\\":
+            started = True
+        elif started and (match := _LARGEST_COUNT.fullmatch(line)):
+            highest = int(match[1])
+        elif started and highest and not line:
+            return highest
+        elif started:
+            break
+    raise ModelError(path, "this is not an n-gram model in ARPA format", "Name another file")
+
+
+def _broken(path: Path, number: int, found: str) -> ModelError:
+    return ModelError(f"{path}:{number}", f"this is not ARPA format: {found}", "Write it again")
+
+
+def _trie(orders: list[Order], vocabulary: int) -> list[Level]:
+    """N-grams as levels; beginnings that are no n-grams themselves become rows without a score."""
+    # Row of each n-gram's first k tokens in level k, for growing k.
+    rows = [grams[:, 0] for grams, _, _ in orders]
+    levels = []
+    for k, (_, order_scores, order_backoffs) in enumerate(orders, start=1):
+        if k == 1:
+            count = vocabulary
+            parent, token = np.zeros(count, np.int64), np.arange(count)
+            rank = rows
+        else:
+            keys = [
+                row * vocabulary + other[0][:, k - 1]
+                for row, other in zip(rows, orders[k - 1 :], strict=True)
+            ]
+            unique, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+            parent, token = unique // vocabulary, unique % vocabulary
+            count = len(unique)
+            rank = np.split(inverse, np.cumsum([len(key) for key in keys])[:-1])
+        score = np.full(count, np.nan, np.float32)
+        backoff = np.zeros(count, np.float32)
+        score[rank[0]] = order_scores
+        backoff[rank[0]] = order_backoffs
+        levels.append(Level(parent, token, score, backoff))
+        rows = rank[1:]
+    return levels

@@ -1,0 +1,83 @@
+"""A recurrent language model over a recogniser's own tokens."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asr_s2s.config import Config, LanguageModelConfig
+from asr_s2s.model.ngram import NgramModel
+from asr_s2s.model.recurrent import step, unroll
+from asr_s2s.text.tokenizer import BLANK
+
+
+class LanguageModelState(NamedTuple):
+    """Everything a step hands to the next; rows are sentences, or utterances x hypotheses."""
+
+    hidden: Tensor
+    """`(rows, layers, size)`"""
+    cell: Tensor
+    """`(rows, layers, size)`"""
+
+
+class LanguageModel(nn.Module):
+    """LSTM layers over embedded tokens; the output layer's matrix is the embedding's (Press and
+    Wolf, 2017).
+
+    Args:
+        vocabulary: number of tokens, specials included.
+    """
+
+    def __init__(self, vocabulary: int, config: LanguageModelConfig) -> None:
+        super().__init__()
+        self.size = config.size
+        self.embedding = nn.Embedding(vocabulary, config.embedding_size, padding_idx=BLANK)
+        self.layers = nn.LSTM(
+            config.embedding_size,
+            config.size,
+            config.layers,
+            batch_first=True,
+            dropout=config.dropout if config.layers > 1 else 0.0,
+        )
+        self.readout = nn.Linear(config.size, config.embedding_size)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary))
+        self.dropout = nn.Dropout(config.dropout)
+        nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
+        with torch.no_grad():
+            self.embedding.weight[BLANK] = 0.0
+
+    def start(self, rows: int) -> LanguageModelState:
+        """The state before the first token."""
+        zeros = self.output_bias.new_zeros(rows, self.layers.num_layers, self.size)
+        return LanguageModelState(zeros, zeros)
+
+    def step(
+        self, previous: Tensor, state: LanguageModelState
+    ) -> tuple[Tensor, LanguageModelState]:
+        """Logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next state."""
+        embedded = self.dropout(self.embedding(previous))
+        top, hidden, cell = step(self.layers, embedded, state.hidden, state.cell)
+        return self._logits(top), LanguageModelState(hidden, cell)
+
+    def forward(self, prefix: Tensor) -> Tensor:
+        """All steps at once: prefixes `(batch, steps)` to logits `(batch, steps, vocabulary)`.
+        Equals `step` repeated."""
+        embedded = self.dropout(self.embedding(prefix))
+        return self._logits(unroll(self.layers, embedded, *self.start(len(prefix))))
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        features = self.dropout(self.readout(self.dropout(hidden)))
+        return F.linear(features, self.embedding.weight, self.output_bias)
+
+
+class LanguageModels(NamedTuple):
+    """Those that a search may ask, over the tokens of one recogniser."""
+
+    ngram: NgramModel | None = None
+    recurrent: LanguageModel | None = None
+
+
+def is_language_model(config: Config) -> bool:
+    """Whether a run or a model folder is of a language model, not of a recogniser."""
+    return config.model.encoders == ("none",)

@@ -1,0 +1,243 @@
+"""An n-gram model over a recogniser's own tokens, as tensors.
+
+Every stored context is a state, numbered from 0, the empty context. An n-gram is an entry with the
+key state * vocabulary + token; keys are sorted, so one binary search finds the entries of any
+number of states and tokens at once. Backing off follows a state's link to its longest suffix that
+is a state, as in the automata of Aho and Corasick (1975) and of Allauzen et al. (2003).
+"""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from asr_s2s.errors import ModelError
+from asr_s2s.text.tokenizer import BOS, UNK, Tokenizer
+
+NGRAM_FILE = "ngram.safetensors"
+"""Name of an n-gram model within a model folder."""
+LOG_ZERO = -100 * float(np.log(10))
+"""Log-probability of a token that a closed vocabulary does not know, as KenLM has it."""
+
+
+class Level(NamedTuple):
+    """The n-grams of one order as a level of a trie, sorted by parent and token. The first level
+    has a row for each token, in order; parents of the second are tokens."""
+
+    parent: NDArray[np.int64]
+    """Row of the first n - 1 tokens in the level before."""
+    token: NDArray[np.int64]
+    score: NDArray[np.float32]
+    """Natural log-probability; NaN where the row is only the beginning of longer n-grams."""
+    backoff: NDArray[np.float32]
+    """Natural log of the back-off weight; 0 where there is none."""
+
+
+class NgramModel(nn.Module):
+    """Scores tokens after contexts; make one with `from_levels` or `load_ngram`."""
+
+    keys: Tensor
+    """state * vocabulary + token of each n-gram, sorted, int64. The first `vocabulary` entries are
+    the unigrams, of which there is one for every token."""
+    scores: Tensor
+    """Natural log-probability of each n-gram, float32."""
+    following: Tensor
+    """State after each n-gram, int32."""
+    backoffs: Tensor
+    """Natural log of each state's back-off weight, float32."""
+    suffixes: Tensor
+    """State of each state's longest proper suffix, int32."""
+    known: Tensor
+    """Each token itself, or UNK where the model has no unigram of it; and UNK for tokens beyond,
+    `(vocabulary + 1,)`."""
+    start: Tensor
+    """State at the beginning of a sentence, `()`."""
+
+    def __init__(self, order: int, tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.order = order
+        for name, value in tensors.items():
+            self.register_buffer(name, value)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens, specials included."""
+        return len(self.known) - 1
+
+    def step(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Natural log-probabilities of tokens after states, and the states that follow; all of one
+        shape. Tokens beyond the vocabulary count as unknown.
+
+        The longest n-gram that is stored counts; each shorter context tried costs its back-off.
+        """
+        tokens = self.known[tokens.clamp_max(self.vocabulary)]
+        states = states.long()
+        total = torch.zeros(states.shape, device=states.device)
+        entries = tokens
+        found = torch.zeros_like(states, dtype=torch.bool)
+        for _ in range(self.order - 1):
+            wanted = states * self.vocabulary + tokens
+            places = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
+            hit = ~found & (self.keys[places] == wanted)
+            entries = torch.where(hit, places, entries)
+            found |= hit
+            total = torch.where(found, total, total + self.backoffs[states])
+            states = torch.where(found, states, self.suffixes[states].long())
+        return total + self.scores[entries], self.following[entries].long()
+
+
+def from_levels(levels: Sequence[Level]) -> NgramModel:
+    """Link n-grams to a model: contexts become states, with suffixes and back-off weights.
+
+    Args:
+        levels: of orders 1 to n.
+    """
+    vocabulary = len(levels[0].token)
+    unknown = np.isnan(levels[0].score)
+    known = np.append(np.where(unknown, UNK, np.arange(vocabulary)), UNK)
+    states = _number_states(levels)
+    count = 1 + sum(int((numbers > 0).sum()) for numbers in states)
+    backoffs, suffixes = np.zeros(count, np.float32), np.zeros(count, np.int64)
+    keys = [np.arange(vocabulary)]
+    scores = [np.where(unknown, np.float32(LOG_ZERO), levels[0].score)]
+    following = [states[0]]
+    # The states that other states lead to, by key.
+    child_keys, children = keys[0][states[0] > 0], states[0][states[0] > 0]
+    backoffs[children] = levels[0].backoff[states[0] > 0]
+
+    def model() -> NgramModel:
+        tensors = {
+            "keys": torch.from_numpy(np.concatenate(keys)),
+            "scores": torch.from_numpy(np.concatenate(scores)),
+            "following": torch.from_numpy(np.concatenate(following)).int(),
+            "backoffs": torch.from_numpy(backoffs),
+            "suffixes": torch.from_numpy(suffixes).int(),
+            "known": torch.from_numpy(known),
+            "start": torch.tensor(int(states[0][BOS])),
+        }
+        return NgramModel(len(scores), tensors)
+
+    for n, level in enumerate(levels[1:], start=1):
+        parents = states[n - 1][level.parent]
+        row_keys = parents * vocabulary + level.token
+        longest = _longest_state(
+            suffixes[parents], level.token, vocabulary, suffixes, child_keys, children
+        )
+        score = level.score
+        missing = np.isnan(score)
+        if missing.any():  # what only begins longer n-grams scores as without it
+            shorter, _ = model().step(
+                torch.from_numpy(suffixes[parents[missing]]),
+                torch.from_numpy(level.token[missing]),
+            )
+            score = score.copy()
+            score[missing] = backoffs[parents[missing]] + shorter.numpy()
+        is_state = states[n] > 0
+        own = states[n][is_state]
+        suffixes[own] = longest[is_state]
+        backoffs[own] = level.backoff[is_state]
+        keys.append(row_keys)
+        scores.append(score)
+        following.append(np.where(is_state, states[n], longest))
+        child_keys = np.append(child_keys, row_keys[is_state])
+        children = np.append(children, own)
+    return model()
+
+
+def _number_states(levels: Sequence[Level]) -> list[NDArray[np.int64]]:
+    """The state of each row, from 1; 0 for rows that are none. A row is a state if longer n-grams
+    begin with it, or if backing off from it costs something."""
+    states, count = [], 1
+    for level, longer in zip(levels, [*levels[1:], None], strict=True):
+        is_state = np.zeros(len(level.token), bool)
+        if longer is not None:
+            is_state |= level.backoff != 0
+            is_state[longer.parent] = True
+        states.append(np.where(is_state, np.cumsum(is_state) - 1 + count, 0))
+        count += int(is_state.sum())
+    return states
+
+
+def _longest_state(
+    states: NDArray[np.int64],
+    tokens: NDArray[np.int64],
+    vocabulary: int,
+    suffixes: NDArray[np.int64],
+    child_keys: NDArray[np.int64],
+    children: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """The longest state that is a suffix of the state's context and the token."""
+    found = np.zeros(len(tokens), np.int64)
+    sought = np.arange(len(tokens))
+    while len(sought):
+        wanted = states * vocabulary + tokens[sought]
+        places = np.searchsorted(child_keys, wanted).clip(max=len(child_keys) - 1)
+        hit = child_keys[places] == wanted
+        found[sought[hit]] = children[places[hit]]
+        further = ~hit & (states > 0)
+        sought, states = sought[further], suffixes[states[further]]
+    return found
+
+
+def save_ngram(path: Path, model: NgramModel, tokenizer: Tokenizer) -> None:
+    """Write a model compactly: scores and back-off weights in 16 bits, keys without their states.
+
+    Args:
+        tokenizer: whose tokens the model is of; a sum over its pieces is kept to tell others from.
+    """
+    states = torch.arange(len(model.backoffs) + 1)
+    narrow = torch.int16 if model.vocabulary < 2**15 else torch.int32
+    tensors = {
+        "order": torch.tensor(model.order),
+        "pieces": torch.tensor(_checksum(tokenizer)),
+        "tokens": (model.keys % model.vocabulary).to(narrow),
+        "first_entries": torch.searchsorted(model.keys, states * model.vocabulary).int(),
+        "scores": model.scores.clamp_min(LOG_ZERO).half(),
+        "following": model.following,
+        "backoffs": model.backoffs.half(),
+        "suffixes": model.suffixes,
+        "known": model.known.int(),
+        "start": model.start,
+    }
+    # Not save_file: it makes files that only their owner can read.
+    path.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}))
+
+
+def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel:
+    """What `save_ngram` wrote.
+
+    Raises:
+        ModelError: the file is damaged, or of another vocabulary.
+    """
+    try:
+        tensors = load_file(path)
+        order, pieces = int(tensors.pop("order")), int(tensors.pop("pieces"))
+        known = tensors["known"].long()
+        counts = tensors.pop("first_entries").long().diff()
+        states = torch.arange(len(counts)).repeat_interleave(counts)
+        keys = states * (len(known) - 1) + tensors.pop("tokens").long()
+        for name in ("scores", "backoffs"):
+            tensors[name] = tensors[name].float()
+        model = NgramModel(order, tensors | {"keys": keys, "known": known})
+    except (SafetensorError, KeyError, RuntimeError, OSError) as error:
+        raise ModelError(
+            path, "this is not an n-gram model of asr_s2s", "Build it again with asr-s2s ngram"
+        ) from error
+    if pieces != _checksum(tokenizer):
+        raise ModelError(
+            path,
+            "this n-gram model is of another vocabulary",
+            "Build it for this model with asr-s2s ngram",
+        )
+    return model
+
+
+def _checksum(tokenizer: Tokenizer) -> int:
+    return zlib.crc32("\n".join(tokenizer.pieces).encode())

@@ -1,0 +1,70 @@
+"""Language models as scorers: shallow fusion (Gulcehre et al., 2015)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from asr_s2s.model.language_model import LanguageModel, LanguageModelState
+from asr_s2s.model.ngram import NgramModel
+from asr_s2s.text.tokenizer import BOS
+
+
+class NgramState(NamedTuple):
+    """The longest context that an n-gram model knows."""
+
+    node: Tensor
+    """State of the model, `(rows,)`."""
+
+
+class NgramScorer:
+    """An n-gram model over the output's tokens.
+
+    Args:
+        model: on the search's device.
+        batch: utterances searched together.
+    """
+
+    def __init__(self, model: NgramModel, batch: int) -> None:
+        self.model = model
+        self.batch = batch
+
+    def start(self, beam_size: int) -> NgramState:
+        return NgramState(self.model.start.repeat(self.batch * beam_size))
+
+    def step(
+        self, previous: Tensor, state: NgramState, candidates: Tensor | None
+    ) -> tuple[Tensor, NgramState]:
+        after = self.model.step(state.node, previous)[1]
+        node = torch.where(previous == BOS, state.node, after)
+        if candidates is None:
+            vocabulary = torch.arange(self.model.vocabulary, device=previous.device)
+            candidates = vocabulary.expand(len(previous), -1)
+        scores, _ = self.model.step(node[:, None].expand_as(candidates), candidates)
+        return scores, NgramState(node)
+
+
+class LanguageModelScorer:
+    """A recurrent language model over the output's tokens.
+
+    Args:
+        model: in evaluation mode, on the search's device.
+        batch: utterances searched together.
+    """
+
+    def __init__(self, model: LanguageModel, batch: int) -> None:
+        self.model = model
+        self.batch = batch
+
+    def start(self, beam_size: int) -> LanguageModelState:
+        return self.model.start(self.batch * beam_size)
+
+    def step(
+        self, previous: Tensor, state: LanguageModelState, candidates: Tensor | None
+    ) -> tuple[Tensor, LanguageModelState]:
+        logits, state = self.model.step(previous, state)
+        log_probs = logits.float().log_softmax(-1)
+        if candidates is None:
+            return log_probs, state
+        # Tokens beyond the tokeniser's, which are languages, are never written.
+        return log_probs.gather(1, candidates.clamp_max(log_probs.size(1) - 1)), state

@@ -1,0 +1,156 @@
+"""Settings of the search that suit a development set best, by coordinate search."""
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from lhotse import CutSet
+from torch import Tensor
+
+from asr_s2s.config import DataConfig, SearchConfig
+from asr_s2s.config_file import from_dict, to_dict
+from asr_s2s.data.batches import ordered_batches
+from asr_s2s.data.datasets import Batch
+from asr_s2s.errors import TrainingError
+from asr_s2s.evaluate.error_rate import Utterance
+from asr_s2s.model.attention import Memory
+from asr_s2s.model.folder import LoadedModel
+from asr_s2s.search.decode import decode_memory
+from asr_s2s.train.streams import check_kinds, make_streams, read_corpus
+from asr_s2s.train.validation import measure_texts
+
+VALUES: dict[str, tuple[float, ...]] = {
+    "ngram_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
+    "language_model_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
+    "token_bonus": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0),
+    "ctc_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7),
+    "length_normalization": (0.0, 0.5, 1.0),
+}
+"""What is tried of each setting, in this order."""
+MOST_ROUNDS = 3
+
+
+class Trial(NamedTuple):
+    """A setting that was tried."""
+
+    values: dict[str, float]
+    error: float
+    """Word error rate, or 1 - BLEU / 100."""
+
+
+class _Encoded(NamedTuple):
+    """A batch as the search needs it."""
+
+    kind: str
+    memory: Memory
+    prompts: Tensor
+    ids: list[str]
+    texts: list[str]
+
+
+class Tuner:
+    """A development set, encoded once, on which settings of the search are tried.
+
+    Args:
+        manifest: recordings or parallel text, as the model reads.
+        utterances: how many of them are drawn at most, by `seed`.
+
+    Raises:
+        UserError: the manifest cannot be used.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        manifest: Path,
+        *,
+        utterances: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.loaded = loaded
+        config = loaded.config
+        corpus = read_corpus((str(manifest),), Path(), "MANIFEST", config)
+        check_kinds(corpus, config, "MANIFEST", partly=True)
+        self.encoded: list[_Encoded] = []
+        tokenizers = loaded.tokenizer, loaded.source_tokenizer
+        for stream in make_streams(corpus, config, tokenizers, training=False):
+            items = list(stream.items)
+            if len(items) > utterances:
+                items = random.Random(seed).sample(items, utterances)
+            for batch in ordered_batches(CutSet(items), stream.dataset, DataConfig()):
+                if batch.ids:
+                    self.encoded.append(self._encode(batch.to(device)))
+        if not self.encoded:
+            raise TrainingError(manifest, "nothing of it could be read", "Run asr-s2s check")
+
+    @torch.inference_mode()
+    def _encode(self, batch: Batch) -> _Encoded:
+        memory = self.loaded.model.encode(batch.kind, batch.source, batch.lengths)
+        return _Encoded(batch.kind, memory, batch.prompts, batch.ids, batch.texts)
+
+    @property
+    def keys(self) -> list[str]:
+        """The settings that matter to this model."""
+        ngram, recurrent = self.loaded.language_models
+        speech = any(part.kind == "speech" for part in self.encoded)
+        matter = {
+            "ngram_weight": ngram is not None,
+            "language_model_weight": recurrent is not None,
+            "ctc_weight": speech and self.loaded.model.ctc is not None,
+        }
+        return [key for key in VALUES if matter.get(key, True)]
+
+    def error(self, search: SearchConfig) -> float:
+        """What the model gets wrong with these settings."""
+        utterances = []
+        for part in self.encoded:
+            results = decode_memory(
+                self.loaded.model,
+                part.kind,
+                part.memory,
+                search,
+                part.prompts,
+                language_models=self.loaded.language_models,
+            )
+            for name, reference, hypotheses in zip(part.ids, part.texts, results, strict=True):
+                text = self.loaded.tokenizer.decode(hypotheses[0].tokens)
+                utterances.append(Utterance(name, reference, text))
+        return measure_texts(utterances, self.loaded.config.text).error
+
+
+def tune(tuner: Tuner, search: SearchConfig, report: Callable[[Trial], None]) -> list[Trial]:
+    """Change one setting at a time to its best value, in rounds, until a round changes none.
+
+    Args:
+        search: where to begin.
+        report: told each trial as it comes.
+
+    Returns:
+        All trials, the best first; of equals, the one tried first.
+    """
+    trials: dict[tuple[float, ...], Trial] = {}
+
+    def attempt(values: Mapping[str, float]) -> Trial:
+        tried = tuple(values.values())
+        if tried not in trials:
+            trials[tried] = Trial(dict(values), tuner.error(_changed(search, values)))
+            report(trials[tried])
+        return trials[tried]
+
+    best = attempt({key: getattr(search, key) for key in tuner.keys})
+    for _ in range(MOST_ROUNDS):
+        before = best
+        for key in tuner.keys:
+            for value in VALUES[key]:
+                trial = attempt(best.values | {key: value})
+                best = trial if trial.error < best.error else best
+        if best is before:
+            break
+    return sorted(trials.values(), key=lambda trial: trial.error)
+
+
+def _changed(search: SearchConfig, values: Mapping[str, float]) -> SearchConfig:
+    return from_dict(SearchConfig, to_dict(search) | dict(values), where="search")

@@ -1,0 +1,202 @@
+"""Language models as a user makes them: trained, built, attached, tuned; real processes."""
+
+import gzip
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from asr_s2s.config_file import load_config
+from asr_s2s.errors import ConfigError, ModelError, UserError
+from asr_s2s.model.folder import find_model, load_language_model, load_model, own_folder
+from asr_s2s.text.tokenizer import load_tokenizer
+from asr_s2s.train.loop import train
+
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import ENVIRONMENT, assert_same, logged, run, start, training_state, wait_for_step
+
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+CONFIG = """
+model: {encoders: [none]}
+language_model: {vocabulary_of: digits, layers: 2, size: 32, embedding_size: 16, dropout: 0.1}
+data: {train: [train.txt.gz], valid: [valid.txt], batch_tokens: 300, buckets: 3, workers: 0}
+objective: {label_smoothing: 0}
+train: {steps: 120, warmup_steps: 5, learning_rate: 2.0e-2, validate_every: 60, keep_best: 2,
+        checkpoint_every: 1000, log_every: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    chance = random.Random(0)
+
+    def lines(count: int) -> str:
+        return "".join(f"{' '.join(chance.choices(DIGITS, k=4))}\n" for _ in range(count))
+
+    with gzip.open(folder / "train.txt.gz", "wt") as file:
+        file.write(lines(400) + "\n \n!!!\n" + " ".join(DIGITS * 30))
+    (folder / "valid.txt").write_text(lines(30).upper())
+    (folder / "config.yaml").write_text(CONFIG)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(corpus: Path) -> Path:
+    code, messages = run(corpus, corpus / "trained")
+    assert code == 0, messages
+    assert "lines of text" in messages
+    return corpus / "trained"
+
+
+@pytest.fixture
+def recogniser(tmp_path: Path) -> Path:
+    """A copy of the shipped model."""
+    return Path(shutil.copytree(find_model("digits"), tmp_path / "recogniser"))
+
+
+def asr_s2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=250)
+
+
+def test_a_language_model_learns(trained: Path) -> None:
+    perplexities = [row["perplexity"] for row in logged(trained) if row["kind"] == "valid"]
+    assert perplexities[-1] < perplexities[0] < 20
+    assert perplexities[-1] < 4
+    model = trained / "model"
+    assert set(yaml.safe_load((model / "config.yaml").read_text())) == {
+        "format", "text", "model", "language_model",
+    }  # fmt: skip
+    assert "perplexity" in (model / "README.md").read_text()
+    tokenizer = load_tokenizer(find_model("digits"))
+    assert load_tokenizer(model).pieces == tokenizer.pieces
+    assert not load_language_model(model, tokenizer).training
+
+
+def test_text_is_normalised_as_the_recogniser_has_it(trained: Path) -> None:
+    assert load_config(trained / "config.yaml").text.normalizer == "english"
+
+
+def test_training_resumed_equals_training_unbroken(corpus: Path, tmp_path: Path) -> None:
+    steps = ["train.steps=14", "train.validate_every=7", "train.checkpoint_every=2"]
+    assert run(corpus, tmp_path / "unbroken", *steps)[0] == 0
+    for stop in (signal.SIGKILL, signal.SIGINT):
+        process = start(corpus, tmp_path / "broken", *steps)
+        wait_for_step(tmp_path / "broken", 5 if stop == signal.SIGKILL else 9, process)
+        os.killpg(process.pid, stop)
+        process.wait()
+    assert run(corpus, tmp_path / "broken", *steps)[0] == 0
+    assert_same(training_state(tmp_path / "broken"), training_state(tmp_path / "unbroken"))
+    assert logged(tmp_path / "broken") == logged(tmp_path / "unbroken")
+    weights = (
+        load_file(tmp_path / r / "model" / "model.safetensors") for r in ("broken", "unbroken")
+    )
+    assert_same(*weights)
+
+
+@pytest.mark.parametrize(
+    ("override", "kind", "message"),
+    [
+        ("language_model.vocabulary_of=null", ConfigError, "needs the vocabulary of a model"),
+        ("language_model.vocabulary_of=nowhere", ModelError, "no such model folder"),
+        ("data.train=[train.jsonl]", ConfigError, "a table, not plain text"),
+        ("data.valid=[nothing.txt]", UserError, "nothing.txt"),
+        ("language_model.size=0", ConfigError, "language_model.size"),
+    ],
+)
+def test_what_cannot_train_is_refused_at_once(
+    corpus: Path, tmp_path: Path, override: str, kind: type[UserError], message: str
+) -> None:
+    config = load_config(corpus / "config.yaml", [override])
+    with pytest.raises(kind, match=message):
+        train(config, corpus, tmp_path / "run", torch.device("cpu"))
+
+
+def test_a_language_model_is_no_recogniser(trained: Path) -> None:
+    with pytest.raises(ModelError, match="this is a language model"):
+        load_model(trained / "model")
+
+
+def test_models_built_and_trained_are_attached_and_used(
+    corpus: Path, trained: Path, recogniser: Path, tmp_path: Path, sample: Path
+) -> None:
+    grams = tmp_path / "grams.safetensors"
+    built = asr_s2s(
+        "ngram", corpus / "train.txt.gz", "--model", recogniser, "--order", "5", "-o", grams
+    )
+    assert built.returncode == 0, built.stderr
+    assert "order 1 to 5" in built.stdout
+    for model, weight in ((grams, "0.2"), (trained / "model", "0.1")):
+        attached = asr_s2s("attach", model, "--model", recogniser, "--weight", weight)
+        assert attached.returncode == 0, attached.stderr
+    loaded = load_model(recogniser)
+    assert loaded.config.search.ngram_weight == 0.2
+    assert loaded.config.search.language_model_weight == 0.1
+    assert loaded.language_models.ngram is not None
+    assert loaded.language_models.ngram.order == 5
+    assert loaded.language_models.recurrent is not None
+
+    (tmp_path / "dev.jsonl").write_text(json.dumps({"audio": str(sample), "text": "three"}))
+    tuned = asr_s2s("tune", tmp_path / "dev.jsonl", "--model", recogniser, "--beam-size", "2")
+    assert tuned.returncode == 0, tuned.stderr
+    header, best, *_ = tuned.stdout.splitlines()
+    search = yaml.safe_load((recogniser / "config.yaml").read_text())["search"]
+    names, values = header.split("\t")[1:], best.split("\t")[1:]
+    assert {name: search[name] for name in names} == dict(
+        zip(names, map(float, values), strict=True)
+    )
+    assert {"ngram_weight", "language_model_weight", "token_bonus", "ctc_weight"} <= set(names)
+
+
+def test_models_of_another_vocabulary_are_not_attached(
+    corpus: Path, recogniser: Path, tmp_path: Path
+) -> None:
+    grams = tmp_path / "grams.safetensors"
+    assert asr_s2s("ngram", corpus / "valid.txt", "--model", "en-de", "-o", grams).returncode == 0
+    refused = asr_s2s("attach", grams, "--model", recogniser)
+    assert refused.returncode == 1
+    assert "another vocabulary" in refused.stderr
+    assert not (recogniser / "ngram.safetensors").exists()
+
+
+def test_shipped_models_stay_as_they_are() -> None:
+    with pytest.raises(ModelError, match="ships with the package"):
+        own_folder("digits")
+
+
+def test_an_arpa_file_is_converted(recogniser: Path, tmp_path: Path) -> None:
+    grams = [" ".join(word) for word in DIGITS]
+    letters = sorted(set("".join(DIGITS)))
+    arpa = ["\\data\\", f"ngram 1={len(letters) + 2}", "ngram 2=1", "", "\\1-grams:"]
+    arpa += ["-99\t<s>\t-0.5", "-1\t</s>", *(f"-1.5\t{letter}\t-0.2" for letter in letters)]
+    arpa += ["", "\\2-grams:", f"-0.1\t{grams[0][:3]}", "", "\\end\\", ""]
+    (tmp_path / "a.arpa").write_text("\n".join(arpa))
+    output = tmp_path / "ngram.safetensors"
+    built = asr_s2s("ngram", tmp_path / "a.arpa", "--model", recogniser, "-o", output)
+    assert built.returncode == 0, built.stderr
+    assert asr_s2s("attach", output, "--model", recogniser).returncode == 0
+
+
+def test_favoured_phrases_are_written(tmp_path: Path, sample: Path) -> None:
+    (tmp_path / "names.txt").write_text("Eight\t20\n")
+    plain = asr_s2s("transcribe", sample)
+    favoured = asr_s2s("transcribe", sample, "--phrases", tmp_path / "names.txt")
+    assert favoured.returncode == 0, favoured.stderr
+    assert favoured.stdout.split().count("eight") > plain.stdout.split().count("eight")
+
+
+def test_phrases_that_the_model_cannot_write_are_refused(tmp_path: Path, sample: Path) -> None:
+    (tmp_path / "names.txt").write_text("quick\n")
+    refused = asr_s2s("transcribe", sample, "--phrases", tmp_path / "names.txt")
+    assert refused.returncode == 1
+    assert "cannot write 'ckq'" in refused.stderr
