@@ -1,5 +1,6 @@
 """From sound to text with a trained model: `Transcriber` and its results."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from asr_s2s.data.datasets import Output
 from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.reading import End, Piece, Source, read_ahead
-from asr_s2s.search.decode import decode
+from asr_s2s.search.align import Alignment, align, align_words
+from asr_s2s.search.decode import decode_memory
 from asr_s2s.search.phrases import Phrases, read_phrases
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.words import join_texts
@@ -35,6 +37,18 @@ class Alternative:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word of a transcript; in Chinese and Japanese, a character."""
+
+    text: str
+    start: float
+    """Seconds."""
+    end: float
+    probability: float
+    """That the decoder gives the word after those before it: the geometric mean over its tokens."""
+
+
+@dataclass(frozen=True)
 class Segment:
     """What was said in a part of a recording."""
 
@@ -45,6 +59,8 @@ class Segment:
     score: float
     alternatives: tuple[Alternative, ...] = ()
     """The n best, best first, when more than one was asked for."""
+    words: tuple[Word, ...] = ()
+    """In order, when they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +146,7 @@ class Transcriber:
         n_best: int = ...,
         batch_seconds: float = ...,
         vad: DetectorName = ...,
+        words: bool = ...,
     ) -> Transcript: ...
     @overload
     def transcribe(
@@ -142,6 +159,7 @@ class Transcriber:
         n_best: int = ...,
         batch_seconds: float = ...,
         vad: DetectorName = ...,
+        words: bool = ...,
     ) -> list[Transcript]: ...
 
     def transcribe(
@@ -154,6 +172,7 @@ class Transcriber:
         n_best: int = 1,
         batch_seconds: float = BATCH_SECONDS,
         vad: DetectorName = "energy",
+        words: bool = False,
     ) -> Transcript | list[Transcript]:
         """Transcribe one recording, or a list of them, of any length.
 
@@ -167,6 +186,7 @@ class Transcriber:
             batch_seconds: seconds of audio decoded together.
             vad: what finds the speech in recordings longer than 25 s: `energy`, or the neural
                 `silero`, for which silero-vad must be installed.
+            words: whether segments say when each word was said.
 
         Raises:
             AudioError: a recording cannot be used. `stream` goes on past such recordings.
@@ -182,6 +202,7 @@ class Transcriber:
             n_best=n_best,
             batch_seconds=batch_seconds,
             vad=vad,
+            words=words,
         ):
             if isinstance(result, Failure):
                 raise result.error
@@ -198,6 +219,7 @@ class Transcriber:
         n_best: int = 1,
         batch_seconds: float = BATCH_SECONDS,
         vad: DetectorName = "energy",
+        words: bool = False,
     ) -> Iterator[Transcript | Failure]:
         """Transcribe recordings lazily, in order; those that fail yield a `Failure`.
 
@@ -215,9 +237,8 @@ class Transcriber:
         pieces = read_ahead(sources, sample_rate, find_detector(vad))
         segments: list[Segment] = []  # of the recording that has not ended
         for batch in _batches(pieces, batch_seconds):
-            decoded = self._decode(
-                [p for p in batch if isinstance(p, Piece)], search, prompt, n_best
-            )
+            spoken = [item for item in batch if isinstance(item, Piece)]
+            decoded = self._decode(spoken, search, prompt, n_best, words)
             for item in batch:
                 if isinstance(item, Piece):
                     segments.append(next(decoded))
@@ -226,36 +247,59 @@ class Transcriber:
                     segments = []
 
     def _decode(
-        self, pieces: Sequence[Piece], search: SearchConfig, prompt: list[int], n_best: int
+        self,
+        pieces: Sequence[Piece],
+        search: SearchConfig,
+        prompt: list[int],
+        n_best: int,
+        words: bool,
     ) -> Iterator[Segment]:
         """Decode pieces together."""
         if not pieces:
             return
         waveforms = pad_sequence([torch.from_numpy(p.samples) for p in pieces], batch_first=True)
         lengths = torch.tensor([len(p.samples) for p in pieces])
-        prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long)
-        results = decode(
+        prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long, device=self.device)
+        with torch.inference_mode():
+            memory = self.model.encode("speech", waveforms.to(self.device), lengths.to(self.device))
+        results = decode_memory(
             self.model,
             "speech",
-            waveforms.to(self.device),
-            lengths.to(self.device),
+            memory,
             search,
-            prompts.to(self.device),
+            prompts,
             language_models=self.language_models,
             phrases=self.phrases,
         )
-        for piece, hypotheses in zip(pieces, results, strict=True):
+        outputs = [hypotheses[0].tokens for hypotheses in results]
+        alignments = align(self.model, memory, outputs, prompts) if words else None
+        for row, (piece, hypotheses) in enumerate(zip(pieces, results, strict=True)):
             best: dict[str, float] = {}  # several token sequences may spell one text
             for hypothesis in hypotheses:
                 best.setdefault(self.output.tokenizer.decode(hypothesis.tokens), hypothesis.score)
             alternatives = tuple(Alternative(text, score) for text, score in best.items())
-            yield Segment(
+            segment = Segment(
                 piece.start,
                 piece.start + len(piece.samples) / SAMPLE_RATE,
                 alternatives[0].text,
                 alternatives[0].score,
                 alternatives[:n_best] if n_best > 1 else (),
             )
+            if alignments is not None:
+                segment = replace(segment, words=self._words(piece, outputs[row], alignments[row]))
+            yield segment
+
+    def _words(self, piece: Piece, tokens: list[int], alignment: Alignment) -> tuple[Word, ...]:
+        aligned = align_words(self.model, self.output.tokenizer, tokens, alignment, piece.samples)
+        return tuple(
+            Word(
+                word.text,
+                piece.start + word.start,
+                piece.start + word.end,
+                math.exp(sum(word.log_probs) / len(word.log_probs)),
+            )
+            for word in aligned
+        )
 
 
 def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Sequence[Piece | End]]:

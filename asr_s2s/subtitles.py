@@ -55,7 +55,7 @@ def to_vtt(transcript: Transcript) -> str:
 
 def cues(transcript: Transcript) -> list[Cue]:
     """Cues in order, none overlapping, each within a segment unless it would be too short."""
-    found = [cue for segment in transcript.segments for cue in cut_words(spread_words(segment))]
+    found = [cue for segment in transcript.segments for cue in cut_words(timed_words(segment))]
     for index, cue in enumerate(found):
         earliest = found[index - 1].end if index else 0.0
         latest = found[index + 1].start if index + 1 < len(found) else transcript.duration
@@ -65,10 +65,14 @@ def cues(transcript: Transcript) -> list[Cue]:
     return found
 
 
-def spread_words(segment: Segment) -> list[Word]:
-    """A segment's words, taken to last as long as they are, in characters."""
+def timed_words(segment: Segment) -> list[Word]:
+    """A segment's words and their times; where these are not known, words are taken to last as long
+    as they are, in characters."""
     texts = split_words(segment.text)
-    return _spread(texts, segment.start, segment.end)
+    if not segment.words:
+        return _spread(texts, segment.start, segment.end)
+    timed = zip(texts, segment.words, strict=True)
+    return [Word(text, word.start, word.end) for text, word in timed]
 
 
 def cut_words(words: Iterable[Word]) -> list[Cue]:

@@ -17,8 +17,9 @@ STDIN = "-"
 
 def to_record(result: Transcript) -> dict[str, Any]:
     """The JSON object of a transcript: `source`, `duration` (s), `text`, `score`, `segments` with
-    `start` and `end` (s), `text` and `score`, and `alternatives` where several were asked for:
-    of a short recording beside its text, of a long one in its segments."""
+    `start` and `end` (s), `text`, `score` and, where they were asked for, `words`; and
+    `alternatives` where several were asked for: of a short recording beside its text, of a long one
+    in its segments."""
     record: dict[str, Any] = {
         "source": result.source,
         "duration": round(result.duration, 3),
@@ -35,6 +36,16 @@ def to_record(result: Transcript) -> dict[str, Any]:
         }
         if segment.alternatives and not result.alternatives:
             row["alternatives"] = _alternatives(segment.alternatives)
+        if segment.words:
+            row["words"] = [
+                {
+                    "text": word.text,
+                    "start": round(word.start, 3),
+                    "end": round(word.end, 3),
+                    "probability": round(word.probability, 4),
+                }
+                for word in segment.words
+            ]
         record["segments"].append(row)
     if result.alternatives:
         record["alternatives"] = _alternatives(result.alternatives)
@@ -59,6 +70,8 @@ FORMATS: dict[str, Callable[[Transcript], str]] = {
     "tsv": to_tsv,
 }
 """The whole file of a transcript, by suffix."""
+TIMED = ("srt", "vtt")
+"""Formats that need the times of words."""
 LINES = ("txt", "json")
 """Formats of which those of several recordings may follow one another on standard output."""
 

@@ -64,6 +64,10 @@ def transcribe(
     n_best: Annotated[
         int, typer.Option(min=1, help="Alternatives to give (json); the beam is at least as wide.")
     ] = 1,
+    words: Annotated[
+        bool,
+        typer.Option("--words", help="json: when each word was said, and its probability."),
+    ] = False,
     phrases: Annotated[
         Path | None,
         typer.Option(help="Phrases to favour, one a line; a tab and a weight may follow [1.0]."),
@@ -90,10 +94,10 @@ def transcribe(
 
     from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.pipeline import Failure, Transcriber
-    from asr_s2s.writers import Writer
+    from asr_s2s.writers import TIMED, Writer
 
     keep_freed_memory()
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     failed = 0
 
     def complain(error: UserError) -> None:
@@ -125,6 +129,7 @@ def transcribe(
             n_best=n_best,
             batch_seconds=batch_seconds,
             vad=vad.value,
+            words=words or any(name in TIMED for name in writer.formats),
         )
         shown = track(
             results,

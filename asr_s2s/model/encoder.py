@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr_s2s.audio.augment import SpecAugment
-from asr_s2s.audio.features import FeatureNormalizer, LogMel, padding_mask
+from asr_s2s.audio.features import FRAMES_PER_SECOND, FeatureNormalizer, LogMel, padding_mask
 from asr_s2s.config import AugmentConfig, FeatureConfig, SpeechEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
@@ -53,6 +53,7 @@ class SpeechEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.edge_frames = features.edge_frames
+        self.time_reduction = config.time_reduction
         self.log_mel = LogMel(features.mel_bins)
         self.normalize = FeatureNormalizer(features)
         self.spec_augment = SpecAugment(augment)
@@ -74,6 +75,10 @@ class SpeechEncoder(nn.Module):
             size = 2 * config.size
         self.dropout = nn.Dropout(config.dropout)
         self.output_size = size
+
+    def start_of(self, frame: int) -> float:
+        """When a frame of the memory begins, in seconds; before 0 where frames are added."""
+        return (frame * self.time_reduction - self.edge_frames) / FRAMES_PER_SECOND
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Memory:
         """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to a memory."""

@@ -1,0 +1,226 @@
+"""When each word was said, and how sure the model is of it.
+
+CTC aligns tokens with frames (torchaudio's forced alignment, after Kürzinger et al., 2020); where
+there is no CTC head, or the output is longer than CTC can spell in the frames, attention does, as
+the best monotone path through its weights. Both mark where the model has heard enough of a token
+rather than where it begins, so the bounds of words are then moved to where the sound is lowest.
+"""
+
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torchaudio.functional import forced_align
+
+from asr_s2s.audio.features import HOP, WINDOW
+from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
+from asr_s2s.model.attention import Memory
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.tokenizer import BLANK, BOS, Tokenizer
+from asr_s2s.text.words import split_words
+
+STEP = HOP / SAMPLE_RATE
+"""Seconds between the levels by which bounds are moved."""
+PAUSE_LEVEL = 0.2
+"""How far up from quiet to loud a pause may reach, in dB of the utterance's own range."""
+
+
+class Span(NamedTuple):
+    """Frames of the memory that a token takes: `start` to `end`, the end excluded."""
+
+    start: int
+    end: int
+
+
+class Alignment(NamedTuple):
+    """An output's tokens on the memory's frames."""
+
+    spans: list[Span]
+    log_probs: list[float]
+    """The decoder's natural log-probability of each token after those before it."""
+
+
+class AlignedWord(NamedTuple):
+    """A word and when it was said."""
+
+    text: str
+    start: float
+    """Seconds from the beginning of the utterance."""
+    end: float
+    log_probs: list[float]
+    """Of its tokens, as in `Alignment`."""
+
+
+@torch.inference_mode()
+def align(
+    model: Seq2Seq, memory: Memory, outputs: list[list[int]], prompts: Tensor
+) -> list[Alignment]:
+    """Align the outputs of a batch of speech, all at once.
+
+    Args:
+        model: in evaluation mode.
+        memory: of the batch.
+        outputs: tokens of each row, without specials.
+        prompts: tokens that outputs begin with, `(batch, prompt)`.
+    """
+    device, given = memory.values.device, prompts.size(1)
+    rows = [
+        torch.tensor([BOS, *prompt, *output], device=device)
+        for prompt, output in zip(prompts.tolist(), outputs, strict=True)
+    ]
+    logits, weights = model.decoder(pad_sequence(rows, batch_first=True), memory)
+    log_probs = logits.float().log_softmax(-1)
+    ctc = model.ctc(memory.values).float().log_softmax(-1) if model.ctc is not None else None
+    alignments = []
+    for row, output in enumerate(outputs):
+        frames, steps = int(memory.lengths[row]), slice(given, given + len(output))
+        chosen = torch.tensor(output, dtype=torch.long, device=device)[:, None]
+        spans = ctc_spans(ctc[row, :frames], output) if ctc is not None else None
+        if spans is None:
+            spans = attention_spans(weights[row, steps, :frames])
+        scores: list[float] = log_probs[row, steps].gather(1, chosen)[:, 0].tolist()
+        alignments.append(Alignment(spans, scores))
+    return alignments
+
+
+def ctc_spans(log_probs: Tensor, tokens: list[int]) -> list[Span] | None:
+    """Where CTC says that each token is.
+
+    Args:
+        log_probs: of one utterance's valid frames, `(time, vocabulary)`, natural log.
+        tokens: without specials.
+
+    Returns:
+        One span a token, in order; None if there are too few frames to spell them.
+    """
+    repeats = sum(a == b for a, b in pairwise(tokens))
+    if len(log_probs) < len(tokens) + repeats:
+        return None
+    if not tokens:
+        return []
+    targets = torch.tensor([tokens], dtype=torch.int32)
+    path, _ = forced_align(log_probs[None].float().cpu(), targets, blank=BLANK)
+    spans, frame = [], 0
+    for label, run in groupby(path[0].tolist()):
+        count = len(list(run))
+        if label != BLANK:
+            spans.append(Span(frame, frame + count))
+        frame += count
+    return spans
+
+
+def attention_spans(weights: Tensor) -> list[Span]:
+    """The monotone path through attention weights that keeps most of them.
+
+    Args:
+        weights: of each token over the frames, `(tokens, time)`.
+
+    Returns:
+        One span a token, in order. Every frame belongs to a token; more tokens than frames share
+        them evenly.
+    """
+    count, time = weights.shape
+    if count > time:
+        return [Span(i * time // count, i * time // count + 1) for i in range(count)]
+    if count == 0:
+        return []
+    scores = weights.double().cpu().clamp_min(1e-6).log()
+    # best[i]: of the paths that are in token i at this frame; begins[frame, i]: whether the best of
+    # them came into it there.
+    best = torch.full((count,), -torch.inf, dtype=torch.float64)
+    best[0] = scores[0, 0]
+    begins = torch.zeros(time, count, dtype=torch.bool)
+    for frame in range(1, time):
+        came = torch.cat([best.new_full((1,), -torch.inf), best[:-1]])
+        begins[frame] = came > best
+        best = torch.maximum(best, came) + scores[:, frame]
+    starts, token = [], count - 1
+    for frame in range(time - 1, 0, -1):
+        if bool(begins[frame, token]):
+            starts.append(frame)
+            token -= 1
+    return [Span(start, end) for start, end in pairwise([0, *starts[::-1], time])]
+
+
+def align_words(
+    model: Seq2Seq, tokenizer: Tokenizer, tokens: list[int], alignment: Alignment, samples: Waveform
+) -> list[AlignedWord]:
+    """The words that tokens spell, as `split_words` cuts them, with their times.
+
+    Args:
+        tokens, alignment: of one utterance.
+        samples: the utterance, `(samples,)` at 16 kHz.
+    """
+    texts = split_words(tokenizer.decode(tokens))
+    owners = _owners(tokenizer, tokens, texts)
+    when = model.speech.start_of
+    marks: list[tuple[float, float]] = []
+    log_probs: list[list[float]] = []
+    for word in range(len(texts)):
+        own = [i for i, owner in enumerate(owners) if owner == word]
+        begin, end = alignment.spans[own[0]].start, alignment.spans[own[-1]].end
+        marks.append((when(begin), when(end)))
+        log_probs.append([alignment.log_probs[i] for i in own])
+    bounds = settle_bounds(marks, samples)
+    return [
+        AlignedWord(text.strip(), start, end, scores)
+        for text, (start, end), scores in zip(texts, bounds, log_probs, strict=True)
+    ]
+
+
+def _owners(tokenizer: Tokenizer, tokens: list[int], texts: list[str]) -> list[int]:
+    """The word that each token is part of; a blank between words is of the word after it. A word
+    that begins within a token, as two characters of Chinese in a subword, has that token too."""
+    ends = np.cumsum([len(text) for text in texts])
+    reached = [len(tokenizer.decode(tokens[: i + 1])) for i in range(len(tokens))]
+    return [min(int(np.searchsorted(ends, max(place, 1))), len(texts) - 1) for place in reached]
+
+
+def settle_bounds(words: list[tuple[float, float]], samples: Waveform) -> list[tuple[float, float]]:
+    """Move the bounds of words to where the sound says that they are.
+
+    Between two words it falls to a pause, whose edges are the bounds, or it does not, and the bound
+    is where it is lowest.
+
+    Args:
+        words: start and end in seconds, in order.
+        samples: `(samples,)` at 16 kHz.
+    """
+    if not words:
+        return []
+    levels = _levels(samples)
+    quiet, loud = np.percentile(levels, [5, 95])
+    pause = quiet + PAUSE_LEVEL * (loud - quiet)
+    last = len(levels)
+    marks = [min(max(round(time / STEP), 0), last) for word in words for time in word]
+    edges = list(np.maximum.accumulate([0, *marks, last]))
+    bounds: list[int] = []
+    for number, (begin, end) in enumerate(zip(edges[::2], edges[1::2], strict=True)):
+        between = levels[begin:end]
+        silent = np.flatnonzero(between < pause)
+        if len(silent):
+            bounds += [begin + int(silent[0]), begin + int(silent[-1]) + 1]
+        elif number == 0:
+            bounds += [begin, begin]
+        elif number == len(words):
+            bounds += [end, end]
+        else:
+            lowest = begin + int(between.argmin()) if len(between) else begin
+            bounds += [lowest, lowest]
+    inner = [bound * STEP for bound in bounds[1:-1]]
+    return list(zip(inner[::2], inner[1::2], strict=True))
+
+
+def _levels(samples: Waveform) -> NDArray[np.float64]:
+    """dBFS of a window every `STEP` seconds, each centred on its time."""
+    padded = np.pad(samples.astype(np.float64), (WINDOW // 2, WINDOW))
+    energy = np.concatenate([[0.0], np.square(padded).cumsum()])
+    begins = np.arange(max(1, len(samples) // HOP)) * HOP
+    levels: NDArray[np.float64] = 10.0 * np.log10(
+        (energy[begins + WINDOW] - energy[begins]) / WINDOW + 1e-10
+    )
+    return levels

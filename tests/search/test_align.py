@@ -1,0 +1,125 @@
+"""Times of words: from CTC, from attention, and settled by the sound."""
+
+import math
+import random
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import asr_s2s
+from asr_s2s.audio.decode import read_audio
+from asr_s2s.pipeline import Transcriber
+from asr_s2s.search.align import Span, attention_spans, ctc_spans, settle_bounds
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Transcriber:
+    return asr_s2s.load("digits", device="cpu")
+
+
+def log_probs(labels: list[int], vocabulary: int = 6) -> torch.Tensor:
+    """Frames of which each is nearly sure of its label."""
+    scores = torch.full((len(labels), vocabulary), 0.01)
+    scores[torch.arange(len(labels)), labels] = 1.0
+    return scores.log().log_softmax(-1)
+
+
+def test_ctc_finds_the_frames_of_each_token() -> None:
+    frames = log_probs([0, 4, 4, 0, 0, 4, 5, 0])
+    assert ctc_spans(frames, [4, 4, 5]) == [Span(1, 3), Span(5, 6), Span(6, 7)]
+
+
+def test_ctc_aligns_nothing_with_nothing_and_not_more_than_fits() -> None:
+    assert ctc_spans(log_probs([0, 0]), []) == []
+    assert ctc_spans(log_probs([4, 4]), [4, 4]) is None  # a blank must part them
+    assert ctc_spans(log_probs([4, 0, 4]), [4, 4]) == [Span(0, 1), Span(2, 3)]
+
+
+def test_attention_is_read_in_order() -> None:
+    weights = torch.tensor(
+        [
+            [0.9, 0.8, 0.1, 0.0, 0.0],
+            [0.1, 0.1, 0.8, 0.1, 0.7],  # looks once more at the end
+            [0.0, 0.1, 0.1, 0.9, 0.9],
+        ]
+    )
+    assert attention_spans(weights) == [Span(0, 2), Span(2, 3), Span(3, 5)]
+    assert attention_spans(torch.zeros(0, 4)) == []
+    assert attention_spans(torch.full((4, 2), 0.5)) == [
+        Span(0, 1),
+        Span(0, 1),
+        Span(1, 2),
+        Span(1, 2),
+    ]
+
+
+def test_bounds_move_to_the_edges_of_pauses_and_to_the_quietest_place() -> None:
+    rng = np.random.default_rng(0)
+    loud = 0.3 * rng.standard_normal(8000)
+    dip = np.concatenate([loud, 0.1 * rng.standard_normal(480), loud])  # 0.5 s, 30 ms, 0.5 s
+    pause = 1e-4 * rng.standard_normal(4800)
+    samples = np.concatenate([pause, dip, pause, loud, pause]).astype(np.float32)
+    marks = [(0.42, 0.6), (0.95, 1.2), (1.75, 2.0)]
+    settled = settle_bounds(marks, samples)
+    expected = [(0.3, 0.815), (0.815, 1.33), (1.63, 2.13)]
+    assert np.abs(np.subtract(settled, expected)).max() < 0.03
+
+
+def test_digits_are_found_where_they_were_joined(
+    recogniser: Transcriber, shared_data: Path
+) -> None:
+    chance = random.Random(7)
+    errors: list[float] = []
+    for _ in range(24):
+        speaker = chance.choice(SPEAKERS)
+        parts, bounds, position = [], [], 0
+        digits = [chance.randrange(10) for _ in range(5)]
+        for digit in digits:
+            name = f"{digit}_{speaker}_{chance.randrange(5)}.wav"
+            word = read_audio(shared_data / "fsdd" / "recordings" / name)
+            pause = np.zeros(chance.choice((0, 1600, 4800)), np.float32)
+            start = position + len(pause)
+            position = start + len(word)
+            bounds.append((start / 16000, position / 16000))
+            parts += [pause, word]
+        result = recogniser.transcribe(np.concatenate(parts), beam_size=1, words=True)
+        (segment,) = result.segments
+        if result.text != " ".join(DIGITS[digit] for digit in digits):
+            continue
+        assert [word.text for word in segment.words] == result.text.split()
+        found = [(word.start, word.end) for word in segment.words]
+        errors += np.abs(np.subtract(found, bounds)).flatten().tolist()
+    assert len(errors) > 150
+    assert np.median(errors) <= 0.06
+
+
+def test_words_are_in_order_within_their_segments_and_sure(
+    recogniser: Transcriber, sample: Path
+) -> None:
+    result = recogniser.transcribe(sample, words=True)
+    (segment,) = result.segments
+    assert " ".join(word.text for word in segment.words) == result.text
+    times = [time for word in segment.words for time in (word.start, word.end)]
+    assert all(a <= b for a, b in pairwise([segment.start, *times, segment.end]))
+    assert all(0.5 < word.probability <= 1.0 for word in segment.words)
+
+
+def test_times_are_the_same_alone_and_in_a_batch(recogniser: Transcriber, sample: Path) -> None:
+    whole = read_audio(sample)
+    sources = [whole, whole[: len(whole) // 2], np.tile(whole, 2)]
+    together = recogniser.transcribe(sources, words=True)
+    for source, batched in zip(sources, together, strict=True):
+        alone = recogniser.transcribe(source, words=True).segments[0].words
+        for a, b in zip(alone, batched.segments[0].words, strict=True):
+            assert (a.text, a.start, a.end) == (b.text, b.start, b.end)
+            assert math.isclose(a.probability, b.probability, abs_tol=1e-4)
+
+
+def test_silence_has_no_words(recogniser: Transcriber) -> None:
+    assert recogniser.transcribe(np.zeros(16000, np.float32), words=True).segments == ()
