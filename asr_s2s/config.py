@@ -42,7 +42,7 @@ class SourceTextConfig:
     """As in `text`."""
     joint: bool = False
     """One vocabulary for source and output, made of both sides with the settings of `text`; the
-    three keys below then count for nothing."""
+    four keys below then count for nothing."""
     tokenizer: Literal["characters", "sentencepiece", "words"] = "sentencepiece"
     vocabulary_size: int = 8000
     character_coverage: float = 1.0
@@ -259,6 +259,8 @@ class SearchConfig:
     training saw."""
     unknown: bool = False
     """Whether the unknown token may be written, to be replaced by what attention rested on."""
+    confidence: tuple[float, ...] = ()
+    """How words' confidence is made of the evidence for them; `asr-s2s calibrate` writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)

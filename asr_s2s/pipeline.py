@@ -1,6 +1,5 @@
 """From sound to text with a trained model: `Transcriber` and its results."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.reading import End, Piece, Source, read_ahead
 from asr_s2s.search.align import Alignment, align, align_words
+from asr_s2s.search.confidence import Evidence, confidence
 from asr_s2s.search.decode import decode_memory
 from asr_s2s.search.phrases import Phrases, read_phrases
 from asr_s2s.text.normalize import normalizer
@@ -44,8 +44,11 @@ class Word:
     start: float
     """Seconds."""
     end: float
-    probability: float
-    """That the decoder gives the word after those before it: the geometric mean over its tokens."""
+    confidence: float
+    """Probability that the word is right, of a model that is calibrated (`asr-s2s calibrate`); else
+    the probability that the decoder gives it, the geometric mean over its tokens."""
+    evidence: Evidence
+    """What the confidence is made of."""
 
 
 @dataclass(frozen=True)
@@ -296,7 +299,8 @@ class Transcriber:
                 word.text,
                 piece.start + word.start,
                 piece.start + word.end,
-                math.exp(sum(word.log_probs) / len(word.log_probs)),
+                confidence(word.evidence, self.config.search.confidence),
+                word.evidence,
             )
             for word in aligned
         )

@@ -42,7 +42,7 @@ def to_record(result: Transcript) -> dict[str, Any]:
                     "text": word.text,
                     "start": round(word.start, 3),
                     "end": round(word.end, 3),
-                    "probability": round(word.probability, 4),
+                    "confidence": round(word.confidence, 4),
                 }
                 for word in segment.words
             ]

@@ -7,6 +7,7 @@ import typer
 
 from asr_s2s import __version__
 from asr_s2s.cli.attention import attention
+from asr_s2s.cli.calibrate import calibrate
 from asr_s2s.cli.check import check
 from asr_s2s.cli.evaluate import evaluate
 from asr_s2s.cli.info import info
@@ -44,7 +45,8 @@ def options(
 
 
 for command in (
-    transcribe, translate, train, evaluate, attention, ngram, attach, tune, prepare, check, info,
+    transcribe, translate, train, evaluate, attention, ngram, attach, tune, calibrate,
+    prepare, check, info,
 ):  # fmt: skip
     app.command()(command)
 
@@ -53,8 +55,13 @@ def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 1."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be text in any encoding, and are printed as they are.
-        sys.stdout.reconfigure(errors="surrogateescape")
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
+        if sys.stdout is None:
+            # Results would be lost, or end up in whichever file is opened next.
+            raise UserError(
+                "standard output", "it is closed", "Leave it open, or send it to /dev/null"
+            )
         app()
     except UserError as error:
         print(f"asr-s2s: {error}", file=sys.stderr)

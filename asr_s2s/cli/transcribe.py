@@ -66,7 +66,7 @@ def transcribe(
     ] = 1,
     words: Annotated[
         bool,
-        typer.Option("--words", help="json: when each word was said, and its probability."),
+        typer.Option("--words", help="json: when each word was said, and how sure it is."),
     ] = False,
     phrases: Annotated[
         Path | None,

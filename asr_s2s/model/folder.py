@@ -94,7 +94,7 @@ def own_folder(model: str | Path) -> Path:
     return folder
 
 
-def change_search(folder: Path, changes: Mapping[str, float]) -> None:
+def change_search(folder: Path, changes: Mapping[str, float | list[float]]) -> None:
     """Record other values of `search` in the configuration of a model folder.
 
     Raises:

@@ -7,6 +7,7 @@ rather than where it begins, so the bounds of words are then moved to where the 
 """
 
 from itertools import groupby, pairwise
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from asr_s2s.audio.features import HOP, WINDOW
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.search.confidence import Evidence
 from asr_s2s.text.tokenizer import BLANK, BOS, Tokenizer
 from asr_s2s.text.words import split_words
 
@@ -40,8 +42,11 @@ class Alignment(NamedTuple):
     """An output's tokens on the memory's frames."""
 
     spans: list[Span]
-    log_probs: list[float]
+    decoder: list[float]
     """The decoder's natural log-probability of each token after those before it."""
+    ctc: list[float]
+    """CTC's natural log-probability of each token, the mean over its span; the decoder's where CTC
+    could not align."""
 
 
 class AlignedWord(NamedTuple):
@@ -51,8 +56,7 @@ class AlignedWord(NamedTuple):
     start: float
     """Seconds from the beginning of the utterance."""
     end: float
-    log_probs: list[float]
-    """Of its tokens, as in `Alignment`."""
+    evidence: Evidence
 
 
 @torch.inference_mode()
@@ -78,12 +82,18 @@ def align(
     alignments = []
     for row, output in enumerate(outputs):
         frames, steps = int(memory.lengths[row]), slice(given, given + len(output))
-        chosen = torch.tensor(output, dtype=torch.long, device=device)[:, None]
+        chosen = torch.tensor(output, dtype=torch.long, device=device)
+        decoder: list[float] = log_probs[row, steps].gather(1, chosen[:, None])[:, 0].tolist()
         spans = ctc_spans(ctc[row, :frames], output) if ctc is not None else None
-        if spans is None:
+        if ctc is None or spans is None:
             spans = attention_spans(weights[row, steps, :frames])
-        scores: list[float] = log_probs[row, steps].gather(1, chosen)[:, 0].tolist()
-        alignments.append(Alignment(spans, scores))
+            alignments.append(Alignment(spans, decoder, decoder))
+            continue
+        heard = [
+            float(ctc[row, span.start : span.end, token].mean())
+            for span, token in zip(spans, output, strict=True)
+        ]
+        alignments.append(Alignment(spans, decoder, heard))
     return alignments
 
 
@@ -159,16 +169,23 @@ def align_words(
     owners = _owners(tokenizer, tokens, texts)
     when = model.speech.start_of
     marks: list[tuple[float, float]] = []
-    log_probs: list[list[float]] = []
+    evidence: list[Evidence] = []
     for word in range(len(texts)):
         own = [i for i, owner in enumerate(owners) if owner == word]
         begin, end = alignment.spans[own[0]].start, alignment.spans[own[-1]].end
         marks.append((when(begin), when(end)))
-        log_probs.append([alignment.log_probs[i] for i in own])
+        evidence.append(
+            Evidence(
+                mean=fmean(alignment.decoder[i] for i in own),
+                lowest=min(alignment.decoder[i] for i in own),
+                ctc=fmean(alignment.ctc[i] for i in own),
+                utterance=fmean(alignment.decoder),
+            )
+        )
     bounds = settle_bounds(marks, samples)
     return [
-        AlignedWord(text.strip(), start, end, scores)
-        for text, (start, end), scores in zip(texts, bounds, log_probs, strict=True)
+        AlignedWord(text.strip(), start, end, seen)
+        for text, (start, end), seen in zip(texts, bounds, evidence, strict=True)
     ]
 
 

@@ -107,7 +107,7 @@ def test_words_are_in_order_within_their_segments_and_sure(
     assert " ".join(word.text for word in segment.words) == result.text
     times = [time for word in segment.words for time in (word.start, word.end)]
     assert all(a <= b for a, b in pairwise([segment.start, *times, segment.end]))
-    assert all(0.5 < word.probability <= 1.0 for word in segment.words)
+    assert all(0.5 < word.confidence <= 1.0 for word in segment.words)
 
 
 def test_times_are_the_same_alone_and_in_a_batch(recogniser: Transcriber, sample: Path) -> None:
@@ -118,7 +118,7 @@ def test_times_are_the_same_alone_and_in_a_batch(recogniser: Transcriber, sample
         alone = recogniser.transcribe(source, words=True).segments[0].words
         for a, b in zip(alone, batched.segments[0].words, strict=True):
             assert (a.text, a.start, a.end) == (b.text, b.start, b.end)
-            assert math.isclose(a.probability, b.probability, abs_tol=1e-4)
+            assert math.isclose(a.confidence, b.confidence, abs_tol=1e-4)
 
 
 def test_silence_has_no_words(recogniser: Transcriber) -> None:

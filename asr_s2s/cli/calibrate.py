@@ -1,0 +1,102 @@
+"""`asr-s2s calibrate`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr_s2s.cli.options import BatchSeconds, BeamSize, Device
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_s2s.evaluate.calibration import JudgedWord
+    from asr_s2s.pipeline import Transcriber
+
+
+def calibrate(
+    manifests: Annotated[
+        list[Path], typer.Argument(help="Development data, with texts; no test data.")
+    ],
+    model: Annotated[str, typer.Option(help="Model folder to calibrate.")],
+    beam_size: BeamSize = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only print; leave the folder as it is.")
+    ] = False,
+    device: Device = None,
+    batch_seconds: BatchSeconds = 120.0,
+) -> None:
+    """Make the confidence of words mean the probability that they are right.
+
+    Transcribes development data, and fits confidence to what was right. The fit is recorded in the
+    model folder. Printed is the expected calibration error before and after, the latter by
+    cross-validation: each half of the data (of the speakers, where they are known) is judged by the
+    fit to the other.
+    """
+    from rich.console import Console
+
+    from asr_s2s.allocator import keep_freed_memory
+    from asr_s2s.evaluate.calibration import calibration_error, cross_validated, fit_confidence
+    from asr_s2s.model.folder import change_search, find_model, own_folder
+    from asr_s2s.pipeline import Transcriber
+
+    keep_freed_memory()
+    folder = find_model(model) if dry_run else own_folder(model)
+    console = Console(stderr=True, highlight=False, emoji=False)
+    transcriber = Transcriber.load(folder, device)
+    words = _judged(manifests, transcriber, beam_size, batch_seconds, console)
+    right = [word.right for word in words]
+    where = ", ".join(map(str, manifests))
+    weights = fit_confidence(words, where)
+    before = calibration_error([word.confidence for word in words], right)
+    after = calibration_error(cross_validated(words, where), right)
+    print(f"{len(words):,} words, {100 * sum(right) / len(words):.2f} % right")
+    print(f"expected calibration error: {before:.4f} before, {after:.4f} after (cross-validated)")
+    print("search.confidence: [" + ", ".join(f"{weight:.4f}" for weight in weights) + "]")
+    if not dry_run:
+        change_search(folder, {"confidence": [round(weight, 4) for weight in weights]})
+
+
+def _judged(
+    manifests: list[Path],
+    transcriber: "Transcriber",
+    beam_size: int | None,
+    batch_seconds: float,
+    console: "Console",
+) -> "list[JudgedWord]":
+    """The words of a data set as the model writes them, and which are right."""
+    from rich.progress import track
+
+    from asr_s2s.data.manifest import cut_speaker, cut_text, read_manifest
+    from asr_s2s.evaluate.calibration import JudgedWord
+    from asr_s2s.evaluate.error_rate import Utterance, score
+    from asr_s2s.pipeline import Failure
+
+    cuts = [cut for manifest in manifests for cut in read_manifest(manifest)]
+    results = transcriber.stream(cuts, beam_size=beam_size, batch_seconds=batch_seconds, words=True)
+    shown = track(
+        results,
+        "transcribing",
+        total=len(cuts),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    judged: list[JudgedWord] = []
+    for cut, result in zip(cuts, shown, strict=True):
+        if isinstance(result, Failure):
+            console.print(f"asr-s2s: {result.error}", markup=False, soft_wrap=True)
+            continue
+        said = [word for segment in result.segments for word in segment.words]
+        text = " ".join(word.text for word in said)
+        rates = score([Utterance(cut.id, cut_text(cut), text)], transcriber.config.text.normalizer)
+        pairs = rates.utterances[0].pairs
+        outcomes = [operation for operation, _, written in pairs if written]
+        if len(outcomes) != len(said):  # the normaliser changes what the model wrote
+            continue
+        group = cut_speaker(cut) or cut.id
+        judged += [
+            JudgedWord(word.evidence, word.confidence, outcome == "equal", group)
+            for word, outcome in zip(said, outcomes, strict=True)
+        ]
+    return judged
