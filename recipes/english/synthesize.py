@@ -47,7 +47,7 @@ PAUSE = 0.4
 """Longest silence before and after the words, in seconds."""
 SPEAKABLE = re.compile(r"[A-Za-z ,.;:!?'\"()-]+")
 
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, emoji=False)
 
 
 @dataclass(frozen=True)

@@ -109,3 +109,38 @@ def test_rooms_keep_the_length_and_repeat_with_their_seed() -> None:
     first = add_background(TONE, babble, np.random.default_rng(3))
     assert np.array_equal(first, add_background(TONE, babble, np.random.default_rng(3)))
     assert not np.array_equal(first, TONE)
+
+
+def test_a_corpus_is_prepared_without_repeated_files(tmp_path: Path) -> None:
+    corpus, output = tmp_path / "corpus", tmp_path / "out"
+    corpus.mkdir()
+
+    def row(name: str, seconds: float, text: str, corpus: str) -> str:
+        fields = {"id": name, "audio": f"{name}.wav", "duration": seconds, "text": text}
+        return json.dumps(fields | {"speaker": "ann", "corpus": corpus})
+
+    train = [
+        row("a", 2.0, "first", "home"),
+        row("a", 2.0, "second", "home"),
+        row("b", 30.0, "long", "home"),
+    ]
+    (corpus / "train.jsonl").write_text("\n".join(train))
+    (corpus / "dev.jsonl").write_text(
+        "\n".join(row(f"d{i}", 30.0, "text", "home" if i < 3 else "street") for i in range(5))
+    )
+    command = [sys.executable, str(ENGLISH / "prepare.py"), str(corpus), str(output), "--each", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "1 rows left out: of a file that an earlier row has" in result.stderr
+
+    def texts(name: str) -> list[str]:
+        return [json.loads(line)["text"] for line in (output / name).read_text().splitlines()]
+
+    assert texts("train.jsonl") == ["first"]
+    assert len(texts("dev_home.jsonl")) == 3 and len(texts("dev_street.jsonl")) == 2
+    assert len(texts("valid.jsonl")) == 2
+
+    (corpus / "dev.jsonl").write_text('{"id": "x"}\n')
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "dev.jsonl:1: expected an object" in result.stderr and "Traceback" not in result.stderr

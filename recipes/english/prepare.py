@@ -1,0 +1,120 @@
+"""Prepare English speech of several corpora: one training manifest, a development set each.
+
+    python recipes/english/prepare.py CORPUS_FOLDER OUTPUT_FOLDER
+
+CORPUS_FOLDER holds `train.jsonl` and `dev.jsonl`, one object a line: `id`, `audio` (relative to
+the folder), `duration` (s), `text` (lower case a to z and '), `speaker` and `corpus`. OUTPUT_FOLDER
+gets
+
+- `train.jsonl`: everything to train on;
+- `dev_CORPUS.jsonl`: the development set of each corpus;
+- `valid.jsonl`: a few of each corpus, equally many, to choose the model by while it trains.
+
+Of several rows of one file the first counts; the others are left out, and counted on stderr, as are
+training rows longer than `--longest`.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from asr_s2s.errors import ManifestError, UserError
+
+FIELDS = {
+    "id": str,
+    "audio": str,
+    "duration": (int, float),
+    "text": str,
+    "speaker": str,
+    "corpus": str,
+}
+
+messages = Console(stderr=True, highlight=False, emoji=False)
+Row = dict[str, Any]
+
+
+def prepare(
+    corpus_folder: Annotated[Path, typer.Argument(help="It holds train.jsonl and dev.jsonl.")],
+    output_folder: Annotated[Path, typer.Argument(help="Where manifests are written.")],
+    longest: Annotated[float, typer.Option(min=1.0, help="Longest to train on, in seconds.")] = 20,
+    each: Annotated[int, typer.Option(min=1, help="Rows of a corpus in valid.jsonl.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 1,
+) -> None:
+    """Write manifests of the speech to train on and to measure by."""
+    train = read_rows(corpus_folder / "train.jsonl")
+    short = [row for row in train if row["duration"] <= longest]
+    if len(short) < len(train):
+        messages.print(f"{len(train) - len(short):,} training rows left out: too long")
+    write_rows(output_folder / "train.jsonl", short)
+    dev = read_rows(corpus_folder / "dev.jsonl")
+    corpora: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in dev:
+        corpora[row["corpus"]].append(row)
+    rng = np.random.default_rng(seed)
+    valid: list[Row] = []
+    for corpus, rows in corpora.items():
+        write_rows(output_folder / f"dev_{corpus}.jsonl", rows)
+        valid += [rows[i] for i in sorted(rng.permutation(len(rows))[:each])]
+    write_rows(output_folder / "valid.jsonl", valid)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The usable rows of a manifest, their audio as absolute paths.
+
+    Raises:
+        UserError: the manifest, or a row of it, cannot be read.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, f"cannot be read ({error})", "Give another folder") from error
+    rows: dict[str, Row] = {}
+    repeated = 0
+    for number, line in enumerate(lines, start=1):
+        row = _row(line, f"{path}:{number}")
+        if row["audio"] in rows:
+            repeated += 1
+        else:
+            rows[row["audio"]] = row | {"audio": str((path.parent / row["audio"]).resolve())}
+    if repeated:
+        what = "of a file that an earlier row has"
+        messages.print(f"{path}: {repeated:,} rows left out: {what}", soft_wrap=True)
+    return list(rows.values())
+
+
+def _row(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    wrong = [
+        name
+        for name, kind in FIELDS.items()
+        if not isinstance(row, dict) or not isinstance(row.get(name), kind)
+    ]
+    if wrong:
+        problem = f"expected an object with {', '.join(FIELDS)}; wrong or missing: {wrong[0]}"
+        raise ManifestError(where, problem, "Correct the manifest")
+    found: Row = row
+    return found
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """Write a manifest, and say what it holds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    hours = sum(row["duration"] for row in rows) / 3600
+    messages.print(f"{path}: {len(rows):,} utterances, {hours:.2f} hours", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(prepare)
+    except UserError as error:
+        messages.print(f"prepare: {error}", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
