@@ -12,10 +12,11 @@ from asr_s2s.audio.segment import DetectorName, find_detector
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import SearchConfig
 from asr_s2s.data.datasets import Output
-from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
+from asr_s2s.errors import AudioError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.reading import End, Piece, Source, read_ahead
 from asr_s2s.search.align import Alignment, align, align_words
+from asr_s2s.search.beam import check_beam_size
 from asr_s2s.search.confidence import Evidence, confidence
 from asr_s2s.search.decode import decode_memory
 from asr_s2s.search.phrases import Phrases, read_phrases
@@ -230,8 +231,8 @@ class Transcriber:
         `batch_seconds`, while the next ones are read. Options are as in `transcribe`.
         """
         for option, value in (("beam_size", beam_size), ("n_best", n_best)):
-            if value is not None and value < 1:
-                raise ConfigError(option, f"expected at least 1, found {value}", "Raise it")
+            if value is not None:
+                check_beam_size(option, value)
         search = self.config.search
         if beam_size is not None:
             search = replace(search, beam_size=beam_size)

@@ -11,16 +11,17 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr_s2s.config import SearchConfig
 from asr_s2s.data.datasets import Output, TextDataset
-from asr_s2s.errors import ConfigError, ModelError, TextError, UserError
+from asr_s2s.errors import ModelError, TextError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.pipeline import Alternative, choose_device
-from asr_s2s.search.beam import Hypothesis, check_search
-from asr_s2s.search.decode import attention_weights, decode
+from asr_s2s.search.beam import Hypothesis, check_beam_size, check_search
+from asr_s2s.search.decode import attention_weights, check_attended, decode
 from asr_s2s.text.normalize import normalizer
-from asr_s2s.text.tokenizer import BLANK, UNK
+from asr_s2s.text.tokenizer import BLANK, UNK, WordTokenizer
 
 BATCH_TOKENS = 4000
-"""Source tokens decoded together, padding included."""
+"""Source tokens decoded together, padding included; fewer where the beam is wider than the model's
+own."""
 READ_AHEAD = 1000
 """Lines gathered before they are translated, so that batches hold lines of similar length."""
 
@@ -162,16 +163,18 @@ class Translator:
             replace_unknown: let the model write its unknown token, and put in its place what
                 attention rested on in the source (Luong et al., 2015).
             n_best: how many distinct alternatives to return at most.
-            batch_tokens: source tokens decoded together, padding included.
+            batch_tokens: source tokens decoded together, padding included; fewer with a wider beam
+                than the model's own.
             read_ahead: lines gathered before they are translated, 1 to answer each at once.
 
         Raises:
-            ConfigError: an option is out of range.
+            ConfigError: an option is out of range, or needs attention, which the model has not.
             ManifestError: the model does not write this language.
+            TextError: a line holds half of a surrogate pair.
         """
         for option, value in (("beam_size", beam_size), ("n_best", n_best)):
-            if value is not None and value < 1:
-                raise ConfigError(option, f"expected at least 1, found {value}", "Raise it")
+            if value is not None:
+                check_beam_size(option, value)
         search = self.config.search
         search = replace(
             search,
@@ -185,6 +188,7 @@ class Translator:
             unknown=replace_unknown or search.unknown,
         )
         check_search(search)
+        check_attended(search, self.config.decoder)
         prompt = self.output.prompt(language, "language")
         return self._stream(lines, search, prompt, n_best, batch_tokens, read_ahead)
 
@@ -199,6 +203,7 @@ class Translator:
     ) -> Iterator[Translation]:
         waiting: list[str] = []
         for line in lines:
+            _require_characters(line)
             waiting.append(line)
             if len(waiting) == read_ahead:
                 yield from self._translate(waiting, search, prompt, n_best, batch_tokens)
@@ -220,9 +225,11 @@ class Translator:
             for part in self._split(self.dataset.source_normalize(line))
         ]
         found: dict[int, tuple[Alternative, ...]] = {}
+        # Memory goes with hypotheses: a wider beam than the model's own takes fewer lines at once.
+        width = max(1.0, search.beam_size / self.config.search.beam_size)
         order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].tokens))
         while order:
-            rows = max(1, batch_tokens // len(pieces[order[0]].tokens))
+            rows = max(1, int(batch_tokens / (width * len(pieces[order[0]].tokens))))
             batch, order = order[:rows], order[rows:]
             texts = self._decode([pieces[i] for i in batch], search, prompt)
             found |= dict(zip(batch, texts, strict=True))
@@ -272,7 +279,10 @@ class Translator:
             return []
         written = [*prompt, *hypothesis.tokens]
         weights = attention_weights(self.model, "text", source, length, written)
-        surfaces = self.dataset.source_tokenizer.surfaces(piece.text)
+        tokenizer = self.dataset.source_tokenizer
+        # A token of the output is a word where those are its units, whatever the source's are.
+        whole = isinstance(self.output.tokenizer, WordTokenizer)
+        surfaces = tokenizer.words(piece.text) if whole else tokenizer.surfaces(piece.text)
         if not surfaces:
             return []
         # Neither the row of the end token nor the place of the source's end token counts.
@@ -291,6 +301,18 @@ class Translator:
             return [line]
         halves = _halve(line)
         return [piece for half in halves for piece in self._split(half)]
+
+
+def _require_characters(line: str) -> None:
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        problem = f"it holds {line[error.start]!r}, which is no character"
+        raise TextError(_shown(line), problem, "Correct the line") from error
+
+
+def _shown(line: str) -> str:
+    return repr(line if len(line) <= 40 else f"{line[:37]}...")
 
 
 def _halve(line: str) -> tuple[str, str]:
@@ -314,9 +336,8 @@ def _join(line: str, parts: list[tuple[Alternative, ...]], n_best: int, blank: s
         return Translation(line, best.text, best.score, parts[0][:n_best] if n_best > 1 else ())
     text = blank.join(part[0].text for part in parts)
     score = sum(part[0].score for part in parts) / len(parts)
-    shown = line if len(line) <= 40 else f"{line[:37]}..."
     warning = TextError(
-        repr(shown),
+        _shown(line),
         f"this line is too long for one piece: it was translated in {len(parts)}",
         "Give one sentence a line",
     )

@@ -37,7 +37,7 @@ TAPER = 0.005
 FRAME = 0.01
 """Seconds over which energy is measured."""
 
-messages = Console(stderr=True)
+messages = Console(stderr=True, emoji=False)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from asr_s2s.config import (
+    Config,
+    DecoderConfig,
+    ModelConfig,
+    SearchConfig,
+    TextConfig,
+    TextEncoderConfig,
+)
 from asr_s2s.config_file import load_config
-from asr_s2s.errors import ConfigError, ModelError
+from asr_s2s.errors import ConfigError, ModelError, TextError
+from asr_s2s.model.folder import LoadedModel, build_model
+from asr_s2s.text.tokenizer import UNK, Tokenizer, WordTokenizer, train_tokenizer
 from asr_s2s.train.loop import train
 from asr_s2s.translator import Translator
 
@@ -149,7 +159,8 @@ def test_unknown_words_are_copied_from_where_attention_rested(translator: Transl
     "option",
     [
         {"beam_size": 0}, {"n_best": 0}, {"length_penalty": -1.0}, {"length_penalty": 1e9},
-        {"length_penalty": float("nan")}, {"coverage_penalty": -0.1},
+        {"length_penalty": float("nan")}, {"coverage_penalty": -0.1}, {"beam_size": 1_001},
+        {"n_best": 1_000_000_000},
         {"coverage_penalty": float("inf")},
     ],
     ids=str,
@@ -157,6 +168,62 @@ def test_unknown_words_are_copied_from_where_attention_rested(translator: Transl
 def test_an_option_out_of_range_is_refused(translator: Translator, option: dict) -> None:
     with pytest.raises(ConfigError, match="expected"):
         translator.translate("bado kime", **option)
+
+
+def untrained(source: Tokenizer, attention: str = "dot") -> Translator:
+    """A model of random weights that writes words; where it may, it writes unknown ones."""
+    config = Config(
+        model=ModelConfig(encoders=("text",)),
+        text_encoder=TextEncoderConfig(layers=1, size=8, embedding_size=8),
+        decoder=DecoderConfig(attention=attention, size=8, embedding_size=8, first_state="source"),
+        search=SearchConfig(beam_size=4, end_threshold=None, max_length_ratio=2.0),
+    )
+    words = WordTokenizer(["vo", "wun", "xil", "yor"])
+    torch.manual_seed(0)
+    model = build_model(config, words, source).eval()
+    model.decoder.output.bias.data[UNK] = 20.0
+    loaded = LoadedModel(model, words, source, config, Path("untrained"))
+    return Translator(loaded, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["characters", "sentencepiece", "words"])
+def test_an_unknown_word_is_copied_whole_whatever_the_units_of_the_source(kind: str) -> None:
+    line = "bado Quilla kime N77"
+    settings = TextConfig(tokenizer=kind, vocabulary_size=12)
+    result = untrained(train_tokenizer(settings, ["bad kime"])).translate(
+        line, replace_unknown=True
+    )
+    assert result.text.split()
+    assert set(result.text.split()) <= set(line.split())
+
+
+@pytest.mark.parametrize("option", [{"replace_unknown": True}, {"coverage_penalty": 0.2}], ids=str)
+def test_what_asks_for_attention_is_refused_by_a_model_without_it(option: dict) -> None:
+    source = WordTokenizer(["bado", "kime"])
+    assert untrained(source).translate("bado kime", **option).score < 0.0
+    with pytest.raises(ConfigError, match="attention is none"):
+        untrained(source, attention="none").translate("bado kime", **option)
+
+
+def test_a_wider_beam_takes_fewer_lines_at_once() -> None:
+    translator = untrained(WordTokenizer(["bado", "kime"]))
+    tokens = []
+    translator.model.encoders["text"].register_forward_hook(
+        lambda encoder, inputs, memory: tokens.append(memory.values.shape[:2].numel())
+    )
+    lines = ["bado kime"] * 100
+    for beam_size in (4, 40):
+        tokens.clear()
+        list(translator.stream(lines, beam_size=beam_size, batch_tokens=120))
+        assert sum(tokens) == 300
+        assert max(tokens) == 120 * 4 // beam_size
+    results = translator.stream(lines[:2], n_best=1_000, batch_tokens=1)
+    assert [len(result.alternatives) > 500 for result in results] == [True, True]
+
+
+def test_half_a_surrogate_pair_is_refused_by_name(translator: Translator) -> None:
+    with pytest.raises(TextError, match=r"'kime \\ud800': it holds '\\ud800', which is no char"):
+        translator.translate(["bado", "kime \ud800"])
 
 
 def test_penalties_keep_outputs_from_ending_early(translator: Translator, lines: list[str]) -> None:

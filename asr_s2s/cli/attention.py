@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language
+from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
 from asr_s2s.errors import AudioError, ModelError, TextError, UserError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg", ".json")
 LONGEST_SECONDS = 60.0
 LONGEST_TOKENS = 400
-"""Of a text. A picture of more could not be read."""
+"""Of a text, read or written. A picture of more could not be read."""
 
 
 def attention(
@@ -60,6 +60,7 @@ def attention(
             "this model has no attention: its decoder sees the source as one vector",
             "Name a model of another decoder.attention",
         )
+    check_language(language, loaded.config.text.languages)
     dataset, values = _read(source, loaded)
     attended = _attend(loaded, dataset, values, output_text, language, beam_size)
     try:
@@ -88,13 +89,17 @@ def _read(source: str, loaded: "LoadedModel") -> tuple["SpeechDataset | TextData
     normalize = normalizer(config.source_text.normalizer)
     dataset = TextDataset(outputs, loaded.source_tokenizer, normalize)
     tokens = dataset.source_tokens(_sentence(source))
+    _check_length(tokens, "SOURCE")
+    return dataset, torch.tensor(tokens)
+
+
+def _check_length(tokens: list[int], where: str) -> None:
     if len(tokens) > LONGEST_TOKENS:
         raise TextError(
-            "SOURCE",
-            f"the text has {len(tokens)} tokens; at most {LONGEST_TOKENS} can be drawn",
+            where,
+            f"the text has {len(tokens):,} tokens; at most {LONGEST_TOKENS} can be drawn",
             "Give one sentence",
         )
-    return dataset, torch.tensor(tokens)
 
 
 def _recording(source: str) -> "Waveform":
@@ -155,6 +160,7 @@ def _attend(
     if output_text is not None:
         require_characters({"--output-text": output_text}, "the command line")
         tokens = outputs.tokenizer.encode(outputs.normalize(output_text))
+        _check_length(tokens, "--output-text")
     else:
         search = loaded.config.search
         search = replace(search, beam_size=beam_size or search.beam_size)

@@ -77,7 +77,7 @@ def check(
     from asr_s2s.model.folder import find_model, load_tokenizers, read_config
     from asr_s2s.text.normalize import normalizer
 
-    messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    messages = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     if overrides and config is None:
         raise ConfigError("--set", "there is no recipe to change", "Name it with --config")
     recipe = load_config(config, overrides or []) if config else None
@@ -137,7 +137,8 @@ def check(
             source_tokenizer=source_tokenizer,
             normalizer=normalize,
             source_normalizer=normalizer(settings.source_text.normalizer) if settings else None,
-            max_tokens=recipe.data.max_tokens if recipe else None,
+            max_tokens=min(recipe.data.max_tokens, recipe.data.batch_tokens) if recipe else None,
+            languages=settings.text.languages if settings else (),
             progress=lambda: bar.advance(task),
         )
 

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeVar
 
@@ -36,6 +35,7 @@ def transcribe_cuts(
     cuts: Sequence[Cut],
     transcriber: Transcriber,
     *,
+    language: str | None,
     beam_size: int | None,
     batch_seconds: float,
     output: Path | None,
@@ -45,13 +45,15 @@ def transcribe_cuts(
     Raises:
         UserError: `output` cannot be written.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     utterances: list[Utterance] = []
     audio_seconds, failures = 0.0, 0
     with ExitStack() as stack:
         file = _open(output, stack)
         started = time.perf_counter()
-        results = transcriber.stream(cuts, beam_size=beam_size, batch_seconds=batch_seconds)
+        results = transcriber.stream(
+            cuts, language=language, beam_size=beam_size, batch_seconds=batch_seconds
+        )
         shown = _shown(results, "transcribing", len(cuts), console)
         for cut, result in zip(cuts, shown, strict=True):
             row = {"id": cut.id, "text": ""}
@@ -83,21 +85,26 @@ def translate_groups(
     groups: Sequence[Sequence[TextPair]],
     translator: Translator,
     *,
+    language: str | None,
     beam_size: int | None,
     output: Path | None,
 ) -> Decoded:
     """Translate the one source of each group, whose targets are its references, and write a row
     for each to `output` as they come.
 
+    Args:
+        language: to write, in place of what the pairs name.
+
     Raises:
         UserError: `output` cannot be written, or the model does not write a pair's language.
     """
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     utterances: list[Utterance] = []
     with ExitStack() as stack:
         file = _open(output, stack)
         started = time.perf_counter()
-        results = _translations([group[0] for group in groups], translator, beam_size)
+        rows = [(group[0].source, language or group[0].language) for group in groups]
+        results = _translations(rows, translator, beam_size)
         shown = _shown(results, "translating", len(groups), console)
         for group, result in zip(groups, shown, strict=True):
             if result.warning is not None:
@@ -119,12 +126,19 @@ def translate_groups(
 
 
 def _translations(
-    pairs: Sequence[TextPair], translator: Translator, beam_size: int | None
+    rows: Sequence[tuple[str, str | None]], translator: Translator, beam_size: int | None
 ) -> Iterator[Translation]:
-    # A stream is of one output language.
-    for language, run in groupby(pairs, key=lambda pair: pair.language):
-        sources = (pair.source for pair in run)
-        yield from translator.stream(sources, language=language, beam_size=beam_size)
+    """The translations of sources, each into its language, in order."""
+    sources: dict[str | None, list[str]] = {}
+    for source, language in rows:
+        sources.setdefault(language, []).append(source)
+    # A stream is of one language, and batches what is of similar length in all of the set.
+    streams = {
+        language: translator.stream(lines, language=language, beam_size=beam_size)
+        for language, lines in sources.items()
+    }
+    for _, language in rows:
+        yield next(streams[language])
 
 
 def _open(output: Path | None, stack: ExitStack) -> TextIO | None:

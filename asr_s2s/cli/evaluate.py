@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BatchSeconds, BeamSize, Device
+from asr_s2s.cli.options import MODEL_HELP, BatchSeconds, BeamSize, Device, check_language
 from asr_s2s.cli.scoring import Format, Metric, Report, Scoring, SettledScoring
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
@@ -48,6 +48,12 @@ def evaluate(
         typer.Option(
             help="wer: error rates. bleu: BLEU, chrF and TER. "
             "[default: the model's; wer for --hypothesis]"
+        ),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            help="Language to write, for a model of several. [default: that of each sentence pair]"
         ),
     ] = None,
     beam_size: BeamSize = None,
@@ -116,6 +122,8 @@ def evaluate(
         )
     if output is not None and manifest is None:
         raise UserError("--output", "nothing is decoded with --hypothesis", "Leave --output out")
+    if language is not None and manifest is None:
+        raise UserError("--language", "nothing is decoded with --hypothesis", "Leave it out")
     from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.text.normalize import normalizer as find_normalizer
 
@@ -126,7 +134,15 @@ def evaluate(
     decoding, failures = None, 0
     if manifest is not None and model is not None:
         scoring, (utterances, decoding, failures) = _decode(
-            manifest, model, wanted, any_reference, beam_size, device, batch_seconds, output
+            manifest,
+            model,
+            wanted,
+            any_reference,
+            language,
+            beam_size,
+            device,
+            batch_seconds,
+            output,
         )
     if hypothesis is not None and reference is not None:
         scoring, utterances = _read(hypothesis, reference, wanted, any_reference)
@@ -147,6 +163,7 @@ def _decode(
     model: str,
     wanted: Scoring,
     any_reference: bool,
+    language: str | None,
     beam_size: int | None,
     device: str | None,
     batch_seconds: float,
@@ -163,16 +180,25 @@ def _decode(
     if any_reference or is_parallel(manifest):
         groups = group_pairs(read_parallel(manifest), any_reference=any_reference)
         translator = Translator.load(model, device)
+        check_language(language, translator.output.languages)
         scoring = wanted.settled(translator.config.text)
         scoring.check_baseline([Entry(first.target, first.id) for first, *_ in groups])
-        decoded = translate_groups(groups, translator, beam_size=beam_size, output=output)
+        decoded = translate_groups(
+            groups, translator, language=language, beam_size=beam_size, output=output
+        )
         return scoring, decoded
     cuts = list(read_manifest(manifest))
     transcriber = Transcriber.load(model, device)
+    check_language(language, transcriber.output.languages)
     scoring = wanted.settled(transcriber.config.text)
     scoring.check_baseline([cut_entry(cut) for cut in cuts])
     decoded = transcribe_cuts(
-        cuts, transcriber, beam_size=beam_size, batch_seconds=batch_seconds, output=output
+        cuts,
+        transcriber,
+        language=language,
+        beam_size=beam_size,
+        batch_seconds=batch_seconds,
+        output=output,
     )
     return scoring, decoded
 

@@ -46,7 +46,7 @@ def ngram(
     folder = find_model(model)
     normalize = normalizer(read_config(folder).text.normalizer)
     tokenizer = load_tokenizer(folder)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     if is_arpa(texts[0]):
         if len(texts) > 1:
             raise ConfigError(str(texts[1]), "one ARPA file makes a model alone", "Name only it")

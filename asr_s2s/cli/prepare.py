@@ -67,7 +67,7 @@ def prepare(
     else:
         raise ManifestError(source, "there is no such manifest or folder", "Check the path")
 
-    messages = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    messages = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     cuts: list[Cut] = []
     left_out = 0
     named: set[str] = set()

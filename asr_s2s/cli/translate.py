@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language
+from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
 from asr_s2s.errors import EXIT_BAD_INPUT, TextError, UserError
 
 if TYPE_CHECKING:
@@ -70,8 +70,10 @@ def translate(
 ) -> None:
     """Translate text line by line, or whatever else a text model was trained to write.
 
-    Line i of the output answers line i of the input; an empty line answers an empty one. Messages
-    go to standard error. The exit code is 1 if a line could not be read as UTF-8 text.
+    Line i of the output answers line i of the input; an empty line answers an empty one. What is
+    typed is answered line by line; of a file or a pipe, 1,000 lines are read before the first is
+    answered, so that those of similar length are translated together. Messages go to standard
+    error. The exit code is 1 if a line could not be read as UTF-8 text.
     """
     from contextlib import ExitStack
 
@@ -82,10 +84,9 @@ def translate(
     from asr_s2s.translator import READ_AHEAD, Translator
 
     keep_freed_memory()
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     translator = Translator.load(model, device)
-    if language is not None and not translator.output.languages:
-        raise UserError("--language", "this model writes one language only", "Leave it out")
+    check_language(language, translator.output.languages)
     lines = Lines(source)
     results = translator.stream(
         lines,

@@ -50,7 +50,7 @@ def tune(
     search = loaded.config.search
     if beam_size is not None:
         search = replace(search, beam_size=beam_size)
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("encoding", total=None)
         tuner = Tuner(loaded, manifest, utterances=utterances, seed=seed, device=chosen)

@@ -47,6 +47,7 @@ def check_pairs(
     normalizer: Callable[[str], str] | None = None,
     source_normalizer: Callable[[str], str] | None = None,
     max_tokens: int | None = None,
+    languages: Sequence[str] = (),
     progress: Callable[[], object] | None = None,
 ) -> Iterator[Finding]:
     """Judge every pair by itself, by what is usual in training, and against all others.
@@ -59,7 +60,9 @@ def check_pairs(
         source_tokenizer: of the sources, likewise.
         normalizer: applied to each target before it is judged.
         source_normalizer: applied to each source before it is judged.
-        max_tokens: most tokens on a side that training takes.
+        max_tokens: most tokens on a side that training takes, the end token counted.
+        languages: of the output. When there are any, each pair must be in one of them; where there
+            is only one, a pair need not say so.
         progress: called after each pair.
 
     Yields:
@@ -88,6 +91,7 @@ def check_pairs(
         seen = _Seen()
         for written, pair in zip(as_written, pairs, strict=True):
             where = f"{split}: {pair.id}"
+            yield from _judge_language(where, written.language, languages)
             yield from _judge_side(where, sides[0], written.source, pair.source, max_tokens)
             yield from _judge_side(where, sides[1], written.target, pair.target, max_tokens)
             if pair.source.strip() and pair.target.strip():
@@ -96,6 +100,20 @@ def check_pairs(
             if progress is not None:
                 progress()
         earlier.append(seen)
+
+
+def _judge_language(
+    where: str, language: str | None, languages: Sequence[str]
+) -> Iterator[Finding]:
+    if language in languages or not languages or (language is None and len(languages) == 1):
+        return
+    problem = f"{language} is no language of the model" if language else "no language is given"
+    yield Finding(
+        "wrong language",
+        where,
+        problem,
+        f"Give one of text.languages: {', '.join(languages)}; training stops at it",
+    )
 
 
 @dataclass(frozen=True)
@@ -143,16 +161,16 @@ def _judge_side(
             f"{' '.join(map(repr, sorted(unknown)))} of the {side.name} not in {owner}",
             "Choose a normaliser that writes it otherwise, or add texts that hold it to training",
         )
-    # Text has at most one token more than characters, so that few need to be encoded.
-    if side.tokenizer is not None and max_tokens is not None and len(text) >= max_tokens:
-        tokens = len(side.tokenizer.encode(text))
+    # Text has at most one token more than characters, and an end token: few need to be encoded.
+    if side.tokenizer is not None and max_tokens is not None and len(text) + 2 > max_tokens:
+        tokens = len(side.tokenizer.encode(text)) + 1
         if tokens > max_tokens:
             yield Finding(
                 "too long",
                 where,
-                f"{tokens:,} tokens of the {side.name} are more than data.max_tokens, "
-                f"{max_tokens:,}",
-                "Split it, or raise data.max_tokens; training leaves it out",
+                f"{tokens:,} tokens of the {side.name}, its end counted, are more than the "
+                f"{max_tokens:,} of data.max_tokens and data.batch_tokens",
+                "Split it, or raise data.max_tokens and data.batch_tokens; training leaves it out",
             )
 
 

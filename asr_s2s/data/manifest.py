@@ -65,6 +65,8 @@ def iter_manifest(
     """
     path = Path(path)
     content = read_text(path)
+    if not content.strip():
+        raise ManifestError(path, "it is empty", "Give one utterance or sentence pair a line")
     table = {".tsv": "\t", ".csv": ","}.get(content_suffix(path))
     rows = table_rows(path, content, table) if table else json_rows(path, content)
     empty = True

@@ -22,7 +22,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr_s2s.data.manifest import GZIP, XZ, content_suffix, read_text, require_characters
-from asr_s2s.data.plain import REQUIRED, Row, json_rows, label, require_columns, table_rows
+from asr_s2s.data.plain import (
+    REQUIRED,
+    TEXT_EXAMPLE,
+    Row,
+    json_rows,
+    label,
+    require_columns,
+    table_rows,
+)
 from asr_s2s.errors import ManifestError
 
 COLUMNS = ("source", "target")
@@ -30,7 +38,6 @@ _TABLES = (".tsv", ".csv", ".jsonl")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _LANGUAGE = re.compile(r"[a-z]{2}|[a-z]{2,3}[-_][A-Za-z0-9]{2,4}")
 """A language, or one with its script or region. Three letters alone may also be tgt or txt."""
-_EXAMPLE = '{"source": "Good morning", "target": "Guten Morgen"}'
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class TextPair:
 
 
 def is_parallel(path: str | Path) -> bool:
-    """Whether a path names parallel text, told by its braces or by its first line.
+    """Whether a path names parallel text: by its braces, or by its first line that is not blank.
 
     False for manifests of audio, and for what cannot be read.
     """
@@ -61,13 +68,16 @@ def is_parallel(path: str | Path) -> bool:
         except ValueError:
             return False
         columns = row.keys() if isinstance(row, dict) else []
-    elif suffix in (".tsv", ".csv"):
+    elif suffix == ".csv":
         columns = _header(line, suffix)
+    elif suffix == ".tsv":
+        # Without a header the first line is a pair, in which one of these words may well stand.
+        return bool(line) and not set(_header(line, suffix)).issuperset(REQUIRED)
     else:
         return False
     if any(name in columns for name in REQUIRED):
         return False
-    return any(name in columns for name in COLUMNS) or (suffix == ".tsv" and bool(line))
+    return any(name in columns for name in COLUMNS)
 
 
 def is_one_side(path: str | Path) -> bool:
@@ -184,9 +194,10 @@ def _both_files(path: Path) -> tuple[Path, Path, str | None]:
 
 def _table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
     content, suffix = read_text(path, "text file"), content_suffix(path)
-    header = _header(content.partition("\n")[0], suffix)
+    first = next((line for line in content.split("\n") if line.strip()), "")
+    header = _header(first, suffix)
     if suffix == ".jsonl":
-        rows = json_rows(path, content, _EXAMPLE)
+        rows = json_rows(path, content, TEXT_EXAMPLE)
     elif suffix == ".csv" or any(name in header for name in COLUMNS):
         rows = table_rows(path, content, "," if suffix == ".csv" else "\t", COLUMNS)
     else:
@@ -208,7 +219,7 @@ def _rows_without_header(path: Path, content: str) -> Iterator[tuple[str, Row | 
         where, columns = f"{path}:{number}", line.removesuffix("\r").split("\t")
         if len(columns) > 1:
             yield where, dict(zip(COLUMNS, columns, strict=False))
-        elif columns[0]:
+        elif columns[0].strip():
             problem = "expected source and target parted by a tab, found one column"
             yield where, ManifestError(where, problem, "Give both, or leave the line out")
 
@@ -242,7 +253,7 @@ def _stem(path: Path) -> str:
 
 
 def _first_line(path: Path) -> str:
-    """The first line, decompressed; nothing where it cannot be read."""
+    """The first line that is not blank, decompressed; nothing where it cannot be read."""
     if not path.is_file():  # a pipe could not be read a second time
         return ""
     try:
@@ -250,7 +261,7 @@ def _first_line(path: Path) -> str:
             start = file.read(len(XZ))
         opener = gzip.open if start.startswith(GZIP) else lzma.open if start == XZ else open
         with opener(path, "rb") as file:
-            line: bytes = file.readline()
-        return line.decode("utf-8-sig").rstrip("\r\n")
+            lines = (line.decode("utf-8-sig").rstrip("\r\n") for line in file)
+            return next((line for line in lines if line.strip()), "")
     except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError):
         return ""

@@ -24,6 +24,8 @@ from asr_s2s.errors import ManifestError
 
 REQUIRED = ("audio", "text")
 COLUMNS = (*REQUIRED, "id", "speaker", "language", "duration", "start", "sample_rate")
+AUDIO_EXAMPLE = '{"audio": "a.wav", "text": "hello"}'
+TEXT_EXAMPLE = '{"source": "Good morning", "target": "Guten Morgen"}'
 LENGTH_TOLERANCE = 0.1
 """Seconds by which a stated length may differ from the recording's."""
 RANGES = {
@@ -38,16 +40,20 @@ Row = dict[str, Any]
 
 
 def json_rows(
-    path: Path, content: str, example: str = '{"audio": "a.wav", "text": "hello"}'
+    path: Path, content: str, example: str = AUDIO_EXAMPLE
 ) -> Iterator[tuple[str, Row | ManifestError]]:
     """Each object of a file of JSON lines, or the error of its line, with its place (file:line).
 
     Raises:
         ManifestError: the file is one JSON array.
     """
-    mend = f"Write one JSON object a line, such as {example}"
     if content.lstrip().startswith("["):
-        raise ManifestError(path, "this is a JSON array", mend)
+        # Which of both it holds is told by the first line, and here that need not say anything.
+        examples = f"{AUDIO_EXAMPLE} or {TEXT_EXAMPLE}"
+        raise ManifestError(
+            path, "this is a JSON array", f"Write one JSON object a line, such as {examples}"
+        )
+    mend = f"Write one JSON object a line, such as {example}"
     for number, line in enumerate(content.split("\n"), start=1):
         where = f"{path}:{number}"
         if not line.strip():
@@ -69,30 +75,45 @@ def table_rows(
 ) -> Iterator[tuple[str, Row | ManifestError]]:
     """Each row of a table, or its error, with its place (file:line).
 
+    Only a line feed (or with a carriage return before it) ends a line.
+
     Raises:
         ManifestError: the header lacks a column, or the file is no table.
     """
-    # Quotation marks in a .tsv belong to the text; in a .csv they hold commas together.
-    lines = csv.reader(
-        io.StringIO(content, newline=""),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE,
-    )
+    lines = _comma_lines(path, content) if delimiter == "," else _tab_lines(path, content)
+    header: list[str] = []
+    for where, values in lines:
+        if not header:
+            if any(value.strip() for value in values):
+                require_columns(values, where, required)
+                header = values
+        elif len(values) == len(header):
+            yield where, dict(zip(header, values, strict=True))
+        else:
+            problem = f"found {len(values)} columns where the header names {len(header)}"
+            yield where, ManifestError(where, problem, "Give each column one value")
+
+
+def _tab_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
+    """The values of each line; quotation marks belong to the text."""
+    for number, line in enumerate(content.split("\n"), start=1):
+        line = line.removesuffix("\r")
+        if line:
+            yield f"{path}:{number}", line.split("\t")
+
+
+def _comma_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
+    """The values of each line; quotation marks hold commas and line ends together."""
+    lines = csv.reader(io.StringIO(content, newline="\n"))
     try:
-        header = next(lines, [])
-        if header:
-            require_columns(header, f"{path}:1", required)
         for values in lines:
-            where = f"{path}:{lines.line_num}"
-            if len(values) == len(header):
-                yield where, dict(zip(header, values, strict=True))
-            elif values:
-                problem = f"found {len(values)} columns where the header names {len(header)}"
-                yield where, ManifestError(where, problem, "Give each column one value")
+            if values:
+                yield f"{path}:{lines.line_num}", values
     except csv.Error as error:
-        raise ManifestError(
-            f"{path}:{lines.line_num}", f"this is not a table: {error}", "Correct the line"
-        ) from error
+        problem = f"this is not a table: {error}"
+        if "new-line character" in str(error):
+            problem = "a carriage return stands within a value, and not in quotation marks"
+        raise ManifestError(f"{path}:{lines.line_num}", problem, "Correct the line") from error
 
 
 def require_columns(names: Iterable[str], where: str, required: Sequence[str] = REQUIRED) -> None:

@@ -38,7 +38,7 @@ class Entry:
     id: str | None = None
     """None where the format has no identifiers."""
     source: Path | None = None
-    """The recording, where the file names it."""
+    """The recording, where the file names it, or whatever else its `source` is."""
     alternatives: tuple[str, ...] = ()
     """Further texts that are as good, of the same source."""
     source_text: str | None = None
@@ -85,14 +85,16 @@ def read_transcripts(
             "Convert it to one of them",
         )
     try:
-        # Not str.splitlines, which also breaks lines at form feeds and the like within a text.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        # Neither str.splitlines, which also breaks lines at form feeds and the like within a text,
+        # nor read_text, which does at carriage returns.
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except OSError as error:
         raise ManifestError(path, "there is no such readable file", "Check the path") from error
     except UnicodeDecodeError as error:
         raise ManifestError(path, "this is not UTF-8 text", "Save it as UTF-8") from error
     if not lines[-1]:
         lines.pop()
+    lines = [line.removesuffix("\r") for line in lines]
     if _is_parallel(path, lines):
         return _read_parallel(path, any_reference)
     if _is_manifest(path, lines):
@@ -222,7 +224,7 @@ def _by_source(transcripts: Sequence[Entry], file: str | Path) -> dict[str, Entr
     for source, count in times.items():
         if count > 1:
             raise UserError(
-                file, f"the recording {source} has {count} transcripts", "Give the utterances ids"
+                file, f"the source {source} has {count} transcripts", "Give the utterances ids"
             )
     return {str(transcript.source): transcript for transcript in transcripts}
 
@@ -249,7 +251,7 @@ def _columns(path: Path, lines: list[str]) -> set[str]:
     """What the first line of a table or of JSON lines names; nothing for other files."""
     first = next((line for line in lines if line.strip()), "")
     if path.suffix == ".tsv":
-        return set(first.rstrip("\r").split("\t"))
+        return set(first.split("\t"))
     if path.suffix == ".jsonl":
         try:
             row = json.loads(first)
@@ -275,7 +277,7 @@ def _read_txt(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
 
 def _read_tsv(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
     for number, line in enumerate(lines, start=1):
-        fields = line.rstrip("\r").split("\t")
+        fields = line.split("\t")
         if fields == [""]:
             continue
         if len(fields) != 2:
@@ -303,6 +305,13 @@ def _read_jsonl(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
 def _from_object(row: Any, where: str) -> Entry:
     if not isinstance(row, dict) or not isinstance(row.get("text"), str):
         raise ManifestError(where, 'expected an object with a "text"', "Correct the line")
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # Brings in lhotse and torch, which plain transcripts do without.
+        from asr_s2s.data.manifest import require_characters
+
+        require_characters(row, where)
     identifier, source = row.get("id"), row.get("source")
     if identifier is None and source is None:
         raise ManifestError(where, 'expected an "id" or a "source"', "Add one of them")
@@ -319,6 +328,12 @@ def _from_object(row: Any, where: str) -> Entry:
     return Entry(
         text=row["text"],
         id=identifier,
-        source=None if source is None else Path(source).resolve(),
+        source=None if source is None else _source(source),
         speaker=None if speaker in (None, "") else str(speaker),
     )
+
+
+def _source(source: str) -> Path:
+    """Where a recording lies; a sentence, which need be no path, is as good to pair by."""
+    # A zero character is in no path, and the operating system is not asked for it.
+    return Path(source) if "\0" in source else Path(source).resolve()

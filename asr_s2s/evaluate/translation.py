@@ -25,6 +25,8 @@ from asr_s2s.evaluate.significance import SEED
 
 MOSES_LANGUAGES = sorted({*NonbreakingPrefixes().available_langs.values(), "ja", "ko"})
 """Codes of the languages that Moses has rules for."""
+UNSPACED = ("zh", "ja-mecab", "char")
+"""BLEU's tokenisers of text without blanks between words."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def score_translations(
     Args:
         hypotheses: one for each sentence; an empty one is a translation that says nothing.
         references: `references[i]` holds all the references of hypothesis i, one at least.
-        tokenizer: sacrebleu's name of BLEU's tokeniser. chrF and TER are without it.
+        tokenizer: sacrebleu's name of BLEU's tokeniser. chrF is without it; TER takes each Chinese
+            character for a word where it is one of `UNSPACED`.
         lowercase_tokenized: code of the target language; gives the BLEU of the older literature
             too. Both sides go through Moses: punctuation normalised, lowercased, tokenised.
 
@@ -154,7 +157,7 @@ def score_translations(
     return TranslationScores(
         bleu=_score(_bleu(tokenizer), hypotheses, references),
         chrf=_score(chrf, hypotheses, references),
-        ter=_score(TER(), hypotheses, references),
+        ter=_score(_ter(tokenizer), hypotheses, references),
         lowercase_tokenized_bleu=older,
         sentences=tuple(
             SentenceScore(i, text, tuple(several), chrf.sentence_score(text, several).score)
@@ -233,6 +236,12 @@ def _bleu(tokenizer: str) -> BLEU:
             f"this tokeniser cannot be used here: {reason}",
             "Install what it needs, or take another of " + names,
         ) from error
+
+
+def _ter(tokenizer: str) -> TER:
+    # TER's words are what blanks part: a whole sentence of Chinese would be right or wrong as one.
+    unspaced = tokenizer in UNSPACED
+    return TER(normalized=unspaced, asian_support=unspaced)
 
 
 def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Score:

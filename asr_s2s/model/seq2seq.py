@@ -1,5 +1,7 @@
 """One model: named encoders, a shared attention decoder, and an optional CTC head."""
 
+import math
+
 from torch import Tensor, nn
 
 from asr_s2s.config import Config
@@ -55,6 +57,7 @@ class Seq2Seq(nn.Module):
             if "text" in sizes and not config.text_encoder.shared_embedding
             else None
         )
+        self.source_scale = _source_scale(config)
         with_ctc = "speech" in sizes and config.objective.ctc_weight > 0
         self.ctc = nn.Linear(memory_size, vocabulary) if with_ctc else None
         self.writable = vocabulary - len(config.text.languages)
@@ -78,9 +81,21 @@ class Seq2Seq(nn.Module):
         """
         if kind == "text":
             embedding = self.source_embedding or self.decoder.embedding
-            source = embedding(source)
+            source = embedding(source) * self.source_scale
         memory: Memory = self.encoders[kind](source, lengths)
         return memory
+
+
+def _source_scale(config: Config) -> float:
+    """What embedded source tokens are multiplied by.
+
+    A Transformer adds positions of size 1 to them. The decoder starts a tied embedding at a size of
+    embedding_size ** -0.5, which positions would drown: it is scaled up to 1, where others start
+    (Vaswani et al., 2017, section 3.4). Recurrent layers take it as it is.
+    """
+    encoder = config.text_encoder
+    small = encoder.shared_embedding and config.decoder.tied_output
+    return math.sqrt(encoder.embedding_size) if encoder.cell == "transformer" and small else 1.0
 
 
 def check_encoders(config: Config) -> None:

@@ -16,6 +16,9 @@ from asr_s2s.errors import ConfigError
 from asr_s2s.search.scorers import Scorer
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, UNK
 
+LARGEST_BEAM = 1000
+"""Most hypotheses of an utterance: time and memory grow with the square of the beam."""
+
 
 class Hypothesis(NamedTuple):
     """One finished output."""
@@ -184,14 +187,28 @@ def _read(finished: _Finished) -> list[list[Hypothesis]]:
     ]
 
 
+def check_beam_size(key: str, value: int) -> None:
+    """Refuse a width of the search, or a number of its outputs, that it cannot have.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    if not 1 <= value <= LARGEST_BEAM:
+        raise ConfigError(
+            key,
+            f"expected a number from 1 to {LARGEST_BEAM:,}, found {value:,}",
+            "Use for example 8",
+        )
+
+
 def check_search(config: SearchConfig) -> None:
     """Refuse search settings that make no sense.
 
     Raises:
         ConfigError: naming the key.
     """
+    check_beam_size("search.beam_size", config.beam_size)
     for key, value, least in (
-        ("beam_size", config.beam_size, 1),
         ("candidates", config.candidates, 1),
         ("piece_tokens", config.piece_tokens, 2),
         ("min_length_ratio", config.min_length_ratio, 0),

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from asr_s2s.config import SearchConfig
+from asr_s2s.config import DecoderConfig, SearchConfig
+from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.language_model import LanguageModels
 from asr_s2s.model.seq2seq import Seq2Seq
@@ -100,3 +101,23 @@ def attention_weights(
     prefix = torch.tensor([[BOS, *written]], device=source.device)
     weights: Tensor = model.decoder(prefix, memory)[1]
     return weights[0]
+
+
+def check_attended(config: SearchConfig, decoder: DecoderConfig) -> None:
+    """Refuse search settings that ask what attention read, where the decoder has none.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    if decoder.attention != "none":
+        return
+    for key, wanted, use in (
+        ("coverage_penalty", config.coverage_penalty > 0.0, "it counts what attention read"),
+        ("unknown", config.unknown, "unknown words are replaced by what attention rested on"),
+    ):
+        if wanted:
+            raise ConfigError(
+                f"search.{key}",
+                f"{use}, and decoder.attention is none",
+                "Leave it out, or use a model of another decoder.attention",
+            )

@@ -18,6 +18,7 @@ import sentencepiece
 from asr_s2s.config import SourceTextConfig, TextConfig
 from asr_s2s.errors import ModelError, TextError
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.words import split_words
 
 BLANK = 0
 """CTC's blank; elsewhere padding."""
@@ -61,6 +62,19 @@ class Tokenizer(ABC):
     @abstractmethod
     def surfaces(self, text: str) -> list[str]:
         """The part of the text that each token of `encode` stands for."""
+
+    def words(self, text: str) -> list[str]:
+        """The whole word that each token of `encode` is a part of, a blank of the word after it; of
+        Chinese and Japanese, the characters that the token stands for."""
+        parts = [part.strip() for part in split_words(text)]
+        part_of_letter = [index for index, part in enumerate(parts) for _ in part]
+        words, place = [], 0
+        for surface in self.surfaces(text):
+            letters = sum(not letter.isspace() for letter in surface)
+            touched = part_of_letter[place : place + max(1, letters)]
+            words.append("".join(parts[touched[0] : touched[-1] + 1]) if touched else "")
+            place += letters
+        return words
 
     @abstractmethod
     def decode(self, ids: Sequence[int], unknowns: Sequence[str] = ()) -> str:
@@ -134,6 +148,9 @@ class WordTokenizer(UnitTokenizer):
 
     def surfaces(self, text: str) -> list[str]:
         return text.split()
+
+    def words(self, text: str) -> list[str]:
+        return self.surfaces(text)
 
 
 class SentencePieceTokenizer(Tokenizer):

@@ -46,8 +46,10 @@ RESUMABLE_CHANGES = {
     *("train." + key for key in ("steps", "validate_every", "validation_beam_size", "patience")),
     *("train." + key for key in ("checkpoint_every", "log_every", "attention_pictures")),
     "train.saved_precision",
+    "text.bleu_tokenizer",
 }
-"""Keys that may differ when a run is resumed: they change how long it trains and what it tells."""
+"""Keys that may differ when a run is resumed: they change how long it trains, what it tells, and
+what its validations measure from then on."""
 
 
 def train(config: Config, base: Path, output: Path, device: torch.device) -> Path | None:

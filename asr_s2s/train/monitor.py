@@ -35,7 +35,7 @@ class Monitor:
     def __init__(self, output: Path, config: TrainConfig) -> None:
         self.output = output
         self.config = config
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self.metrics = output / "metrics.jsonl"
         self.tensorboard: SummaryWriter | None = None
         self.bar = Progress(

@@ -5,12 +5,14 @@ from collections.abc import Callable
 import torch
 
 from asr_s2s.config import Config
-from asr_s2s.errors import ConfigError
+from asr_s2s.errors import ConfigError, TextError
+from asr_s2s.evaluate.translation import check_settings as check_scores
 from asr_s2s.model.decoder import check_decoder
 from asr_s2s.model.encoder import pair_layers
 from asr_s2s.model.language_model import is_language_model
 from asr_s2s.model.seq2seq import check_encoders
-from asr_s2s.search.beam import check_search
+from asr_s2s.search.beam import check_beam_size, check_search
+from asr_s2s.search.decode import check_attended
 
 POSITIVE = (
     "text.vocabulary_size", "source_text.vocabulary_size", "data.batch_seconds",
@@ -60,6 +62,8 @@ def check_settings(config: Config, device: torch.device) -> None:
         _check_language_model(config)
     else:
         check_encoders(config)
+        _check_metric(config)
+        check_attended(config.search, config.decoder)
     if config.source_text.joint and config.source_text.normalizer != config.text.normalizer:
         raise ConfigError(
             "source_text.normalizer",
@@ -72,8 +76,19 @@ def check_settings(config: Config, device: torch.device) -> None:
     pair_layers(config.speech_encoder)
     check_decoder(config.decoder)
     check_search(config.search)
+    check_beam_size("train.validation_beam_size", config.train.validation_beam_size)
     if config.train.precision == "fp16" and device.type == "cpu":
         raise ConfigError("train.precision", "fp16 needs a GPU", "Use bf16 or fp32 on CPU")
+
+
+def _check_metric(config: Config) -> None:
+    if config.text.metric != "bleu":
+        return
+    try:
+        check_scores(config.text.bleu_tokenizer)
+    except TextError as error:
+        problem = f"{error.where}: {error.problem}"
+        raise ConfigError("text.bleu_tokenizer", problem, error.mend) from error
 
 
 def _check_language_model(config: Config) -> None:

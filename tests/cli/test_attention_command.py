@@ -137,6 +137,14 @@ def test_a_model_of_both_kinds_takes_a_file_for_a_recording(sample: Path, tmp_pa
         ((" ",), "SOURCE: there is no text"),
         (("-",), "SOURCE: there is no text"),
         (("x" * 400,), "SOURCE: the text has 401 tokens; at most 400"),
+        (
+            ("xy", "--language", "de", "--output-text", "a" * 401),
+            "--output-text: the text has 401 tokens; at most 400",
+        ),
+        (
+            ("xy", "--model", "digits", "--language", "de"),
+            "--language: this model writes one language only",
+        ),
         (("x\udcff",), "which is no character"),
         (("xy", "--language", "de", "--output-text", "a\udcff"), "which is no character"),
         (("lost.wav", "--model", "digits"), "lost.wav: there is no such file"),

@@ -234,8 +234,26 @@ def test_check_counts_tokens_by_a_models_vocabulary(tmp_path):
     (tmp_path / "recipe.yaml").write_text("data: {max_tokens: 20}\n")
     options = "--config", tmp_path / "recipe.yaml", "--model", tmp_path
     result = asr_s2s("check", train, *options)
-    assert "train:2: 23 tokens of the target are more than data.max_tokens, 20" in result.stdout
-    assert asr_s2s("check", train, *options, "--set", "data.max_tokens=23").exit_code == 0
+    expected = "train:2: 24 tokens of the target, its end counted, are more than the 20 of data.max"
+    assert expected in result.stdout
+    enough = *options, "--set", "data.max_tokens=24"
+    assert asr_s2s("check", train, *enough).exit_code == 0
+    assert asr_s2s("check", train, *enough, "--set", "data.batch_tokens=23").exit_code == 1
+
+
+def test_check_names_languages_that_training_would_refuse(tmp_path):
+    table = tmp_path / "train.tsv"
+    rows = "The bees fly.\tDie Bienen fliegen.\tde\nThe trees bend.\tGli alberi si piegano.\tit\n"
+    table.write_text(f"source\ttarget\tlanguage\n{rows}Bend the trees.\tDie Eichen biegen.\t\n")
+    (tmp_path / "recipe.yaml").write_text("text: {languages: [de, fr]}\n")
+    result = asr_s2s("check", table, "--config", tmp_path / "recipe.yaml")
+    assert result.exit_code == 1
+    found = [line for line in result.stdout.splitlines() if "text.languages" in line]
+    mend = "Give one of text.languages: de, fr; training stops at it."
+    assert found == [
+        f"  {table}: train:3: it is no language of the model. {mend}",
+        f"  {table}: train:4: no language is given. {mend}",
+    ]
 
 
 def test_check_says_how_to_name_both_sides_when_the_shell_wrote_them_out(tmp_path):

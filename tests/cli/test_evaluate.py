@@ -11,6 +11,7 @@ import pytest
 import sacrebleu
 import soundfile
 
+from asr_s2s.cli.decoding import translate_groups
 from asr_s2s.config import (
     Config,
     DecoderConfig,
@@ -20,9 +21,11 @@ from asr_s2s.config import (
     TextConfig,
     TextEncoderConfig,
 )
+from asr_s2s.data.parallel import TextPair
 from asr_s2s.model.folder import save_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import CharacterTokenizer
+from asr_s2s.translator import Translator
 
 PROGRAM = "from asr_s2s.cli.main import main; main()"
 
@@ -92,6 +95,7 @@ def test_existing_transcripts_are_compared_with_a_baseline(
         (("--reference", "a.txt"), "found --reference"),
         (("a.jsonl", "--model", "m", "--hypothesis", "b.txt"), "MANIFEST and --model and"),
         (("--reference", "a.txt", "--hypothesis", "none.txt"), "a.txt: there is no such"),
+        (("--reference", "a", "--hypothesis", "b", "--language", "de"), "nothing is decoded"),
     ],
 )
 def test_mistakes_are_one_line_on_stderr(arguments: tuple[str, ...], problem: str) -> None:
@@ -127,14 +131,14 @@ def test_model_is_evaluated_on_a_manifest_with_a_missing_recording(
     manifest.write_text(
         '{"id": "a", "audio": "a.wav", "text": "One"}\n'
         '{"id": "b", "audio": "b.wav", "text": "Two"}\n'
-        '{"id": "lost", "audio": "lost.wav", "text": "Three four", "duration": 0.5}\n'
+        '{"id": "lost", "audio": "lost:100:.wav", "text": "Three four", "duration": 0.5}\n'
         '{"id": "c", "audio": "c.wav", "text": "Five"}\n'
     )
     arguments = ("--model", model, "--device", "cpu", "--beam-size", "2", "--output", output)
     result = evaluate(manifest, *arguments, "--format", "json", "--worst", "9")
     assert result.returncode == 1
     missing, summary = result.stderr.splitlines()
-    assert "lost.wav" in missing
+    assert "lost:100:.wav" in missing
     assert summary == (
         f"{manifest}: 1 of 4 recordings failed; all of their words count as deletions"
     )
@@ -149,7 +153,7 @@ def test_model_is_evaluated_on_a_manifest_with_a_missing_recording(
 
     written = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["id"] for row in written] == ["a", "b", "lost", "c"]
-    assert "lost.wav" in written[2]["error"]
+    assert "lost:100:.wav" in written[2]["error"]
     existing = ("--reference", manifest, "--hypothesis", output)
     again = evaluate(*existing, "--normalizer", "lowercase", "--format", "json")
     assert again.returncode == 0, again.stderr
@@ -318,20 +322,24 @@ def test_options_of_the_other_metric_and_wrong_names_are_refused(
     assert result.stderr.count("\n") == 1
 
 
-@pytest.fixture
-def text_model(tmp_path: Path) -> Path:
+def write_text_model(folder: Path, *languages: str) -> Path:
     """A small text model that was never trained."""
     config = Config(
         model=ModelConfig(encoders=("text",)),
-        text=TextConfig(metric="bleu", bleu_tokenizer="char"),
+        text=TextConfig(metric="bleu", bleu_tokenizer="char", languages=languages),
         source_text=SourceTextConfig(tokenizer="characters"),
         text_encoder=TextEncoderConfig(layers=1, size=8, embedding_size=8),
         decoder=DecoderConfig(attention="additive", size=8, attention_size=8, embedding_size=8),
     )
     tokenizer, source = CharacterTokenizer("abc "), CharacterTokenizer("xyz ")
-    weights = Seq2Seq(config, len(tokenizer), len(source)).state_dict()
-    save_model(tmp_path / "text-model", config, tokenizer, source, weights)
-    return tmp_path / "text-model"
+    weights = Seq2Seq(config, len(tokenizer) + len(languages), len(source)).state_dict()
+    save_model(folder, config, tokenizer, source, weights)
+    return folder
+
+
+@pytest.fixture
+def text_model(tmp_path: Path) -> Path:
+    return write_text_model(tmp_path / "text-model")
 
 
 def test_model_is_evaluated_on_parallel_text(text_model: Path, tmp_path: Path) -> None:
@@ -355,6 +363,49 @@ def test_model_is_evaluated_on_parallel_text(text_model: Path, tmp_path: Path) -
     assert again.returncode == 0, again.stderr
     for name in ("bleu", "chrf", "ter", "worst"):
         assert json.loads(again.stdout)[name] == report[name]
+
+
+def test_the_language_of_aligned_files_is_an_option(tmp_path: Path) -> None:
+    several, one = (
+        write_text_model(tmp_path / name, *languages)
+        for name, languages in (("several", ("de", "fr")), ("one", ()))
+    )
+    (tmp_path / "test.src").write_text("x y\nzz\n")
+    (tmp_path / "test.tgt").write_text("a b\nc\n")
+    options = (tmp_path / "test.{src,tgt}", "--device", "cpu", "--format", "json", "--model")
+    result = evaluate(*options, several, "--language", "fr")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["sentences"] == 2
+    refused = evaluate(*options, one, "--language", "fr")
+    assert refused.returncode == 1
+    assert "--language: this model writes one language only" in refused.stderr
+
+
+def test_mixed_languages_are_translated_together_and_answered_in_order(tmp_path: Path) -> None:
+    folder = write_text_model(tmp_path / "model", "de", "fr")
+    translator = Translator.load(folder, device="cpu")
+    batches: list[int] = []
+    translator.model.encoders["text"].register_forward_hook(lambda *_: batches.append(1))
+    sources = ["x", "y z", "zz", "x y z", "z", "yy x"]
+    languages = ["de", "fr"] * 3
+    groups = [
+        (TextPair(f"t:{number}", source, "a", language),)
+        for number, (source, language) in enumerate(zip(sources, languages, strict=True))
+    ]
+    output = tmp_path / "hyp.jsonl"
+    decoded = translate_groups(groups, translator, language=None, beam_size=2, output=output)
+    assert len(batches) == 2
+    expected = [
+        translator.translate(source, language=language, beam_size=2).text
+        for source, language in zip(sources, languages, strict=True)
+    ]
+    assert [utterance.hypothesis for utterance in decoded.utterances] == expected
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(row["source"], row["text"]) for row in rows] == [*zip(sources, expected, strict=True)]
+    german = translate_groups(groups, translator, language="de", beam_size=2, output=None)
+    assert german.utterances[1].hypothesis == translator.translate(
+        sources[1], language="de", beam_size=2
+    ).text  # fmt: skip
 
 
 def test_speech_model_does_not_take_parallel_text(model: Path, tmp_path: Path) -> None:

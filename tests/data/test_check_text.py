@@ -2,11 +2,14 @@ import random
 
 import pytest
 
+from asr_s2s.config import TextConfig
 from asr_s2s.data.check import Finding
 from asr_s2s.data.check_text import check_pairs
+from asr_s2s.data.datasets import Output, TextDataset
 from asr_s2s.data.parallel import TextPair, read_parallel
+from asr_s2s.errors import ManifestError
 from asr_s2s.text.normalize import normalizer
-from asr_s2s.text.tokenizer import CharacterTokenizer, WordTokenizer
+from asr_s2s.text.tokenizer import CharacterTokenizer, WordTokenizer, train_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -130,13 +133,39 @@ def test_texts_are_judged_as_their_normalisers_leave_them():
 
 def test_tokens_are_counted_where_tokenizers_are_known():
     splits = {"train": pairs(("a a a a", "b b b"), ("a a a", "b b b b"))}
-    options = {"source_tokenizer": WordTokenizer(["a"]), "max_tokens": 3}
+    options = {"source_tokenizer": WordTokenizer(["a"]), "max_tokens": 4}
     (finding,) = check_pairs(splits, **options)
     assert (finding.kind, finding.where) == ("too long", "train: 1")
-    assert finding.problem == "4 tokens of the source are more than data.max_tokens, 3"
+    assert finding.problem == (
+        "5 tokens of the source, its end counted, are more than the 4 of data.max_tokens and "
+        "data.batch_tokens"
+    )
     options["tokenizer"] = CharacterTokenizer("b ")
     assert kinds(splits, **options) == [("too long", f"train: {i}") for i in (1, 1, 2)]
-    assert kinds(splits, max_tokens=3) == []
+    assert kinds(splits, max_tokens=4) == []
+
+
+@pytest.mark.parametrize("kind", ["characters", "sentencepiece"])
+def test_a_text_is_too_long_exactly_where_training_leaves_it_out(kind):
+    tokenizer = train_tokenizer(TextConfig(tokenizer=kind, vocabulary_size=8), ["abc", "a b"])
+    splits = {"train": pairs(("cba", "abc"))}
+    dataset = TextDataset(Output(tokenizer, str), tokenizer, str)
+    tokens = dataset.num_tokens(splits["train"][0])
+    options = {"tokenizer": tokenizer, "source_tokenizer": tokenizer}
+    assert kinds(splits, **options, max_tokens=tokens) == []
+    assert ("too long", "train: 1") in kinds(splits, **options, max_tokens=tokens - 1)
+
+
+@pytest.mark.parametrize("language", ["de", "fr", None])
+@pytest.mark.parametrize("languages", [(), ("de",), ("de", "fr")])
+def test_a_language_is_wrong_exactly_where_training_refuses_it(language, languages):
+    splits = {"train": pairs(("a bee", "eine biene"), language=language)}
+    try:
+        Output(CharacterTokenizer("a"), str, languages).prompt(language, "train")
+        expected = []
+    except ManifestError:
+        expected = [("wrong language", "train: 1")]
+    assert kinds(splits, languages=languages) == expected
 
 
 def test_a_pair_that_stands_twice_is_found_and_a_source_of_many_targets_is_not():

@@ -114,6 +114,27 @@ def test_byte_order_mark_line_ends_and_blank_lines_do_no_harm(tmp_path):
     assert [cut_text(cut) for cut in read_manifest(path)] == ["x", "a\u2028b"]
 
 
+@pytest.mark.parametrize(
+    ("name", "header", "rows"),
+    [
+        ("m.tsv", "audio\ttext\tduration", ["a.wav\tx\ry\t1", "b.wav\tz\t1"]),
+        ("m.csv", "audio,text,duration", ['a.wav,"x\ry",1', "b.wav,z,1"]),
+    ],
+)
+def test_a_lone_carriage_return_does_not_end_a_line_of_a_table(tmp_path, name, header, rows):
+    path = tmp_path / name
+    for end in "\n", "\r\n":
+        path.write_bytes("".join(line + end for line in ["", header, "", *rows]).encode())
+        assert [cut_text(cut) for cut in read_manifest(path)] == ["x\ry", "z"]
+
+
+def test_an_array_of_json_is_told_what_both_kinds_look_like(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('[{"source": "a", "target": "b"}]')
+    with pytest.raises(ManifestError, match=r'\{"audio": .*\} or \{"source": .*\}'):
+        read_manifest(path)
+
+
 def test_numbers_serve_as_ids_and_speakers(tmp_path):
     row = {"audio": "a.wav", "text": "x", "duration": 1, "id": 0, "speaker": 1272}
     (cut,) = read_manifest(write_rows(tmp_path / "m.jsonl", row))
@@ -251,14 +272,15 @@ def test_a_part_outside_its_recording_is_refused(tmp_path, start, duration):
 @pytest.mark.parametrize(
     ("name", "content", "where", "problem"),
     [
-        ("m.jsonl", b"", "", "it holds no utterance"),
-        ("m.tsv", b"", "", "it holds no utterance"),
+        ("m.jsonl", b"", "", "it is empty"),
+        ("m.tsv", b"\r\n\n", "", "it is empty"),
         ("m.json", b"[\n  " + GOOD.encode() + b"]\n", "", "this is a JSON array"),
         ("m.tsv", b"audio\ttext\n", "", "it holds no utterance"),
         ("m.tsv", b"file\ttext\na.wav\tx\n", ":1", "there is no column 'audio'; found file, text"),
         ("m.tsv", b"audio\ttext\na.wav\n", ":2", "found 1 columns where the header names 2"),
         ("m.tsv", b"audio\ttext\tduration\na.wav\tx\tz\n", ":2", "found 'z'"),
         ("m.csv", b'audio,text\n"a.wav,x\n', ":2", "found 1 columns"),
+        ("m.csv", b"audio,text\na.wav,x\ry\n", ":2", "a carriage return stands within a value"),
         ("m.jsonl", GOOD.encode() + b'{"audio": "\xff"}\n', ":2", "this is not UTF-8 text"),
         ("m.jsonl.gz", gzip.compress(GOOD.encode())[:-9], "", "the compressed file is damaged"),
         ("m.jsonl.gz", b"\x1f\x8b" + bytes(40), "", "cannot be read"),

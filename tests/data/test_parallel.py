@@ -101,7 +101,8 @@ def test_only_line_feeds_end_lines(tmp_path):
 def test_manifests_of_audio_are_not_parallel_text(tmp_path):
     contents = {
         "m.tsv": "audio\ttext\na.wav\thello\n",
-        "n.tsv": "file\ttext\na.wav\thello\n",
+        "n.tsv": "\n \n\taudio\ttext\n\ta.wav\thello\n",
+        "n.csv": "file,text\na.wav,hello\n",
         "m.csv": "audio,text\na.wav,hello\n",
         "m.jsonl": '{"audio": "a.wav", "text": "hello"}\n',
         "cuts.jsonl": '{"id": "a", "type": "MonoCut", "recording": {"sources": []}}\n',
@@ -117,6 +118,30 @@ def test_manifests_of_audio_are_not_parallel_text(tmp_path):
     assert not is_parallel(tmp_path / "bad.tsv.gz")
     assert not is_parallel(tmp_path / "missing.tsv")
     assert not is_parallel(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.tsv", "\r\n\nsource\ttarget\na\tb\n"),
+        ("t.csv", "\n\ntarget,source\nb,a\n"),
+        ("t.jsonl", '\n \n{"source": "a", "target": "b"}\n'),
+        ("t.tsv", "\n \na\tb\n"),
+    ],
+)
+def test_blank_lines_may_come_first(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    assert is_parallel(path)
+    assert texts(path) == [("a", "b")]
+
+
+@pytest.mark.parametrize("first", [("text", "Text"), ("audio", "Audio")])
+def test_the_first_word_of_a_glossary_is_no_header(tmp_path, first):
+    path = tmp_path / "glossary.tsv"
+    path.write_text("\t".join(first) + "\nword\tWort\n")
+    assert is_parallel(path)
+    assert texts(path) == [first, ("word", "Wort")]
 
 
 def test_one_side_alone_is_told_apart_and_its_error_says_how_to_name_both(tmp_path):

@@ -277,6 +277,8 @@ def test_two_transcripts_of_one_recording_need_ids() -> None:
         ("a.jsonl", ['{"text": "one"}'], ":1", 'expected an "id" or a "source"'),
         ("a.jsonl", ['{"id": 7, "text": "one"}'], ":1", "id: expected text, found 7"),
         ("a.jsonl", ['{"id": "a", "text": "x", "speaker": []}'], ":1", "speaker: expected text"),
+        ("a.jsonl", ['{"id": "a", "text": "\\ud800"}'], ":1", r"'text' holds '\ud800'"),
+        ("a.jsonl", ['{"source": "\\ud800", "text": "x"}'], ":1", r"'source' holds '\ud800'"),
         ("a.txt", ["one", "b.wav\t"], ":2", "found a tab, as between an id and its text"),
         ("a.doc", ["one"], "", "expected .txt, .tsv, .jsonl or a manifest, found .doc"),
     ],
@@ -289,6 +291,31 @@ def test_bad_file_is_named_with_its_line(
         read_transcripts(path)
     assert caught.value.where == f"{path}{line}"
     assert problem in caught.value.problem
+
+
+def test_any_sentence_may_be_the_source_of_a_translation(tmp_path: Path) -> None:
+    source = json.dumps("a\0b " + "word " * 2000)
+    path = _write(tmp_path / "hyp.jsonl", f'{{"source": {source}, "text": "one"}}')
+    paired = pair(
+        [Entry("two", "test:1")],
+        read_transcripts(path, translations=True),
+        reference_file="test.{en,de}",
+        hypothesis_file=path,
+    )
+    assert [(p.reference, p.hypothesis) for p in paired] == [("two", "one")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", "one\rtwo\r\nthree\n"),
+        ("a.tsv", "a\tone\rtwo\r\nb\tthree\r\n"),
+        ("a.jsonl", '{"id": "a", "text": "one\\rtwo"}\r\n{"id": "b",\r"text": "three"}\n'),
+    ],
+)
+def test_only_line_feeds_end_lines(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_bytes(content.encode())
+    assert [entry.text for entry in read_transcripts(tmp_path / name)] == ["one\rtwo", "three"]
 
 
 def test_missing_and_binary_files_and_folders_are_named(tmp_path: Path) -> None:

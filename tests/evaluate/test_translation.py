@@ -92,6 +92,15 @@ def test_the_tokeniser_can_be_chosen() -> None:
     assert score_translations(hypothesis, [reference]).bleu.value < chinese.bleu.value
 
 
+def test_a_wrong_character_of_chinese_is_not_a_wrong_sentence() -> None:
+    hypotheses, references = ["我今天在家看书。"], [["我今天在店看书。"]]
+    chinese = score_translations(hypotheses, references, tokenizer="zh").ter
+    assert chinese.value == pytest.approx(100 / 8)
+    assert "|norm:yes|punct:yes|asian:yes|" in chinese.signature
+    assert score_translations(hypotheses, references, tokenizer="char").ter == chinese
+    assert score_translations(hypotheses, references).ter.value == 100
+
+
 @pytest.mark.parametrize(
     ("tokenizer", "language", "words"),
     [

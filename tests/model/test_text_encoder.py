@@ -73,6 +73,38 @@ def test_one_embedding_serves_source_input_and_output() -> None:
     assert used.nonzero().flatten().tolist() == [2, 4, 5, 6]
 
 
+def make_transformer(*, shared: bool, tied: bool) -> Seq2Seq:
+    config = Config(
+        model=ModelConfig(encoders=("text",)),
+        source_text=SourceTextConfig(joint=True),
+        text_encoder=TextEncoderConfig(
+            cell="transformer", layers=2, size=64, embedding_size=64, shared_embedding=shared
+        ),
+        decoder=DecoderConfig(attention="dot", size=64, embedding_size=64, tied_output=tied),
+    )
+    torch.manual_seed(0)
+    return Seq2Seq(config, vocabulary=300, source_vocabulary=300).eval()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_transformer_tells_sentences_apart_before_it_has_learnt(shared: bool, tied: bool) -> None:
+    model = make_transformer(shared=shared, tied=tied)
+    source, lengths = torch.randint(4, 300, (8, 15)), torch.full((8,), 15)
+    values = model.encode("text", source, lengths).values
+    alike = torch.cosine_similarity(values[:4], values[4:], dim=-1).mean()
+    assert alike < 0.8  # where positions drown the words, it is 0.99
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_recurrent_layers_read_a_shared_embedding_as_it_is(cell: str) -> None:
+    model = make_model(shared_embedding=True, cell=cell).eval()
+    source, lengths = torch.tensor([[4, 5, 2]]), torch.tensor([3])
+    memory = model.encode("text", source, lengths)
+    expected = model.encoders["text"](model.decoder.embedding(source), lengths)
+    assert torch.equal(memory.values, expected.values)
+
+
 @pytest.mark.parametrize(
     ("sections", "key"),
     [

@@ -154,7 +154,12 @@ def test_end_threshold_makes_an_unsure_end_wait() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"beam_size": 0}, {"ctc_weight": 1.5}, {"max_length_ratio": 0.1, "min_length_ratio": 0.2}],
+    [
+        {"beam_size": 0},
+        {"beam_size": 1_001},
+        {"ctc_weight": 1.5},
+        {"max_length_ratio": 0.1, "min_length_ratio": 0.2},
+    ],
 )
 def test_impossible_search_settings_are_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"search.{next(iter(changes))}"):

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,26 @@ def test_unknown_characters_are_named_and_marked(config: TextConfig) -> None:
     assert UNK in tokenizer.encode("the café")
     assert tokenizer.decode(tokenizer.encode("the café")) == "the caf"
     assert tokenizer.unknown_characters(" ".join(TEXTS)) == set()
+
+
+@ALL
+def test_each_token_belongs_to_a_whole_word(config: TextConfig) -> None:
+    tokenizer = train_tokenizer(config, TEXTS)
+    text = "the q77x lemons  xy"
+    words = tokenizer.words(text)
+    assert len(words) == len(tokenizer.encode(text)) == len(tokenizer.surfaces(text))
+    assert list(dict.fromkeys(words)) == text.split()
+    for word, surface in zip(words, tokenizer.surfaces(text), strict=True):
+        assert surface.strip() in word
+    assert tokenizer.words("") == []
+
+
+@BOTH
+def test_words_of_chinese_are_the_characters_of_the_token(config: TextConfig) -> None:
+    tokenizer = train_tokenizer(replace(config, vocabulary_size=12), ["你好世界", "你好abc"])
+    # Sentencepiece may write the beginning of a line as a token of its own.
+    assert "".join(dict.fromkeys(tokenizer.words("你好世界"))) == "你好世界"
+    assert tokenizer.words("你好abc")[-1] == "abc"
 
 
 @ALL

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from asr_s2s.config_file import load_config
-from asr_s2s.errors import ManifestError, UserError
-from asr_s2s.model.folder import LoadedModel, build_model, load_model
+from asr_s2s.errors import ConfigError, ManifestError, UserError
+from asr_s2s.model.folder import LoadedModel, build_model, load_model, read_config
 from asr_s2s.train.loop import train
+from asr_s2s.train.settings import check_settings
 from asr_s2s.translator import Translator
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -155,6 +157,28 @@ def test_one_model_writes_the_language_it_is_asked_for(corpus: Path, tmp_path: P
     assert not (tmp_path / "out.txt").exists()
 
 
+def test_another_bleu_tokeniser_may_score_a_run_that_goes_on(
+    corpus: Path, trained: Path, tmp_path: Path
+) -> None:
+    resumed = tmp_path / "run"
+    shutil.copytree(trained, resumed)
+    config = load_config(corpus / "config.yaml", ["text.bleu_tokenizer=char"])
+    model = train(config, corpus, resumed, torch.device("cpu"))
+    assert model is not None
+    assert read_config(model).text.bleu_tokenizer == "char"
+
+
+@pytest.mark.parametrize("override", ["search.coverage_penalty=0.2", "search.unknown=true"])
+def test_a_search_that_asks_what_attention_read_needs_attention(
+    corpus: Path, override: str
+) -> None:
+    config = load_config(corpus / "config.yaml", [override])
+    check_settings(config, torch.device("cpu"))
+    config = load_config(corpus / "config.yaml", [override, "decoder.attention=none"])
+    with pytest.raises(ConfigError, match=f"{override.split('=')[0]}: .*decoder.attention is none"):
+        check_settings(config, torch.device("cpu"))
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -163,6 +187,8 @@ def test_one_model_writes_the_language_it_is_asked_for(corpus: Path, tmp_path: P
         ("model.encoders=[speech]", r"data.train: it names no recordings.*\[speech\]"),
         ("text_encoder.shared_embedding=true", "source_text.joint"),
         ("text.tokenizer=sentencepiece", "text.vocabulary_size: 500 is too large"),
+        ("text.bleu_tokenizer=zhh", "text.bleu_tokenizer: zhh: expected one of .*13a"),
+        ("train.validation_beam_size=1001", "train.validation_beam_size: expected .* to 1,000"),
     ],
 )
 def test_a_setting_that_does_not_suit_the_data_is_named(
