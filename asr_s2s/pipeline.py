@@ -18,7 +18,7 @@ from asr_s2s.reading import End, Piece, Source, read_ahead
 from asr_s2s.search.align import Alignment, align, align_words
 from asr_s2s.search.beam import check_beam_size
 from asr_s2s.search.confidence import Evidence, confidence
-from asr_s2s.search.decode import decode_memory
+from asr_s2s.search.decode import decode
 from asr_s2s.search.phrases import Phrases, read_phrases
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.words import join_texts
@@ -266,7 +266,7 @@ class Transcriber:
         prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long, device=self.device)
         with torch.inference_mode():
             memory = self.model.encode("speech", waveforms.to(self.device), lengths.to(self.device))
-        results = decode_memory(
+        results = decode(
             self.model,
             "speech",
             memory,

@@ -247,11 +247,12 @@ class Translator:
         source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long, device=self.device)
+        with torch.inference_mode():
+            memory = self.model.encode("text", source, lengths)
         results = decode(
             self.model,
             "text",
-            source,
-            lengths,
+            memory,
             search,
             prompts.view(len(pieces), -1),
             language_models=self.language_models,

@@ -165,8 +165,9 @@ def _attend(
         search = loaded.config.search
         search = replace(search, beam_size=beam_size or search.beam_size)
         prompts = torch.tensor([prompt], dtype=torch.long, device=device)
-        results = decode(loaded.model, dataset.kind, values[None], length[None], search, prompts)
-        tokens = results[0][0].tokens
+        with torch.inference_mode():
+            memory = loaded.model.encode(dataset.kind, values[None], length[None])
+        tokens = decode(loaded.model, dataset.kind, memory, search, prompts)[0][0].tokens
     return attend(loaded.model, dataset, values, length, [*prompt, *tokens])
 
 

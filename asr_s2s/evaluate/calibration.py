@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from asr_s2s.errors import UserError
 from asr_s2s.search.confidence import Evidence, confidence
 
 BINS = 10
 """Equal parts of 0 to 1 in which confidence is compared with the share that is right."""
-DECAY = 1.0
-"""Weight of the squared slopes beside the log-likelihood: few errors must not make it sure."""
 FEWEST = 5
 """Right words, and wrong ones, that a fit needs."""
 
@@ -31,7 +30,8 @@ class JudgedWord(NamedTuple):
 def fit_confidence(words: Sequence[JudgedWord], where: str) -> tuple[float, ...]:
     """The weights of `confidence` under which what was right is likeliest.
 
-    Logistic regression by Newton's method, on standardised evidence.
+    Logistic regression on standardised evidence, with a unit penalty on its squared slopes: few
+    errors must not make it sure.
 
     Args:
         words: of development data.
@@ -50,21 +50,11 @@ def fit_confidence(words: Sequence[JudgedWord], where: str) -> tuple[float, ...]
             + f"; calibration needs {FEWEST} at least",
             "Give more, or harder, recordings",
         )
-    values = np.array([word.evidence for word in words], np.float64)
-    mean, spread = values.mean(0), values.std(0).clip(1e-6)
-    inputs = np.column_stack([np.ones(len(values)), (values - mean) / spread])
-    penalty = DECAY * np.diag([0.0, *np.ones(values.shape[1])])
-    weights = np.zeros(inputs.shape[1])
-    for _ in range(50):
-        guesses = _sigmoid(inputs @ weights)
-        gradient = inputs.T @ (outcomes - guesses) - penalty @ weights
-        curvature = (inputs * (guesses * (1 - guesses))[:, None]).T @ inputs + penalty
-        change = np.linalg.solve(curvature + 1e-9 * np.eye(len(weights)), gradient)
-        weights += change
-        if np.abs(change).max() < 1e-8:
-            break
-    slopes = weights[1:] / spread
-    return (float(weights[0] - slopes @ mean), *map(float, slopes))
+    scaler = StandardScaler()
+    values = scaler.fit_transform(np.array([word.evidence for word in words], np.float64))
+    fitted = LogisticRegression().fit(values, outcomes)
+    slopes = fitted.coef_[0] / scaler.scale_
+    return (float(fitted.intercept_[0] - slopes @ scaler.mean_), *map(float, slopes))
 
 
 def cross_validated(words: Sequence[JudgedWord], where: str) -> list[float]:
@@ -91,8 +81,3 @@ def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> fl
     bins = np.minimum((given * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, given - outcomes, minlength=BINS)
     return float(np.abs(gaps).sum() / len(given))
-
-
-def _sigmoid(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    result: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-values.clip(-50.0, 50.0)))
-    return result

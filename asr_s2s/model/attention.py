@@ -6,6 +6,7 @@ or the hypotheses of a beam.
 """
 
 import math
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -37,9 +38,8 @@ class AttendedMemory(NamedTuple):
     """True beyond each row's length, `(batch, 1, time)`."""
 
 
-class Attention(nn.Module):
-    """Base of all kinds that attend: scores queries against keys, and averages values by the
-    softmax of the scores."""
+class Attention(nn.Module, ABC):
+    """Base of all kinds that attend: projected queries against projected keys."""
 
     needs_alignment = False
     """Whether scores depend on the previous step's weights, so that steps must be taken in turn."""
@@ -54,10 +54,7 @@ class Attention(nn.Module):
         padded = padding_mask(memory.lengths, memory.values.size(1))[:, None, :]
         return AttendedMemory(memory.values, self.key(memory.values), padded)
 
-    def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
-        """Scores `(batch, queries, time)` of projected queries against keys."""
-        raise NotImplementedError
-
+    @abstractmethod
     def forward(
         self, query: Tensor, memory: AttendedMemory, alignment: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -73,12 +70,24 @@ class Attention(nn.Module):
             Context `(batch, queries, channels)` and weights `(batch, queries, time)`, exactly
             zero beyond each row's length.
         """
+
+
+class SingleHeadAttention(Attention):
+    """Averages the memory's values by the softmax of one score each."""
+
+    @abstractmethod
+    def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
+        """Scores `(batch, queries, time)` of projected queries against keys."""
+
+    def forward(
+        self, query: Tensor, memory: AttendedMemory, alignment: Tensor
+    ) -> tuple[Tensor, Tensor]:
         scores = self.score(self.query(query), memory.keys, alignment)
         weights = scores.float().masked_fill(memory.padded, -math.inf).softmax(-1)
         return weights.to(memory.values.dtype) @ memory.values, weights
 
 
-class AdditiveAttention(Attention):
+class AdditiveAttention(SingleHeadAttention):
     """v . tanh(W q + U k) (Bahdanau et al., 2015)."""
 
     def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
@@ -90,14 +99,14 @@ class AdditiveAttention(Attention):
         return scores.squeeze(-1)
 
 
-class DotAttention(Attention):
+class DotAttention(SingleHeadAttention):
     """q . k / sqrt(size) (Luong et al., 2015; scaled as in Vaswani et al., 2017)."""
 
     def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
         return query @ keys.transpose(1, 2) / math.sqrt(keys.size(-1))
 
 
-class LocationAttention(Attention):
+class LocationAttention(SingleHeadAttention):
     """Additive attention that also sees where it looked last (Chorowski et al., 2015)."""
 
     needs_alignment = True

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from librosa.sequence import dtw
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -138,22 +139,12 @@ def attention_spans(weights: Tensor) -> list[Span]:
         return [Span(i * time // count, i * time // count + 1) for i in range(count)]
     if count == 0:
         return []
-    scores = weights.double().cpu().clamp_min(1e-6).log()
-    # best[i]: of the paths that are in token i at this frame; begins[frame, i]: whether the best of
-    # them came into it there.
-    best = torch.full((count,), -torch.inf, dtype=torch.float64)
-    best[0] = scores[0, 0]
-    begins = torch.zeros(time, count, dtype=torch.bool)
-    for frame in range(1, time):
-        came = torch.cat([best.new_full((1,), -torch.inf), best[:-1]])
-        begins[frame] = came > best
-        best = torch.maximum(best, came) + scores[:, frame]
-    starts, token = [], count - 1
-    for frame in range(time - 1, 0, -1):
-        if bool(begins[frame, token]):
-            starts.append(frame)
-            token -= 1
-    return [Span(start, end) for start, end in pairwise([0, *starts[::-1], time])]
+    costs = -weights.double().cpu().clamp_min(1e-6).log().numpy()
+    # From frame to frame a path stays in its token or goes on to the next.
+    _, path = dtw(C=costs, step_sizes_sigma=np.array([[0, 1], [1, 1]]))
+    taken = np.bincount(path[:, 0], minlength=count)
+    ends = taken.cumsum().tolist()
+    return [Span(start, end) for start, end in pairwise([0, *ends])]
 
 
 def align_words(

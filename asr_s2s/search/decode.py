@@ -1,4 +1,4 @@
-"""From a batch of sources to hypotheses: encode, set up the scorers, search."""
+"""From the memory of a batch to hypotheses: set up the scorers, search."""
 
 import torch
 from torch import Tensor
@@ -19,8 +19,7 @@ from asr_s2s.text.tokenizer import BOS
 def decode(
     model: Seq2Seq,
     kind: str,
-    source: Tensor,
-    lengths: Tensor,
+    memory: Memory,
     config: SearchConfig,
     prompts: Tensor | None = None,
     *,
@@ -31,10 +30,8 @@ def decode(
 
     Args:
         model: in evaluation mode.
-        kind: encoder to use (`speech`, `text`).
-        source: for `speech`, waveforms `(batch, samples)` at 16 kHz in [-1, 1]; for `text`, token
-            ids `(batch, tokens)`.
-        lengths: valid samples or tokens of each row, `(batch,)`.
+        kind: encoder that made the memory (`speech`, `text`).
+        memory: what it made of the sources.
         config: search settings; without a CTC head `ctc_weight` counts for nothing.
         prompts: tokens that outputs begin with, as their language, `(batch, prompt)`.
         language_models: on the model's device; used where `config` gives them weight.
@@ -43,24 +40,6 @@ def decode(
     Returns:
         For each row its hypotheses, best first.
     """
-    memory = model.encode(kind, source, lengths)
-    return decode_memory(
-        model, kind, memory, config, prompts, language_models=language_models, phrases=phrases
-    )
-
-
-@torch.inference_mode()
-def decode_memory(
-    model: Seq2Seq,
-    kind: str,
-    memory: Memory,
-    config: SearchConfig,
-    prompts: Tensor | None = None,
-    *,
-    language_models: LanguageModels = LanguageModels(),  # noqa: B008 - it is immutable
-    phrases: Phrases | None = None,
-) -> list[list[Hypothesis]]:
-    """As `decode`, of sources that are encoded already."""
     batch = len(memory.lengths)
     ctc = model.ctc if kind == "speech" else None
     ctc_weight = config.ctc_weight if ctc is not None else 0.0

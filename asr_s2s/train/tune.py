@@ -17,7 +17,7 @@ from asr_s2s.errors import TrainingError
 from asr_s2s.evaluate.error_rate import Utterance
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.folder import LoadedModel
-from asr_s2s.search.decode import decode_memory
+from asr_s2s.search.decode import decode
 from asr_s2s.train.streams import check_kinds, make_streams, read_corpus
 from asr_s2s.train.validation import measure_texts
 
@@ -107,7 +107,7 @@ class Tuner:
         """What the model gets wrong with these settings."""
         utterances = []
         for part in self.encoded:
-            results = decode_memory(
+            results = decode(
                 self.loaded.model,
                 part.kind,
                 part.memory,

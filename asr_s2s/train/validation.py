@@ -114,7 +114,8 @@ def _validate_stream(
         if not batch.ids:
             continue
         batch = batch.to(device)
-        results = decode(model, stream.kind, batch.source, batch.lengths, search, batch.prompts)
+        memory = model.encode(stream.kind, batch.source, batch.lengths)
+        results = decode(model, stream.kind, memory, search, batch.prompts)
         for name, reference, hypotheses in zip(batch.ids, batch.texts, results, strict=True):
             text = tokenizer.decode(hypotheses[0].tokens)
             utterances.append(Utterance(name, reference, text))

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -276,7 +275,6 @@ def test_a_long_recording_becomes_subtitles(sample: Path, expected: str, tmp_pat
         assert (int(row[0]), int(row[1])) == pytest.approx((1000 * start, 1000 * end), abs=300)
 
 
-@pytest.mark.skipif(find_spec("silero_vad") is None, reason="silero-vad is missing")
 def test_silero_finds_the_same_words(sample: Path, expected: str, tmp_path: Path) -> None:
     write_joined(tmp_path / "long.flac", sample, times=6)
     done = run("transcribe", tmp_path / "long.flac", "--vad", "silero", "--beam-size", "1")
@@ -300,6 +298,9 @@ def test_a_damaged_long_recording_is_reported_by_every_run(
     assert (tmp_path / "out" / "long.txt").read_text().startswith(f"{expected} {expected} ")
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="Linux tells the highest memory of a process"
+)
 def test_memory_does_not_grow_with_the_recording(sample: Path, tmp_path: Path) -> None:
     # Not resource.getrusage: a child's highest begins at what its parent held.
     script = (
@@ -309,8 +310,6 @@ def test_memory_does_not_grow_with_the_recording(sample: Path, tmp_path: Path) -
         "status = open('/proc/self/status').read()\n"
         "print(re.search(r'VmHWM:\\s+(\\d+) kB', status)[1], file=sys.stderr)"
     )
-    if not Path("/proc/self/status").exists():
-        pytest.skip("the highest memory of a process is told by Linux")
     peaks = []
     for minutes in (1, 10):
         path = tmp_path / f"{minutes}.flac"

@@ -58,7 +58,9 @@ def test_a_hypothesis_scores_what_teacher_forcing_gives_it_after_its_prompt(
 ) -> None:
     model, source = make_model(decoder), make_sources()
     prompts = torch.tensor([[VOCABULARY], [VOCABULARY + 1], [VOCABULARY + 1], [VOCABULARY]])
-    results = decode(model, "text", source, LENGTHS, SEARCH, prompts if prompted else None)
+    results = decode(
+        model, "text", model.encode("text", source, LENGTHS), SEARCH, prompts if prompted else None
+    )
     for row, hypotheses in enumerate(results):
         prompt = prompts[row].tolist() if prompted else []
         for tokens, score in hypotheses:
@@ -73,7 +75,7 @@ def test_the_language_asked_for_changes_what_is_written() -> None:
     written = []
     for language in range(2):
         prompts = torch.full((len(LENGTHS), 1), VOCABULARY + language)
-        results = decode(model, "text", source, LENGTHS, SEARCH, prompts)
+        results = decode(model, "text", model.encode("text", source, LENGTHS), SEARCH, prompts)
         written.append([hypotheses[0].tokens for hypotheses in results])
     assert written[0] != written[1]
 
@@ -85,7 +87,7 @@ def test_languages_and_specials_are_never_written(unknown: bool) -> None:
     model.decoder.output.bias.data[[*forbidden, UNK]] = 9.0
     search = replace(SEARCH, unknown=unknown, candidates=100)
     prompts = torch.full((len(LENGTHS), 1), VOCABULARY)
-    for hypotheses in decode(model, "text", source, LENGTHS, search, prompts):
+    for hypotheses in decode(model, "text", model.encode("text", source, LENGTHS), search, prompts):
         for tokens, score in hypotheses:
             assert score > -100
             assert not set(tokens) & set(forbidden)
@@ -100,7 +102,9 @@ def test_the_coverage_penalty_is_the_sum_over_the_source_of_what_was_left_unread
     model, source = make_model(decoder), make_sources()
     prompts = torch.full((len(LENGTHS), 1), VOCABULARY + 1)
     search = replace(SEARCH, coverage_penalty=0.7, length_normalization=0.0)
-    for row, hypotheses in enumerate(decode(model, "text", source, LENGTHS, search, prompts)):
+    for row, hypotheses in enumerate(
+        decode(model, "text", model.encode("text", source, LENGTHS), search, prompts)
+    ):
         words = source[row, : int(LENGTHS[row])]
         for tokens, score in hypotheses:
             written = [VOCABULARY + 1, *tokens]
@@ -119,7 +123,7 @@ def test_the_coverage_penalty_keeps_outputs_from_ending_before_the_source_is_rea
         search = replace(
             SEARCH, coverage_penalty=penalty, length_normalization=0.0, max_length_ratio=3.0
         )
-        results = decode(model, "text", source, LENGTHS, search)
+        results = decode(model, "text", model.encode("text", source, LENGTHS), search)
         lengths.append(sum(len(hypotheses[0].tokens) for hypotheses in results))
     assert lengths[0] < lengths[1]
 
@@ -128,13 +132,12 @@ def test_the_same_hypotheses_alone_and_in_a_batch_with_prompts_and_coverage() ->
     model, source = make_model(DECODERS[0]), make_sources()
     prompts = torch.tensor([[VOCABULARY], [VOCABULARY + 1], [VOCABULARY], [VOCABULARY + 1]])
     search = replace(SEARCH, coverage_penalty=0.2)
-    together = decode(model, "text", source, LENGTHS, search, prompts)
+    together = decode(model, "text", model.encode("text", source, LENGTHS), search, prompts)
     for row, length in enumerate(LENGTHS.tolist()):
         (alone,) = decode(
             model,
             "text",
-            source[row : row + 1, :length],
-            LENGTHS[row : row + 1],
+            model.encode("text", source[row : row + 1, :length], LENGTHS[row : row + 1]),
             search,
             prompts[row : row + 1],
         )

@@ -90,7 +90,14 @@ def sources() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def texts(model: Seq2Seq, config: SearchConfig, models: LanguageModels, phrases=None) -> list[str]:
-    found = decode(model, "text", *sources(), config, language_models=models, phrases=phrases)
+    found = decode(
+        model,
+        "text",
+        model.encode("text", *sources()),
+        config,
+        language_models=models,
+        phrases=phrases,
+    )
     return [TOKENIZER.decode(hypotheses[0].tokens) for hypotheses in found]
 
 
@@ -107,7 +114,8 @@ def test_scores_are_weighted_sums(
     )
     source, lengths = sources()
     models = LanguageModels(ngram, recurrent)
-    found = decode(translator, "text", source, lengths, config, language_models=models)
+    memory = translator.encode("text", source, lengths)
+    found = decode(translator, "text", memory, config, language_models=models)
     for row, (best, *_) in enumerate(found):
         prefix = torch.tensor([[BOS, *best.tokens]])
         target = torch.tensor([*best.tokens, EOS])
@@ -142,8 +150,7 @@ def test_the_same_text_alone_and_in_a_batch(
         return decode(
             translator,
             "text",
-            source[rows],
-            lengths[rows],
+            translator.encode("text", source[rows], lengths[rows]),
             config,
             language_models=models,
             phrases=phrases,
