@@ -15,27 +15,22 @@ training rows longer than `--longest`.
 """
 
 import json
+import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
-from asr_s2s.errors import ManifestError, UserError
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-FIELDS = {
-    "id": str,
-    "audio": str,
-    "duration": (int, float),
-    "text": str,
-    "speaker": str,
-    "corpus": str,
-}
+from corpus_rows import Row, read_corpus_rows
+
+from asr_s2s.errors import UserError
 
 messages = Console(stderr=True, highlight=False, emoji=False)
-Row = dict[str, Any]
 
 
 def prepare(
@@ -67,16 +62,11 @@ def read_rows(path: Path) -> list[Row]:
     """The usable rows of a manifest, their audio as absolute paths.
 
     Raises:
-        UserError: the manifest, or a row of it, cannot be read.
+        ManifestError: the manifest, or a row of it, cannot be read.
     """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, f"cannot be read ({error})", "Give another folder") from error
     rows: dict[str, Row] = {}
     repeated = 0
-    for number, line in enumerate(lines, start=1):
-        row = _row(line, f"{path}:{number}")
+    for _, row in read_corpus_rows(path):
         if row["audio"] in rows:
             repeated += 1
         else:
@@ -85,23 +75,6 @@ def read_rows(path: Path) -> list[Row]:
         what = "of a file that an earlier row has"
         messages.print(f"{path}: {repeated:,} rows left out: {what}", soft_wrap=True)
     return list(rows.values())
-
-
-def _row(line: str, where: str) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    wrong = [
-        name
-        for name, kind in FIELDS.items()
-        if not isinstance(row, dict) or not isinstance(row.get(name), kind)
-    ]
-    if wrong:
-        problem = f"expected an object with {', '.join(FIELDS)}; wrong or missing: {wrong[0]}"
-        raise ManifestError(where, problem, "Correct the manifest")
-    found: Row = row
-    return found
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

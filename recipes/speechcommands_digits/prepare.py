@@ -30,18 +30,18 @@ last about a second, most of it silence:
   every odd-numbered one clips trimmed to 50 ms around the word, with pauses as above.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from corpus_rows import read_corpus_rows
 from digit_strings import (
     WORDS,
     Clip,
@@ -58,14 +58,6 @@ from asr_s2s.errors import ManifestError, UserError
 
 MANIFESTS = {"train": "train.jsonl", "valid": "dev.jsonl", "test": "test.jsonl"}
 LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
-FIELDS = {
-    "id": str,
-    "audio": str,
-    "duration": (int, float),
-    "text": str,
-    "speaker": str,
-    "corpus": str,
-}
 SINGLES_A_DIGIT = 500
 """Rows of each digit in `train_balanced.jsonl`."""
 DURATION_TOLERANCE = 0.005
@@ -190,7 +182,7 @@ def read_manifest(path: Path) -> list[Clip]:
     clips: list[Clip] = []
     seen: set[Path] = set()
     repeated = mismatched = 0
-    for where, row in read_rows(path):
+    for where, row in read_corpus_rows(path):
         if row["corpus"] != "speechcommands":
             continue
         if row["text"] not in WORDS:
@@ -216,28 +208,6 @@ def read_manifest(path: Path) -> list[Clip]:
         if count:
             messages.print(f"{path}: left out {count} rows {which}", soft_wrap=True)
     return clips
-
-
-def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file:line, object) of each line of a JSONL file; the objects hold `FIELDS`."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(path, "this file cannot be read as text", "Check the folder") from error
-    for number, line in enumerate(lines, start=1):
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ManifestError(
-                where, "this line is not a JSON object", "Correct or remove the line"
-            ) from error
-        for field, kind in FIELDS.items():
-            if not isinstance(row, dict) or not isinstance(row.get(field), kind):
-                raise ManifestError(
-                    where, f"the field {field} is missing or wrong", "Correct or remove the line"
-                )
-        yield where, row
 
 
 if __name__ == "__main__":

@@ -143,4 +143,5 @@ def test_a_corpus_is_prepared_without_repeated_files(tmp_path: Path) -> None:
     (corpus / "dev.jsonl").write_text('{"id": "x"}\n')
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "dev.jsonl:1: expected an object" in result.stderr and "Traceback" not in result.stderr
+    assert "dev.jsonl:1: the field audio is missing or wrong" in result.stderr
+    assert "Traceback" not in result.stderr

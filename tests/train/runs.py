@@ -33,6 +33,11 @@ def run(corpus: Path, output: Path, *overrides: str) -> tuple[int, str]:
     return process.returncode, messages
 
 
+def asr_s2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
+    return subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=250)
+
+
 def wait_for_step(output: Path, step: int, process: subprocess.Popen[str]) -> None:
     """Until the run has logged a step, and so saved the one before."""
     metrics = output / "metrics.jsonl"

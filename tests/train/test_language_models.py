@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from asr_s2s.text.tokenizer import load_tokenizer
 from asr_s2s.train.loop import train
 
 sys.path.insert(0, str(Path(__file__).parent))
-from runs import ENVIRONMENT, assert_same, logged, run, start, training_state, wait_for_step
+from runs import asr_s2s, assert_same, logged, run, start, training_state, wait_for_step
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 CONFIG = """
@@ -63,11 +62,6 @@ def trained(corpus: Path) -> Path:
 def recogniser(tmp_path: Path) -> Path:
     """A copy of the shipped model."""
     return Path(shutil.copytree(find_model("digits"), tmp_path / "recogniser"))
-
-
-def asr_s2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=250)
 
 
 def test_a_language_model_learns(trained: Path) -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,7 +22,15 @@ from asr_s2s.translator import Translator
 
 sys.path.insert(0, str(Path(__file__).parent))
 from ciphers import CONFIG, write_corpus
-from runs import ENVIRONMENT, assert_same, logged, run, start, training_state, wait_for_step
+from runs import (
+    asr_s2s,
+    assert_same,
+    logged,
+    run,
+    start,
+    training_state,
+    wait_for_step,
+)
 
 SUBWORDS = [
     "text.tokenizer=sentencepiece", "text.vocabulary_size=45", "text.sampling=0.2",
@@ -47,11 +54,6 @@ def trained(corpus: Path) -> Path:
     code, messages = run(corpus, corpus / "trained")
     assert code == 0, messages
     return corpus / "trained"
-
-
-def asr_s2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=120)
 
 
 def bleu(loaded: LoadedModel, corpus: Path) -> float:

@@ -1,0 +1,46 @@
+"""Reads the manifests that a corpus comes with, for the recipes that prepare data from them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from asr_s2s.errors import ManifestError
+
+Row = dict[str, Any]
+
+FIELDS = {
+    "id": str,
+    "audio": str,
+    "duration": (int, float),
+    "text": str,
+    "speaker": str,
+    "corpus": str,
+}
+"""What a row holds: `audio` is relative to the manifest's folder, `duration` is in seconds."""
+
+
+def read_corpus_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """(file:line, object) of each line of a JSONL file; the objects hold `FIELDS`.
+
+    Raises:
+        ManifestError: the file cannot be read, or a line is no such object.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(path, "this file cannot be read as text", "Check the folder") from error
+    for number, line in enumerate(lines, start=1):
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            problem = f"this line is not a JSON object with {', '.join(FIELDS)}"
+            raise ManifestError(where, problem, "Correct or remove the line")
+        for field, kind in FIELDS.items():
+            if not isinstance(row.get(field), kind):
+                problem = f"the field {field} is missing or wrong"
+                raise ManifestError(where, problem, "Correct or remove the line")
+        yield where, row
