@@ -328,10 +328,17 @@ def test_output_may_be_closed_early(model: Path, tmp_path: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_the_shipped_model_translates_captions() -> None:
-    ended = run("translate", "--model", "en-de", stdin=b"Two dogs are playing in the snow.\n\n")
+@pytest.mark.parametrize(
+    ("name", "source", "translation"),
+    [
+        ("en-de", "Two dogs are playing in the snow.", "Zwei Hunde spielen im Schnee."),
+        ("en-zh", "Where is the station?", "车站在哪里？"),
+    ],
+)
+def test_a_shipped_model_translates(name: str, source: str, translation: str) -> None:
+    ended = run("translate", "--model", name, stdin=f"{source}\n\n".encode())
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.decode() == "Zwei Hunde spielen im Schnee.\n\n"
+    assert ended.stdout.decode() == f"{translation}\n\n"
 
 
 def test_the_shipped_model_answers_alike_alone_and_in_any_batch(shared_data: Path) -> None:
