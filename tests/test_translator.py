@@ -332,7 +332,7 @@ def test_output_may_be_closed_early(model: Path, tmp_path: Path) -> None:
     ("name", "source", "translation"),
     [
         ("en-de", "Two dogs are playing in the snow.", "Zwei Hunde spielen im Schnee."),
-        ("en-zh", "Where is the station?", "车站在哪里？"),
+        ("en-zh", "I would like a cup of tea.", "我想要一杯茶。"),
     ],
 )
 def test_a_shipped_model_translates(name: str, source: str, translation: str) -> None:
