@@ -16,6 +16,6 @@ cd "$(dirname "$0")"
 PATH=$(realpath ../..)/.venv/bin:$PATH
 
 ln -sfn "$folder" data
-case $pair in en-zh) expected=32.7 ;; zh-en) expected=20.0 ;; esac
+case $pair in en-zh) expected=32.7 ;; zh-en) expected=25.9 ;; esac
 asr-s2s train $pair.yaml "$@"
 asr-s2s evaluate "data/test.{${pair%-*},${pair#*-}}.gz" --model runs/$pair/model --expect $expected --tolerance 0.5
