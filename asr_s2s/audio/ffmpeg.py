@@ -29,7 +29,7 @@ def open_container(source: str | BinaryIO, name: str) -> Iterator[tuple[Any, Any
                 file = stack.enter_context(bytes_of(source))
             options = {"format_whitelist": _CONTAINERS}
             container = stack.enter_context(
-                av.open(file, container_options=options, metadata_errors="replace")
+                av.open(file, "r", container_options=options, metadata_errors="replace")
             )
         except av.FFmpegError as error:
             problem = f"holds no audio that libsndfile or FFmpeg can read ({error.strerror})"

@@ -1,12 +1,13 @@
-"""`asr-s2s check`: everything wrong with manifests and parallel text, before training starts."""
+"""`asr-s2s check`: everything wrong with manifests and parallel text, before training starts, and
+what they share with held-out transcripts."""
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeVar
 
 import typer
 
@@ -23,6 +24,17 @@ T = TypeVar("T")
 EXAMPLES = 10
 
 
+class _Data(NamedTuple):
+    """What files hold, by their splits."""
+
+    cuts: "dict[str, list[Cut]]"
+    pairs: "dict[str, list[TextPair]]"
+    lines: dict[str, list[tuple[Path, list[str]]]]
+    """Of each file of plain text."""
+    findings: "list[Finding]"
+    """The rows that cannot be used."""
+
+
 class Format(StrEnum):
     """How findings are printed."""
 
@@ -36,7 +48,8 @@ def check(
         typer.Argument(
             metavar="TRAIN [VALID ...]",
             help="Manifests, or parallel text ('train.{en,de}', or a table of source and target), "
-            "the training data first. With --config, by default those it names.",
+            "the training data first; with --held-out also plain text, a sentence a line. With "
+            "--config, by default those it names.",
             show_default=False,
         ),
     ] = None,
@@ -56,6 +69,14 @@ def check(
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Manifest, parallel text or plain text that no other may share seven words in a "
+            "row with; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     format: Annotated[Format, typer.Option(help="json: one object a finding.")] = Format.text,
     all: Annotated[
         bool, typer.Option("--all", help=f"Print every finding, not {EXAMPLES} of each kind.")
@@ -66,6 +87,10 @@ def check(
     Every recording is decoded, and every character must be in the vocabulary of --model, or else
     in the training texts. The normalisers and the frames that a text may take are those of
     --config, or else of --model. Exits with 1 if anything was found.
+
+    With --held-out, texts are also compared with transcripts that training must not have seen: none
+    may share seven words in a row with one of them, or be one of four to six words. All files are
+    compared, but for validation data that is held out itself; plain text is only compared.
     """
     from lhotse import CutSet
     from rich.console import Console
@@ -74,6 +99,7 @@ def check(
     from asr_s2s.config_file import load_config
     from asr_s2s.data.check import check_manifests
     from asr_s2s.data.check_text import check_pairs
+    from asr_s2s.data.overlap import check_overlap, read_held_out
     from asr_s2s.model.folder import find_model, load_tokenizers, read_config
     from asr_s2s.text.normalize import normalizer
 
@@ -102,7 +128,9 @@ def check(
             config or "asr-s2s check", "there is no manifest to check", "Name a training manifest"
         )
 
-    cuts, pairs, findings = _read(files)
+    unseen, unseen_places = read_held_out(held_out or [])
+    data = _read(files, with_lines=bool(held_out))
+    cuts, pairs, findings = data.cuts, data.pairs, data.findings
     time_reduction = settings.speech_encoder.time_reduction if settings else None
     skipped = "texts are not compared with the length of their audio"
     if cuts and settings is None:
@@ -119,6 +147,7 @@ def check(
             "they have is not known."
         )
     utterances, sentences = sum(map(len, cuts.values())), sum(map(len, pairs.values()))
+    lines = sum(len(found) for texts in data.lines.values() for _, found in texts)
     normalize = normalizer(settings.text.normalizer) if settings else None
     with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
         task = bar.add_task("Checking", total=utterances + sentences)
@@ -141,6 +170,13 @@ def check(
             languages=settings.text.languages if settings else (),
             progress=lambda: bar.advance(task),
         )
+        if held_out:
+            texts = bar.track(
+                _texts(files, data, held_out),
+                total=utterances + sentences + lines,
+                description="Comparing",
+            )
+            findings += check_overlap(texts, unseen, unseen_places)
 
     counts = []
     if cuts:
@@ -148,6 +184,8 @@ def check(
         counts += [_count(utterances, "utterance"), f"{hours:.2f} hours"]
     if pairs:
         counts.append(_count(sentences, "sentence pair"))
+    if data.lines:
+        counts.append(_count(lines, "line"))
     summary = ", ".join([*counts, _count(len(findings), "finding")])
     if format is Format.json:
         for finding in findings:
@@ -160,28 +198,50 @@ def check(
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _read(
-    files: dict[str, list[Path]],
-) -> "tuple[dict[str, list[Cut]], dict[str, list[TextPair]], list[Finding]]":
-    """Utterances and sentence pairs, each by the splits that have files of them, and the rows that
-    cannot be used."""
+def _read(files: dict[str, list[Path]], *, with_lines: bool) -> _Data:
+    """
+    Args:
+        with_lines: plain text may stand among the files; otherwise it is one side of parallel text.
+    """
     from asr_s2s.data.manifest import iter_manifest
-    from asr_s2s.data.parallel import is_one_side, is_parallel, iter_parallel
+    from asr_s2s.data.parallel import is_one_side, is_parallel, iter_parallel, read_lines
 
-    cuts: dict[str, list[Cut]] = {}
-    pairs: dict[str, list[TextPair]] = {}
-    findings: list[Finding] = []
+    data = _Data({}, {}, {}, [])
     for split, paths in files.items():
         for path in paths:
+            one_side = is_one_side(path)
+            if one_side and with_lines:
+                data.lines.setdefault(split, []).append((path, read_lines(path)))
             # One side alone is named as such, not each of its lines as a bad row of a manifest.
-            if is_parallel(path) or is_one_side(path):
-                usable = _usable(iter_parallel(path), findings)
+            elif one_side or is_parallel(path):
+                usable = _usable(iter_parallel(path), data.findings)
                 if len(paths) > 1:
                     usable = (replace(pair, id=f"{path}: {pair.id}") for pair in usable)
-                pairs.setdefault(split, []).extend(usable)
+                data.pairs.setdefault(split, []).extend(usable)
             else:
-                cuts.setdefault(split, []).extend(_usable(iter_manifest(path), findings))
-    return cuts, pairs, findings
+                cuts = _usable(iter_manifest(path), data.findings)
+                data.cuts.setdefault(split, []).extend(cuts)
+    return data
+
+
+def _texts(
+    files: dict[str, list[Path]], data: _Data, held_out: list[Path]
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """What is compared with held-out transcripts: the place of each, and its text or both sides."""
+    from asr_s2s.data.manifest import cut_text
+
+    themselves = {path.resolve() for path in held_out}
+    for number, (split, paths) in enumerate(files.items()):
+        # Held-out data among the training data is what must be found.
+        if number > 0 and any(path.resolve() in themselves for path in paths):
+            continue
+        for cut in data.cuts.get(split, []):
+            yield f"{split}: {cut.id}", (cut_text(cut),)
+        for pair in data.pairs.get(split, []):
+            yield f"{split}: {pair.id}", (pair.source, pair.target)
+        for path, lines in data.lines.get(split, []):
+            for place, line in enumerate(lines, start=1):
+                yield f"{path}:{place}", (line,)
 
 
 def _usable(items: Iterable[T | ManifestError], findings: list["Finding"]) -> Iterator[T]:

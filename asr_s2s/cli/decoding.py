@@ -73,7 +73,6 @@ def transcribe_cuts(
                     reference=reference.text,
                     hypothesis=row["text"],
                     speaker=reference.speaker,
-                    recording=reference.source,
                 )
             )
             _write(row, file)

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BatchSeconds, BeamSize, Device, check_language
+from asr_s2s.cli.options import (
+    MODEL_HELP,
+    AnyReference,
+    BatchSeconds,
+    BeamSize,
+    Device,
+    check_language,
+)
 from asr_s2s.cli.scoring import Format, Metric, Report, Scoring, SettledScoring
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
@@ -36,13 +43,7 @@ def evaluate(
             "text; for BLEU any lines, such as test.de.gz)."
         ),
     ] = None,
-    any_reference: Annotated[
-        bool,
-        typer.Option(
-            "--any-reference",
-            help="Lines of parallel text with the same source are references of one hypothesis.",
-        ),
-    ] = False,
+    any_reference: AnyReference = False,
     metric: Annotated[
         Metric | None,
         typer.Option(
@@ -81,13 +82,6 @@ def evaluate(
             metavar="LANGUAGE",
             help="bleu: also BLEU as older papers count it: lowercased and tokenised by Moses for "
             "this language, such as de.",
-        ),
-    ] = None,
-    baseline: Annotated[
-        Path | None,
-        typer.Option(
-            help="Other hypotheses of the same, to test the difference by paired bootstrap "
-            "(formats as --hypothesis)."
         ),
     ] = None,
     worst: Annotated[int, typer.Option(min=0, help="Worst hypotheses shown.")] = 5,
@@ -130,7 +124,7 @@ def evaluate(
     keep_freed_memory()
     if normalizer is not None:
         find_normalizer(normalizer)  # a wrong name is an error now, not after loading a model
-    wanted = Scoring(metric, normalizer, bleu_tokenizer, lowercase_tokenized, baseline)
+    wanted = Scoring(metric, normalizer, bleu_tokenizer, lowercase_tokenized)
     decoding, failures = None, 0
     if manifest is not None and model is not None:
         scoring, (utterances, decoding, failures) = _decode(
@@ -173,7 +167,7 @@ def _decode(
     from asr_s2s.cli.decoding import transcribe_cuts, translate_groups
     from asr_s2s.data.manifest import read_manifest
     from asr_s2s.data.parallel import is_parallel, read_parallel
-    from asr_s2s.evaluate.transcripts import Entry, cut_entry, group_pairs
+    from asr_s2s.evaluate.transcripts import group_pairs
     from asr_s2s.pipeline import Transcriber
     from asr_s2s.translator import Translator
 
@@ -182,7 +176,6 @@ def _decode(
         translator = Translator.load(model, device)
         check_language(language, translator.output.languages)
         scoring = wanted.settled(translator.config.text)
-        scoring.check_baseline([Entry(first.target, first.id) for first, *_ in groups])
         decoded = translate_groups(
             groups, translator, language=language, beam_size=beam_size, output=output
         )
@@ -191,7 +184,6 @@ def _decode(
     transcriber = Transcriber.load(model, device)
     check_language(language, transcriber.output.languages)
     scoring = wanted.settled(transcriber.config.text)
-    scoring.check_baseline([cut_entry(cut) for cut in cuts])
     decoded = transcribe_cuts(
         cuts,
         transcriber,

@@ -9,7 +9,9 @@ from asr_s2s import __version__
 from asr_s2s.cli.attention import attention
 from asr_s2s.cli.calibrate import calibrate
 from asr_s2s.cli.check import check
+from asr_s2s.cli.compare import compare
 from asr_s2s.cli.evaluate import evaluate
+from asr_s2s.cli.explain import explain
 from asr_s2s.cli.info import info
 from asr_s2s.cli.ngram import attach, ngram
 from asr_s2s.cli.prepare import prepare
@@ -45,8 +47,8 @@ def options(
 
 
 for command in (
-    transcribe, translate, train, evaluate, attention, ngram, attach, tune, calibrate,
-    prepare, check, info,
+    transcribe, translate, train, evaluate, compare, attention, explain, ngram, attach, tune,
+    calibrate, prepare, check, info,
 ):  # fmt: skip
     app.command()(command)
 

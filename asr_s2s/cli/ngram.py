@@ -1,9 +1,13 @@
 """`asr-s2s ngram` and `asr-s2s attach`: language models for a model's search."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def ngram(
@@ -23,6 +27,14 @@ def ngram(
             "the last value holds for all higher orders."
         ),
     ] = "0",
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Manifest, parallel text or plain text; lines that share seven words in a row "
+            "with it are left out. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
         "ngram.safetensors"
     ),
@@ -32,8 +44,8 @@ def ngram(
     Put it into the model's folder with asr-s2s attach.
     """
     from rich.console import Console
-    from rich.progress import track
 
+    from asr_s2s.data.overlap import read_held_out
     from asr_s2s.data.parallel import read_lines
     from asr_s2s.errors import ConfigError, UserError
     from asr_s2s.model.arpa import is_arpa, read_arpa
@@ -50,6 +62,8 @@ def ngram(
     if is_arpa(texts[0]):
         if len(texts) > 1:
             raise ConfigError(str(texts[1]), "one ARPA file makes a model alone", "Name only it")
+        if held_out:
+            raise ConfigError("--held-out", "an ARPA file holds no lines", "Leave it out")
         levels = read_arpa(texts[0], tokenizer)
     else:
         try:
@@ -58,15 +72,15 @@ def ngram(
             raise ConfigError(
                 "--prune", f"expected numbers, found {prune!r}", "Write for example 0,0,1"
             ) from error
+        unseen, _ = read_held_out(held_out or [])
         lines = [line for path in texts for line in read_lines(path)]
-        shown = track(
-            lines,
-            "tokenising",
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        tokens = encode_lines(shown, tokenizer, normalize)
+        if held_out:
+            shown = _shown(lines, "comparing", console)
+            kept = [line for line in shown if unseen.overlap(line) is None]
+            overlapping = f"{len(lines) - len(kept):,} of {len(lines):,} lines"
+            console.print(f"{overlapping} overlap held-out transcripts and are left out")
+            lines = kept
+        tokens = encode_lines(_shown(lines, "tokenising", console), tokenizer, normalize)
         with console.status("estimating"):
             levels = estimate(tokens, len(tokenizer), order, thresholds)
     try:
@@ -77,6 +91,13 @@ def ngram(
         ) from error
     counts = ", ".join(f"{len(level.token):,}" for level in levels)
     typer.echo(f"{output}: {counts} n-grams of order 1 to {len(levels)}")
+
+
+def _shown(lines: list[str], doing: str, console: "Console") -> Iterable[str]:
+    """The lines, with a bar on a terminal that tells how many there are."""
+    from rich.progress import track
+
+    return track(lines, doing, console=console, transient=True, disable=not console.is_terminal)
 
 
 def attach(

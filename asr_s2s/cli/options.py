@@ -15,6 +15,13 @@ BeamSize = Annotated[
 ]
 Language = Annotated[str | None, typer.Option(help="Language to write, for a model of several.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ... [default: a GPU if any].")]
+AnyReference = Annotated[
+    bool,
+    typer.Option(
+        "--any-reference",
+        help="Lines of parallel text with the same source are references of one hypothesis.",
+    ),
+]
 BatchSeconds = Annotated[float, typer.Option(min=0.1, help="Seconds of audio decoded together.")]
 
 

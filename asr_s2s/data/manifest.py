@@ -180,6 +180,16 @@ def cut_language(cut: Cut) -> str | None:
     return languages.pop() if len(languages) == 1 else None
 
 
+def cut_fields(cut: Cut) -> dict[str, Any]:
+    """What else is known of a cut, by name: its `duration` in seconds, its `language`, and what its
+    row, or lhotse's `custom` of it or of its one supervision, says."""
+    fields = {"duration": cut.duration, "language": cut_language(cut)}
+    if len(cut.supervisions) == 1:
+        supervision = cut.supervisions[0]
+        fields |= {"gender": supervision.gender, **(supervision.custom or {})}
+    return {**fields, **(getattr(cut, "custom", None) or {})}
+
+
 def cut_source(cut: Cut) -> str:
     """What to call the cut's audio in a message: its file, or the cut's id."""
     return audio_file(cut) or f"cut {cut.id}"

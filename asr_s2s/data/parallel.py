@@ -17,9 +17,10 @@ import lzma
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from asr_s2s.data.manifest import GZIP, XZ, content_suffix, read_text, require_characters
 from asr_s2s.data.plain import (
@@ -34,6 +35,8 @@ from asr_s2s.data.plain import (
 from asr_s2s.errors import ManifestError
 
 COLUMNS = ("source", "target")
+LABELS = ("id", "language")
+"""Columns that may be left out."""
 _TABLES = (".tsv", ".csv", ".jsonl")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _LANGUAGE = re.compile(r"[a-z]{2}|[a-z]{2,3}[-_][A-Za-z0-9]{2,4}")
@@ -51,6 +54,8 @@ class TextPair:
     language: str | None
     """Of the target: the column `language`, or what stands for the target in the braces of two
     files, where that is a code such as de or pt-BR."""
+    fields: Mapping[str, Any] | None = field(default=None, hash=False)
+    """What else the row of a table holds; None where that is nothing."""
 
 
 def is_parallel(path: str | Path) -> bool:
@@ -236,6 +241,7 @@ def _pair(row: Row, where: str, stem: str) -> TextPair:
         row["source"],
         row["target"],
         label(row, where, "language"),
+        {name: value for name, value in row.items() if name not in (*COLUMNS, *LABELS)} or None,
     )
 
 

@@ -102,11 +102,11 @@ def attend(
     if isinstance(dataset, TextDataset):
         read: Sound | list[str] = [dataset.source_tokenizer.pieces[i] for i in source.tolist()]
     else:
-        read = _sound(model.speech, source)
+        read = hear(model.speech, source)
     return Attended(weights.float().cpu().numpy(), shown, read)
 
 
-def _sound(encoder: SpeechEncoder, waveform: Tensor) -> Sound:
+def hear(encoder: SpeechEncoder, waveform: Tensor) -> Sound:
     """What an encoder hears of `(samples,)`, and when."""
     log_mel = encoder.log_mel(waveform[None], torch.tensor([len(waveform)]).to(waveform.device))[0]
     # A convolution's output is centred on every second input; a pair of frames, between the two.
@@ -132,20 +132,23 @@ def draw_attention(path: Path, attended: Attended, title: str = "") -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    output = [_visible(token) for token in attended.output]
+    output = [visible(token) for token in attended.output]
     sound = attended.source if isinstance(attended.source, Sound) else None
-    source = [] if isinstance(attended.source, Sound) else [_visible(t) for t in attended.source]
+    source = [] if isinstance(attended.source, Sound) else [visible(t) for t in attended.source]
     width = max(8.0, 1.5 * sound.seconds) if sound else max(2.0, ROW * len(source))
     width, height = (min(LARGEST_SIDE, side) for side in (width, max(1.0, ROW * len(output))))
     above = 2.0 if sound else 0.0
-    with warnings.catch_warnings(), rc_context({"font.family": _fonts([*output, *source, title])}):
+    with (
+        warnings.catch_warnings(),
+        rc_context({"font.family": find_fonts([*output, *source, title])}),
+    ):
         warnings.filterwarnings("ignore", "Glyph .* missing")  # no font of this machine has it
         size = (width + _margin(output), height + above + _margin(source))
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         if sound:
             top, grid = figure.subplots(2, 1, sharex=True, height_ratios=(above, height))
-            _draw_sound(top, sound)
+            draw_sound(top, sound)
             half = sound.step / 2
             times = sound.times(attended.weights.shape[1])
             left, right = times[0] - half, times[-1] + half
@@ -164,12 +167,13 @@ def draw_attention(path: Path, attended: Attended, title: str = "") -> None:
             interpolation="nearest",
             extent=(left, right, len(output) - 0.5, -0.5),
         )
-        top.set_title(_visible(title, 200), fontsize=LARGEST_FONT, parse_math=False)
+        top.set_title(visible(title, 200), fontsize=LARGEST_FONT, parse_math=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=DPI)
 
 
-def _draw_sound(axes: "Axes", sound: Sound) -> None:
+def draw_sound(axes: "Axes", sound: Sound, colours: str = "magma") -> None:
+    """Draw a log-mel spectrogram, in matplotlib's colour map of this name."""
     from librosa.display import specshow
 
     specshow(
@@ -180,7 +184,7 @@ def _draw_sound(axes: "Axes", sound: Sound) -> None:
         x_axis="frames",
         x_coords=np.arange(len(sound.log_mel)) / FRAMES_PER_SECOND,
         y_axis="mel",
-        cmap="magma",
+        cmap=colours,
         rasterized=True,  # an SVG of as many squares could hardly be opened
     )
     axes.set_xlabel("")
@@ -200,14 +204,15 @@ def _margin(tokens: Sequence[str]) -> float:
     return 0.6 + 0.09 * max(map(len, tokens), default=0)
 
 
-def _visible(text: str, longest: int = LONGEST_LABEL) -> str:
+def visible(text: str, longest: int = LONGEST_LABEL) -> str:
+    """Text as a label shows it: blanks and what has no shape as signs, the end cut off."""
     if text == " ":
         return "\u2423"
     shown = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in text)
     return shown if len(shown) <= longest else f"{shown[: longest - 1]}\u2026"
 
 
-def _fonts(texts: Sequence[str]) -> list[str]:
+def find_fonts(texts: Sequence[str]) -> list[str]:
     """matplotlib's own font, and others of this machine for the characters that it lacks."""
     from matplotlib.font_manager import fontManager, get_font
 

@@ -13,12 +13,12 @@ import itertools
 import math
 import string
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jiwer
 from rich.cells import cell_len
@@ -46,6 +46,12 @@ class Utterance:
     """Who spoke, where that is known."""
     recording: Path | None = None
     """What was recognised, where the reference names it."""
+    start: float = 0.0
+    """Where it begins in the recording, in seconds."""
+    duration: float | None = None
+    """Seconds of it that were recognised; None for all the rest."""
+    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What else the reference's file says of it, by name."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +176,10 @@ class ErrorRates:
         return Counter(pair for utterance in self.utterances for pair in utterance.pairs)
 
     def most_frequent(
-        self, operation: Literal["substitute", "delete", "insert"], count: int
+        self, operation: Literal["substitute", "delete", "insert"], count: int | None = None
     ) -> list[tuple[str, str, int]]:
-        """The most frequent errors of one kind: (reference word, hypothesis word, times).
+        """The errors of one kind, the most frequent first, all or so many: (reference word,
+        hypothesis word, times).
 
         A deletion has an empty hypothesis word, an insertion an empty reference word.
         """

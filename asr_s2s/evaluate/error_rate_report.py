@@ -9,15 +9,7 @@ from rich.cells import cell_len, set_cell_size
 from asr_s2s.evaluate.breakdown import LengthPart, Part, SpeakerPart, by_length, by_speaker
 from asr_s2s.evaluate.error_rate import Counts, ErrorRates, UtteranceErrors
 from asr_s2s.evaluate.report import Decoding, TextDecoding, finite, plural, table
-from asr_s2s.evaluate.significance import (
-    FEW,
-    LEVEL,
-    Comparison,
-    Confidence,
-    Difference,
-    Interval,
-    Resampling,
-)
+from asr_s2s.evaluate.significance import FEW, LEVEL, Confidence, Interval, Resampling
 
 FREQUENT = 5
 """Most frequent errors shown of each kind."""
@@ -65,7 +57,6 @@ def text_report(
     rates: ErrorRates,
     confidence: Confidence | None,
     decoding: Decoding | TextDecoding | None = None,
-    comparison: Comparison | None = None,
     worst: int = 5,
 ) -> str:
     """A table of the rates, where the errors are, and the worst utterances.
@@ -74,15 +65,12 @@ def text_report(
         rates: what was measured.
         confidence: how far it may be trusted; None where nothing can tell.
         decoding: adds a line with what was decoded and how fast.
-        comparison: with a baseline, on the same utterances.
         worst: how many utterances to show with their alignments.
     """
     lines = _rates(rates, confidence)
     if decoding is not None:
         lines.append(str(decoding))
     lines.append(rates.signature)
-    if comparison is not None:
-        lines += ["", *_comparison(comparison)]
     if rates.words.errors:
         lines += _breakdowns(rates)
         lines += ["", "Most frequent errors"]
@@ -104,7 +92,6 @@ def json_report(
     rates: ErrorRates,
     confidence: Confidence | None,
     decoding: Decoding | TextDecoding | None = None,
-    comparison: Comparison | None = None,
     worst: int = 5,
     expectation: Expectation | None = None,
 ) -> dict[str, Any]:
@@ -131,13 +118,6 @@ def json_report(
     }
     if decoding is not None:
         report |= decoding.as_json()
-    if comparison is not None:
-        report["comparison"] = {
-            "word_error_rate": _difference_json(comparison.words),
-            "character_error_rate": _difference_json(comparison.characters),
-            "sentence_error_rate": _difference_json(comparison.sentences),
-            **_resampling_json(comparison.resampling),
-        }
     if expectation is not None:
         report["expected"] = expectation.as_json()
     return report
@@ -182,39 +162,13 @@ def _rates(rates: ErrorRates, confidence: Confidence | None) -> list[str]:
         ]
     )
     if confidence is not None and wrong:
-        lines.append(f"Intervals by {_resampling(confidence.resampling, 'bootstrap')}")
+        lines.append(f"Intervals by {resampling_text(confidence.resampling, 'bootstrap')}")
     return lines
 
 
 def _numbers(counts: Counts) -> tuple[str, ...]:
     numbers = (counts.errors, counts.substitutions, counts.deletions, counts.insertions)
     return tuple(f"{n:,}" for n in numbers)
-
-
-def _comparison(comparison: Comparison) -> list[str]:
-    named = {
-        "WER": comparison.words,
-        "CER": comparison.characters,
-        "SER": comparison.sentences,
-    }
-    header = ("", "rate %", "baseline", "difference", "95 % interval", "P(better)", "P(worse)")
-    return [
-        f"Against the baseline, by {_resampling(comparison.resampling, 'paired bootstrap')}",
-        *table([header, *(_difference_row(name, one) for name, one in named.items())]),
-    ]
-
-
-def _difference_row(name: str, result: Difference) -> tuple[str, ...]:
-    low, high = result.interval
-    return (
-        name,
-        _percent(result.system),
-        _percent(result.baseline),
-        f"{100 * result.difference:+.2f}",
-        f"{100 * low:+.2f} to {100 * high:+.2f}",
-        f"{result.improvement:.4f}",
-        f"{result.worsening:.4f}",
-    )
 
 
 def _breakdowns(rates: ErrorRates) -> list[str]:
@@ -255,7 +209,12 @@ def _name(speaker: str | None) -> str:
     return set_cell_size(speaker, NAME_WIDTH - 3) + "..."
 
 
-def _resampling(resampling: Resampling, kind: str) -> str:
+def resampling_text(resampling: Resampling, kind: str) -> str:
+    """What was drawn, as in "10,000 bootstrap samples of 30 speakers".
+
+    Args:
+        kind: of the samples, as "bootstrap".
+    """
     drawn = []
     if resampling.speakers:
         drawn.append(plural(resampling.speakers, "speaker"))
@@ -302,17 +261,6 @@ def _interval_json(interval: Interval | None) -> dict[str, float | None] | None:
 def _resampling_json(resampling: Resampling) -> dict[str, Any]:
     resampled = "speakers" if resampling.speakers else "utterances"
     return {"level": LEVEL, "resampled": resampled, "bootstrap": asdict(resampling)}
-
-
-def _difference_json(result: Difference) -> dict[str, Any]:
-    return {
-        "system": finite(result.system),
-        "baseline": finite(result.baseline),
-        "difference": finite(result.difference),
-        "interval": _interval_json(result.interval),
-        "probability_of_improvement": result.improvement,
-        "probability_of_worsening": result.worsening,
-    }
 
 
 def _length(part: LengthPart) -> dict[str, Any]:

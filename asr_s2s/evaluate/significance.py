@@ -3,7 +3,9 @@
 The bootstrap of Bisani and Ney (2004): sets of utterances as large as the real one are drawn from
 it with replacement, and an interval holds the rates of 95 % of them. Two systems are compared on
 the same drawn sets, so that what is hard for both cancels out; the probability of improvement is
-the share of the sets on which the system has the lower rate.
+the share of the sets on which the system has the lower rate. The p-value asks how often chance
+alone makes such a difference: the drawn differences, moved so that their mean is 0, are what two
+systems that are equally good would show (Noreen, 1989).
 
 Utterances of one speaker are alike, and drawn one by one they would make intervals too narrow.
 Where at least two speakers are known, speakers are drawn instead, each with all of their
@@ -83,6 +85,8 @@ class Difference:
     """Probability of improvement: share of the drawn sets with fewer errors than the baseline's."""
     worsening: float
     """Share with more; on the rest, both are equally good."""
+    p_value: float
+    """Chance of at least this difference, of either sign, between systems that are equally good."""
 
     @property
     def difference(self) -> float:
@@ -140,7 +144,7 @@ def compare_error_rates(
         raise UserError(
             "the evaluated data",
             f"a comparison needs two utterances at least, found {len(rates.utterances)}",
-            "Leave the baseline out, or evaluate more",
+            "Compare more",
         )
     units, resampling = _units(rates, samples, seed)
     totals = np.hstack([_totals(rates, units), _totals(baseline, units)])
@@ -150,14 +154,7 @@ def compare_error_rates(
         for one in (rates, baseline)
     ]
     words, characters, sentences = (
-        Difference(
-            system=real[0][i],
-            baseline=real[1][i],
-            interval=_interval(_differences(drawn[i], drawn[3 + i])),
-            improvement=float(np.mean(drawn[i] < drawn[3 + i])),
-            worsening=float(np.mean(drawn[i] > drawn[3 + i])),
-        )
-        for i in range(3)
+        _difference(real[0][i], real[1][i], drawn[i], drawn[3 + i]) for i in range(3)
     )
     return Comparison(words, characters, sentences, resampling)
 
@@ -223,6 +220,31 @@ def _rates_of_samples(
         empty = np.where(errors > 0, np.inf, 0.0)
         rates.append(np.divide(errors, lengths, out=empty, where=lengths > 0))
     return rates
+
+
+def _difference(
+    system: float,
+    baseline: float,
+    drawn_system: NDArray[np.float64],
+    drawn_baseline: NDArray[np.float64],
+) -> Difference:
+    """From the real rates and those of the drawn sets, `(samples,)`."""
+    differences = _differences(drawn_system, drawn_baseline)
+    return Difference(
+        system=system,
+        baseline=baseline,
+        interval=_interval(differences),
+        improvement=float(np.mean(drawn_system < drawn_baseline)),
+        worsening=float(np.mean(drawn_system > drawn_baseline)),
+        p_value=1.0 if system == baseline else _p_value(system - baseline, differences),
+    )
+
+
+def _p_value(real: float, differences: NDArray[np.float64]) -> float:
+    finite = differences[np.isfinite(differences)]
+    chance = np.abs(differences - (finite.mean() if finite.size else 0.0))
+    # The real set is one of those that may be drawn: no p-value is 0 (as in sacrebleu).
+    return float((np.sum(chance >= abs(real)) + 1) / (len(differences) + 1))
 
 
 def _differences(system: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:

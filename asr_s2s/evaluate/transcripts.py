@@ -13,8 +13,8 @@ Formats, told apart by the suffix and the first line:
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from asr_s2s.data.parallel import TextPair
 
+NAMED = ("text", "id", "source", "speaker")
+"""What a row of JSON lines is known to hold."""
 SHOWN = 3
 """Identifiers that an error message names."""
 
@@ -45,6 +47,12 @@ class Entry:
     """What was translated, where the file holds it."""
     speaker: str | None = None
     """Who spoke, where the file tells."""
+    start: float = 0.0
+    """Where it begins in the recording, in seconds."""
+    duration: float | None = None
+    """Seconds; None for all the rest of the recording."""
+    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What else the file says of it, by name."""
 
 
 def read_transcripts(
@@ -116,11 +124,18 @@ def read_transcripts(
 
 def cut_entry(cut: "Cut") -> Entry:
     """The reference that an utterance of a manifest holds."""
-    from asr_s2s.data.manifest import audio_file, cut_speaker, cut_text
+    from asr_s2s.data.manifest import audio_file, cut_fields, cut_speaker, cut_text
 
     audio = audio_file(cut)
-    source = None if audio is None else Path(audio).resolve()
-    return Entry(cut_text(cut), cut.id, source, speaker=cut_speaker(cut) or None)
+    return Entry(
+        cut_text(cut),
+        cut.id,
+        None if audio is None else Path(audio).resolve(),
+        speaker=cut_speaker(cut) or None,
+        start=0.0 if audio is None else cut.start,
+        duration=cut.duration,
+        fields=cut_fields(cut),
+    )
 
 
 def group_pairs(
@@ -196,6 +211,9 @@ def pair(
             source=reference.source_text,
             speaker=reference.speaker,
             recording=reference.source,
+            start=reference.start,
+            duration=reference.duration,
+            fields=reference.fields,
         )
         for key, reference in expected.items()
     ]
@@ -210,6 +228,7 @@ def _read_parallel(path: Path, any_reference: bool) -> list[Entry]:
             first.id,
             alternatives=tuple(other.target for other in others),
             source_text=first.source,
+            fields={"language": first.language, **(first.fields or {})},
         )
         for first, *others in group_pairs(read_parallel(path), any_reference=any_reference)
     ]
@@ -330,6 +349,7 @@ def _from_object(row: Any, where: str) -> Entry:
         id=identifier,
         source=None if source is None else _source(source),
         speaker=None if speaker in (None, "") else str(speaker),
+        fields={name: value for name, value in row.items() if name not in NAMED},
     )
 
 

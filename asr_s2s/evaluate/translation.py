@@ -86,7 +86,8 @@ class Difference:
     system: Estimate
     baseline: Estimate
     p_value: float
-    """Chance of at least this difference, of either sign, between systems that are equally good."""
+    """sacrebleu's: the part of the drawn sets whose difference, less the mean of all, is above this
+    one. It looks to one side, and is about half of a p-value that counts both."""
     signature: str
 
     @property

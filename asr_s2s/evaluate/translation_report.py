@@ -6,14 +6,7 @@ from typing import Any
 
 from asr_s2s.evaluate.error_rate import Utterance
 from asr_s2s.evaluate.report import Decoding, TextDecoding, plural, table
-from asr_s2s.evaluate.translation import (
-    Comparison,
-    Difference,
-    Estimate,
-    Score,
-    SentenceScore,
-    TranslationScores,
-)
+from asr_s2s.evaluate.translation import Score, SentenceScore, TranslationScores
 
 
 @dataclass(frozen=True)
@@ -42,16 +35,14 @@ def text_report(
     scores: TranslationScores,
     utterances: Sequence[Utterance],
     decoding: Decoding | TextDecoding | None = None,
-    comparison: Comparison | None = None,
     worst: int = 5,
 ) -> str:
-    """A table of the scores with their signatures, the comparison, and the worst sentences.
+    """A table of the scores with their signatures, and the worst sentences.
 
     Args:
         scores: what was measured.
         utterances: what the scores are of, in the same order.
         decoding: adds a line with what was decoded and how fast.
-        comparison: with a baseline, of the same sentences.
         worst: how many sentences to show, by their own chrF.
     """
     rows = [("", "score", "signature")]
@@ -63,15 +54,6 @@ def text_report(
     lines = [*table(rows), plural(len(scores.sentences), "sentence")]
     if decoding is not None:
         lines.append(str(decoding))
-    if comparison is not None:
-        lines += ["", f"Against the baseline, by {comparison.samples:,} paired bootstrap samples"]
-        lines += table(
-            [
-                ("", "score (mean ± 95 %)", "baseline", "difference", "p", "signature"),
-                _difference_row("BLEU", comparison.bleu),
-                _difference_row("chrF", comparison.chrf),
-            ]
-        )
     for sentence in scores.worst(worst):
         utterance = utterances[sentence.index]
         lines += ["", f"{utterance.id}: chrF {sentence.chrf:.1f}"]
@@ -86,7 +68,6 @@ def json_report(
     scores: TranslationScores,
     utterances: Sequence[Utterance],
     decoding: Decoding | TextDecoding | None = None,
-    comparison: Comparison | None = None,
     worst: int = 5,
     expectation: BleuExpectation | None = None,
 ) -> dict[str, Any]:
@@ -102,12 +83,6 @@ def json_report(
         report["lowercase_tokenized_bleu"] = asdict(scores.lowercase_tokenized_bleu)
     if decoding is not None:
         report |= decoding.as_json()
-    if comparison is not None:
-        report["comparison"] = {
-            "samples": comparison.samples,
-            "bleu": _difference(comparison.bleu),
-            "chrf": _difference(comparison.chrf),
-        }
     if expectation is not None:
         report["expected"] = expectation.as_json()
     return report
@@ -120,25 +95,6 @@ def _named(scores: TranslationScores) -> dict[str, Score | None]:
         "chrF": scores.chrf,
         "TER": scores.ter,
     }
-
-
-def _difference_row(name: str, result: Difference) -> tuple[str, ...]:
-    return (
-        name,
-        _estimate(result.system),
-        _estimate(result.baseline),
-        f"{result.difference:+.2f}",
-        f"{result.p_value:.4f}",
-        result.signature,
-    )
-
-
-def _estimate(estimate: Estimate) -> str:
-    return f"{estimate.value:.2f} ({estimate.mean:.2f} ± {estimate.margin:.2f})"
-
-
-def _difference(result: Difference) -> dict[str, Any]:
-    return {**asdict(result), "difference": result.difference}
 
 
 def _sentence(sentence: SentenceScore, utterance: Utterance) -> dict[str, Any]:

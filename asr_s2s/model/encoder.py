@@ -83,7 +83,12 @@ class SpeechEncoder(nn.Module):
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Memory:
         """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to a memory."""
         features, lengths = self.log_mel(waveforms, lengths)
-        features = self.spec_augment(self.normalize(features, lengths), lengths)
+        return self.listen(self.normalize(features, lengths), lengths)
+
+    def listen(self, features: Tensor, lengths: Tensor) -> Memory:
+        """Normalised log-mel features `(batch, frames, mel_bins)`, frame counts `(batch,)`, to a
+        memory."""
+        features = self.spec_augment(features, lengths)
         features = F.pad(features, (0, 0, self.edge_frames, self.edge_frames))
         lengths = lengths + 2 * self.edge_frames
 

@@ -70,6 +70,13 @@ class Seq2Seq(nn.Module):
         assert isinstance(encoder, SpeechEncoder)
         return encoder
 
+    def embed_source(self, tokens: Tensor) -> Tensor:
+        """Source tokens `(batch, tokens)` as the text encoder reads them, `(batch, tokens,
+        embedding_size)`."""
+        embedding = self.source_embedding or self.decoder.embedding
+        embedded: Tensor = embedding(tokens) * self.source_scale
+        return embedded
+
     def encode(self, kind: str, source: Tensor, lengths: Tensor) -> Memory:
         """The memory of a batch of sources.
 
@@ -80,8 +87,7 @@ class Seq2Seq(nn.Module):
             lengths: samples or tokens of each row, `(batch,)`.
         """
         if kind == "text":
-            embedding = self.source_embedding or self.decoder.embedding
-            source = embedding(source) * self.source_scale
+            source = self.embed_source(source)
         memory: Memory = self.encoders[kind](source, lengths)
         return memory
 

@@ -6,7 +6,7 @@
 #   recipes/multi30k/compare.sh MULTI30K_FOLDER all
 #
 # Names are those of `settings` below. Outputs stand in runs/compare/NAME; against `baseline`, once
-# that is there, a paired bootstrap is printed.
+# that is there, a comparison is printed and written to compare.html.
 set -eu
 usage="usage: recipes/multi30k/compare.sh MULTI30K_FOLDER all|NAME ..."
 folder=$(realpath "${1:?$usage}")
@@ -44,6 +44,6 @@ for name in "$@"; do
         asr-s2s evaluate 'data/test_2016_flickr.{en,de}.gz' --model "$run/model" --beam-size $beam \
             --lowercase-tokenized de --worst 0 --output "$run/test-beam$beam.jsonl"
     done
-    [ "$name" = baseline ] || asr-s2s evaluate --metric bleu --worst 0 --hypothesis "$run/test-beam5.jsonl" \
-        --baseline runs/compare/baseline/test-beam5.jsonl --reference 'data/test_2016_flickr.{en,de}.gz'
+    [ "$name" = baseline ] || asr-s2s compare runs/compare/baseline/test-beam5.jsonl "$run/test-beam5.jsonl" \
+        --reference 'data/test_2016_flickr.{en,de}.gz' --changed 0 --html "$run/compare.html"
 done

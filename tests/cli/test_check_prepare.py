@@ -1,3 +1,4 @@
+import gzip
 import json
 import sys
 from pathlib import Path
@@ -254,6 +255,56 @@ def test_check_names_languages_that_training_would_refuse(tmp_path):
         f"  {table}: train:3: it is no language of the model. {mend}",
         f"  {table}: train:4: no language is given. {mend}",
     ]
+
+
+RIVER = "The quiet river bends twice before it reaches the old mill."
+
+
+def test_check_names_what_shares_words_with_held_out_transcripts(tmp_path):
+    rows = [{"audio": "a.wav", "text": RIVER}, {"audio": "b.wav", "text": "the mill is old"}]
+    train = write_manifest_of(tmp_path, "train.jsonl", *rows)
+    pairs = write_text_of(tmp_path, "pairs", (f"They say: {RIVER}", "Der Fluss"), BEES[0])
+    lines = tmp_path / "lines.txt"
+    lines.write_text(f"{BEES[0][0]}\n\nwhere the river bends twice before it reaches the sea\n")
+    dev = write_manifest_of(tmp_path, "dev.jsonl", {"audio": "d.wav", "text": RIVER.upper()})
+    test = tmp_path / "test.txt"
+    test.write_text("The mill is old!\n")
+    result = asr_s2s(
+        "check", train, pairs, lines, "--held-out", dev, "--held-out", test, "--format", "json"
+    )
+    assert result.exit_code == 1
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    shared = [finding for finding in found if finding["kind"] == "held-out text"]
+    first = f"'the quiet river bends twice before it' stands in {dev}: d"
+    assert [(finding["where"], finding["problem"]) for finding in shared] == [
+        (f"{train}: a", first),
+        (f"{train}: b", f"'the mill is old' stands in {test}:1"),
+        (f"{pairs}: pairs:1", first),
+        (f"{lines}:3", f"'river bends twice before it reaches the' stands in {dev}: d"),
+    ]
+
+
+def test_check_of_plain_text_only_compares_it(tmp_path):
+    lines, dev = tmp_path / "lines.txt.gz", tmp_path / "dev.txt"
+    lines.write_bytes(gzip.compress(b"the bees fly\nthe trees bend\nthe bees fly\n"))
+    dev.write_text(RIVER)
+    result = asr_s2s("check", lines, "--held-out", dev)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "3 lines, 0 findings\n", "")
+
+
+def test_check_compares_training_data_with_splits_that_are_held_out_themselves(tmp_path):
+    train, dev = tmp_path / "train.txt", tmp_path / "dev.txt"
+    train.write_text("the bees fly\n")
+    dev.write_text(RIVER)
+    assert asr_s2s("check", train, dev, "--held-out", dev).exit_code == 0
+    result = asr_s2s("check", dev, "--held-out", dev)
+    assert result.exit_code == 1
+    assert f"  {dev}:1: 'the quiet river bends twice before it' stands in {dev}:1." in result.stdout
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("data: {train: [train.txt, dev.txt], valid: [dev.txt]}\n")
+    result = asr_s2s("check", "--config", recipe, "--held-out", dev)
+    assert "held-out text (1)" in result.stdout
+    assert result.stdout.endswith("\n3 lines, 1 finding\n")
 
 
 def test_check_says_how_to_name_both_sides_when_the_shell_wrote_them_out(tmp_path):

@@ -71,23 +71,6 @@ def test_json_report_is_one_object_on_stdout(pair: tuple[str | Path, ...]) -> No
     assert report["worst"][0]["reference"] == "three four"
 
 
-def test_existing_transcripts_are_compared_with_a_baseline(
-    pair: tuple[str | Path, ...], tmp_path: Path
-) -> None:
-    baseline = tmp_path / "baseline.jsonl"
-    baseline.write_text('{"id": "b", "text": "for"}\n{"id": "a", "text": "one two"}\n')
-    arguments = (*pair, "--baseline", baseline, "--normalizer", "lowercase", "--worst", "0")
-    result = evaluate(*arguments)
-    assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("Against the baseline, by"))
-    assert lines[start + 2].split()[:4] == ["WER", "25.00", "50.00", "-25.00"]
-    baseline.write_text('{"id": "b", "text": "for"}\n')
-    result = evaluate(*arguments)
-    assert result.returncode == 1
-    assert f"{baseline}: the evaluated data holds 2 references" in result.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -137,8 +120,8 @@ def test_model_is_evaluated_on_a_manifest_with_a_missing_recording(
     arguments = ("--model", model, "--device", "cpu", "--beam-size", "2", "--output", output)
     result = evaluate(manifest, *arguments, "--format", "json", "--worst", "9")
     assert result.returncode == 1
-    missing, summary = result.stderr.splitlines()
-    assert "lost:100:.wav" in missing
+    *messages, summary = result.stderr.splitlines()
+    assert any("lost:100:.wav" in message for message in messages)
     assert summary == (
         f"{manifest}: 1 of 4 recordings failed; all of their words count as deletions"
     )
@@ -158,74 +141,6 @@ def test_model_is_evaluated_on_a_manifest_with_a_missing_recording(
     again = evaluate(*existing, "--normalizer", "lowercase", "--format", "json")
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["words"] == report["words"]
-
-
-def test_a_baseline_of_other_recordings_is_refused_before_decoding(
-    model: Path, tmp_path: Path
-) -> None:
-    soundfile.write(tmp_path / "a.wav", np.full(8000, 0.1), 16000)
-    manifest, baseline = tmp_path / "test.jsonl", tmp_path / "baseline.tsv"
-    manifest.write_text('{"audio": "a.wav", "text": "One"}\n')
-    baseline.write_text("b\tone\n")
-    arguments = ("--model", model, "--device", "cpu", "--output", tmp_path / "hyp.jsonl")
-    result = evaluate(manifest, *arguments, "--baseline", baseline)
-    assert result.returncode == 1
-    assert "1 have no hypothesis (a)" in result.stderr
-    assert not (tmp_path / "hyp.jsonl").exists()
-
-
-def test_a_baseline_that_names_recordings_is_paired_by_them(model: Path, tmp_path: Path) -> None:
-    for name in "ab":
-        soundfile.write(tmp_path / f"{name}.wav", np.full(8000, 0.1), 16000)
-    manifest, baseline = tmp_path / "test.jsonl", tmp_path / "baseline.jsonl"
-    manifest.write_text('{"audio": "a.wav", "text": "One"}\n{"audio": "b.wav", "text": "Two"}\n')
-    rows = [{"source": str(tmp_path / f"{n}.wav"), "text": t} for n, t in (("b", "Two"), ("a", ""))]
-    baseline.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    arguments = (manifest, "--model", model, "--device", "cpu", "--format", "json")
-    result = evaluate(*arguments, "--baseline", baseline)
-    assert result.returncode == 0, result.stderr
-    comparison = json.loads(result.stdout)["comparison"]
-    assert comparison["word_error_rate"]["baseline"] == 0.5
-
-
-def test_recordings_cut_short_are_significantly_worse(shared_data: Path, tmp_path: Path) -> None:
-    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    paths = sorted((shared_data / "fsdd" / "recordings").glob("*_0.wav"))
-    manifests = {"whole": tmp_path / "whole.jsonl", "cut": tmp_path / "cut.jsonl"}
-    for kind, manifest in manifests.items():
-        with manifest.open("w") as file:
-            for path in paths:
-                digit, speaker, _ = path.stem.split("_")
-                row = {"audio": str(path), "text": names[int(digit)], "speaker": speaker}
-                if kind == "cut":
-                    row |= {"start": 0, "duration": 0.4 * soundfile.info(path).duration}
-                file.write(json.dumps(row) + "\n")
-    written = {kind: tmp_path / f"{kind}-hyp.jsonl" for kind in manifests}
-    options = ("--model", "digits", "--device", "cpu", "--format", "json", "--output")
-    assert evaluate(manifests["cut"], *options, written["cut"]).returncode == 0
-    result = evaluate(manifests["whole"], *options, written["whole"], "--baseline", written["cut"])
-    assert result.returncode == 0, result.stderr
-    report = json.loads(result.stdout)
-    found = report["comparison"]["word_error_rate"]
-    assert found["system"] == report["word_error_rate"] < found["baseline"]
-    assert found["interval"]["low"] < found["difference"] < found["interval"]["high"] < 0
-    assert found["probability_of_improvement"] > 0.95
-    assert report["comparison"]["resampled"] == "speakers"
-    assert sum(part["utterances"] for part in report["by_speaker"]) == len(paths) == 60
-    # The other way round, from the two files of hypotheses:
-    again = evaluate(
-        *("--reference", manifests["whole"], "--hypothesis", written["cut"], "--format", "json"),
-        *("--baseline", written["whole"], "--normalizer", "english"),
-    )
-    assert again.returncode == 0, again.stderr
-    other = json.loads(again.stdout)
-    assert {part["speaker"] for part in other["by_speaker"]} == {
-        part["speaker"] for part in report["by_speaker"]
-    }
-    mirrored = other["comparison"]["word_error_rate"]
-    assert mirrored["difference"] == -found["difference"]
-    assert mirrored["interval"]["low"] == -found["interval"]["high"]
-    assert mirrored["probability_of_worsening"] == found["probability_of_improvement"]
 
 
 def test_output_that_cannot_be_written_is_named(model: Path, tmp_path: Path) -> None:
@@ -270,24 +185,6 @@ def test_too_low_a_score_is_a_failure(translations: tuple[str | Path, ...]) -> N
     assert result.stderr == ""
 
 
-def test_translations_are_compared_with_a_baseline(
-    translations: tuple[str | Path, ...], tmp_path: Path
-) -> None:
-    baseline = tmp_path / "baseline.txt"
-    baseline.write_text("".join(f"{line}\n" for line in HYPOTHESES), "utf-8")
-    arguments = (*translations, "--baseline", baseline, "--format", "json")
-    result = evaluate(*arguments, "--bleu-tokenizer", "char")
-    assert result.returncode == 0, result.stderr
-    report = json.loads(result.stdout)
-    assert "|tok:char|" in report["bleu"]["signature"]
-    assert report["comparison"]["bleu"]["p_value"] == 1
-    assert report["comparison"]["bleu"]["baseline"]["value"] == report["bleu"]["value"]
-    baseline.write_text("one line\n")
-    result = evaluate(*arguments)
-    assert result.returncode == 1
-    assert f"{baseline}: the evaluated data holds 3 references" in result.stderr
-
-
 def test_pronunciations_count_against_any_of_a_word(tmp_path: Path) -> None:
     reference, hypothesis = tmp_path / "test.tsv", tmp_path / "hyp.txt"
     reference.write_text("source\ttarget\nread\tR IY D\nread\tR EH D\ncat\tK AE T\n")
@@ -306,7 +203,6 @@ def test_pronunciations_count_against_any_of_a_word(tmp_path: Path) -> None:
     [
         (("--bleu-tokenizer", "zh"), "--bleu-tokenizer: this is for bleu, and wer is measured"),
         (("--lowercase-tokenized", "de"), "--lowercase-tokenized: this is for bleu"),
-        (("--baseline", "b.txt"), "b.txt: there is no such readable file"),
         (("--metric", "bleu", "--normalizer", "verbatim"), "--normalizer: this is for wer"),
         (("--metric", "bleu", "--bleu-tokenizer", "13b"), "13b: expected one of sacrebleu's"),
         (("--metric", "bleu", "--lowercase-tokenized", "xx"), "xx: expected one of Moses'"),

@@ -211,18 +211,6 @@ def test_text_report_is_a_table_and_the_worst_sentences(scores: TranslationScore
     ]
 
 
-def test_comparison_is_reported_with_its_p_values(scores: TranslationScores) -> None:
-    comparison = compare_translations(HYPOTHESES, HYPOTHESES, SINGLE, samples=50)
-    report = text_report(scores, _utterances(), comparison=comparison, worst=0)
-    lines = report.split("\n")
-    assert lines[7] == "Against the baseline, by 50 paired bootstrap samples"
-    assert lines[9].startswith(f"BLEU  {scores.bleu.value:.2f} (")
-    assert "+0.00  1.0000" in lines[9]
-    plain = json_report(scores, _utterances(), comparison=comparison)
-    assert plain["comparison"]["bleu"]["difference"] == 0
-    assert plain["comparison"]["chrf"]["p_value"] == 1
-
-
 def test_json_report_holds_scores_signatures_and_sentences(scores: TranslationScores) -> None:
     expectation = BleuExpectation(10.0, 0.5, scores.bleu.value)
     report = json_report(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr_s2s.text.words import join_texts, split_words
+from asr_s2s.text.words import group_tokens, join_texts, split_words
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,25 @@ def test_texts_are_joined_with_a_blank_where_the_script_has_blanks(
 def test_words_join_to_their_text(text: str, words: list[str]) -> None:
     assert split_words(text) == words
     assert "".join(words) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "surfaces", "words"),
+    [
+        ("one two", list("one two"), [("one", 0, 3), ("two", 3, 7)]),
+        ("a dog.", ["a", "", "do", "g", "."], [("a", 0, 1), ("dog.", 1, 5)]),
+        ("one ", ["one", " "], [("one", 0, 2)]),
+        (
+            "我用Python写",
+            ["我用", "Py", "thon", "写"],
+            [("我用", 0, 1), ("Python", 1, 3), ("写", 3, 4)],
+        ),
+        ("我用写", ["我", "用写"], [("我", 0, 1), ("用写", 1, 2)]),
+        ("the the", ["the", "the"], [("the", 0, 1), ("the", 1, 2)]),
+        ("", [""], []),
+    ],
+)
+def test_every_token_is_part_of_a_word(
+    text: str, surfaces: list[str], words: list[tuple[str, int, int]]
+) -> None:
+    assert group_tokens(text, surfaces) == words

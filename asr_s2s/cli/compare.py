@@ -1,0 +1,121 @@
+"""`asr-s2s compare`: two systems on the same references."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr_s2s.cli.options import AnyReference
+from asr_s2s.cli.scoring import Format, Metric, Scoring
+from asr_s2s.errors import UserError
+
+if TYPE_CHECKING:
+    from asr_s2s.evaluate.comparison import Comparison
+    from asr_s2s.evaluate.comparison_report import Files
+
+
+def compare(
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A", help="Hypotheses of the first system (.txt, .tsv, .jsonl; for BLEU any)."
+        ),
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Those of the second, of the same.")],
+    reference: Annotated[
+        Path,
+        typer.Option(
+            help="What is right: a manifest, .txt, .tsv, .jsonl, or parallel text, such as "
+            "'test.{en,de}'; for BLEU any lines."
+        ),
+    ],
+    any_reference: AnyReference = False,
+    metric: Annotated[
+        Metric | None,
+        typer.Option(
+            help="wer: error rates. bleu: BLEU and chrF. "
+            "[default: bleu for parallel text, else wer]"
+        ),
+    ] = None,
+    normalizer: Annotated[
+        str | None,
+        typer.Option(help="wer: applied to all texts before scoring. [default: verbatim]"),
+    ] = None,
+    bleu_tokenizer: Annotated[
+        str | None, typer.Option(help="bleu: sacrebleu's tokeniser, such as zh. [default: 13a]")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Break down by this field of the references too, such as duration; may be "
+            "repeated. Length and speaker always are.",
+        ),
+    ] = None,
+    changed: Annotated[
+        int, typer.Option(min=0, help="Utterances shown, of those that changed most.")
+    ] = 10,
+    format: Annotated[Format, typer.Option(help="Report for people or programs.")] = Format.text,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page of all this, with the recordings, to this file."),
+    ] = None,
+) -> None:
+    """Compare two systems: scores with confidence intervals and p-values, and what changed.
+
+    Differences are B - A.
+    """
+    from asr_s2s.config import TextConfig
+    from asr_s2s.evaluate.comparison import compare_recognition, compare_translation
+    from asr_s2s.evaluate.comparison_report import Files, json_report, text_report
+    from asr_s2s.evaluate.transcripts import pair, read_transcripts
+    from asr_s2s.text.normalize import normalizer as find_normalizer
+
+    if normalizer is not None:
+        find_normalizer(normalizer)
+    references = read_transcripts(
+        reference, translations=metric is Metric.bleu, any_reference=any_reference
+    )
+    parallel = all(entry.source_text is not None for entry in references)
+    kind = TextConfig(metric="bleu" if parallel else "wer")
+    scoring = Scoring(metric, normalizer, bleu_tokenizer, None).settled(kind)
+    translations = scoring.metric is Metric.bleu
+    first, second = (
+        pair(
+            references,
+            read_transcripts(file, translations=translations),
+            reference_file=reference,
+            hypothesis_file=file,
+        )
+        for file in (a, b)
+    )
+    if translations:
+        found = compare_translation(first, second, scoring.bleu_tokenizer, by or ())
+    else:
+        found = compare_recognition(first, second, scoring.normalizer, by or ())
+    files = Files(str(a), str(b), str(reference))
+    if html is not None:
+        _write_page(html, found, files, changed)
+    if format is Format.json:
+        print(json.dumps(json_report(found, files, changed), ensure_ascii=False))
+    else:
+        print(text_report(found, files, changed))
+
+
+def _write_page(path: Path, comparison: "Comparison", files: "Files", changed: int) -> None:
+    from asr_s2s.evaluate.comparison_page import page, read_clips
+
+    clips, errors = read_clips(comparison.changes[:changed])
+    for error in errors:
+        print(f"asr-s2s: {error}", file=sys.stderr)
+    text = page(comparison, files, comparison.changes[:changed], clips)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise UserError(
+            path, f"cannot be written ({error.strerror})", "Choose another file"
+        ) from error
+    print(f"written to {path}", file=sys.stderr)

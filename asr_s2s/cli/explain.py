@@ -1,0 +1,109 @@
+"""`asr-s2s explain`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asr_s2s.cli.one_source import Limits, Source, check_output, read_source, writing
+from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
+
+if TYPE_CHECKING:
+    from asr_s2s.evaluate.explain import Explanation
+    from asr_s2s.evaluate.random_weights import RankCorrelations
+
+LIMITS = Limits(seconds=30.0, tokens=200)
+
+
+def explain(
+    source: Source,
+    model: Annotated[str, typer.Option(help=MODEL_HELP)],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Picture (.png, .svg), or the numbers (.json)."),
+    ] = Path("explanation.png"),
+    output_text: Annotated[
+        str | None, typer.Option(help="Explain this text, not what the model would write.")
+    ] = None,
+    language: Language = None,
+    beam_size: BeamSize = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Compare with random weights, which should explain otherwise."
+        ),
+    ] = False,
+    device: Device = None,
+) -> None:
+    """Show which part of a recording, or which source words, each output word rests on.
+
+    By integrated gradients and by occlusion. On a CPU a recording takes some seconds a word.
+    Needs captum: pip install 'asr-s2s[explain]'.
+    """
+    from rich.console import Console
+
+    from asr_s2s.evaluate.explain import check_installed
+    from asr_s2s.evaluate.explain import explain as explain_output
+    from asr_s2s.evaluate.random_weights import compare_with_random_weights
+    from asr_s2s.model.folder import load_model
+    from asr_s2s.pipeline import choose_device
+
+    check_output(output)
+    check_installed()
+    loaded = load_model(model, choose_device(device))
+    check_language(language, loaded.config.text.languages)
+    subject = read_source(
+        loaded,
+        source,
+        LIMITS,
+        output_text=output_text,
+        language=language,
+        beam_size=beam_size,
+    )
+    read = subject.values if subject.sentence is None else subject.sentence
+    question = (loaded.model, subject.dataset, read, subject.prompt, subject.tokens)
+    with Console(stderr=True, highlight=False, emoji=False).status("explaining"):
+        explanation = explain_output(*question)
+        found = compare_with_random_weights(explanation, *question) if check else None
+    print(_summary(explanation), file=sys.stderr)
+    if found is not None:
+        print(_check_summary(found), file=sys.stderr)
+    with writing(output):
+        _write(output, explanation, found, Path(source).name if subject.sentence is None else "")
+
+
+def _summary(explanation: "Explanation") -> str:
+    from asr_s2s.evaluate.integrated_gradients import TOLERANCE
+
+    worst = max(explanation.words, key=lambda word: word.completeness_error)
+    error = f"integrated gradients are complete within {100 * worst.completeness_error:.2f} %"
+    if worst.completeness_error <= TOLERANCE:
+        return error
+    return f"{error} only, after {worst.steps:,} steps for {worst.text!r}: judge them with care"
+
+
+def _check_summary(found: "RankCorrelations") -> str:
+    from asr_s2s.evaluate.random_weights import ALIKE
+
+    values = (
+        f"rank correlation with random weights: {found.integrated_gradients:.2f} by integrated "
+        f"gradients, {found.occlusion:.2f} by occlusion"
+    )
+    alike = any(value >= ALIKE for value in found)
+    return f"{values}: much of this is not from what was learnt" if alike else values
+
+
+def _write(
+    path: Path, explanation: "Explanation", check: "RankCorrelations | None", title: str
+) -> None:
+    if path.suffix.lower() == ".json":
+        record = explanation.to_record() | {"random_weights": check and check.to_record()}
+        text = json.dumps(record, ensure_ascii=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", "utf-8")
+    else:
+        from asr_s2s.evaluate.explain_picture import draw_explanation
+
+        draw_explanation(path, explanation, title)

@@ -1,0 +1,316 @@
+"""Two systems compared on the same utterances: scores, parts of the set, and what changed.
+
+The systems are A and B, and a difference is B - A. Error rates are in percent and compared by the
+paired bootstrap of `significance`; BLEU and chrF are in points and compared by sacrebleu's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from asr_s2s.errors import UserError
+from asr_s2s.evaluate.breakdown import group_by_field, group_by_length
+from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, UtteranceErrors, score, total
+from asr_s2s.evaluate.error_rate_report import resampling_text
+from asr_s2s.evaluate.significance import FEW, Interval, compare_error_rates, confidence
+from asr_s2s.evaluate.translation import Difference as TranslationDifference
+from asr_s2s.evaluate.translation import compare_translations, score_translations
+
+SIGNIFICANT = 0.05
+"""A p-value below this is called significant."""
+LENGTH, SPEAKER = "length", "speaker"
+"""Breakdowns that are always made where there are several of them."""
+
+
+@dataclass(frozen=True)
+class ScorePair:
+    """One score of both systems, in percent or points."""
+
+    name: str
+    a: float
+    b: float
+    signature: str
+    """What is needed to reproduce both."""
+    higher_is_better: bool
+    interval_a: Interval | None = None
+    """95 % confidence intervals; None where too little is known."""
+    interval_b: Interval | None = None
+    interval: Interval | None = None
+    """Of the difference; None for BLEU and chrF, where sacrebleu gives none."""
+    p_value: float | None = None
+    """Chance of such a difference between systems that are equally good; None for one utterance."""
+    few: bool = False
+    """Whether fewer than `significance.FEW` were drawn from: intervals are too narrow then, and the
+    p-value is too low."""
+
+    @property
+    def difference(self) -> float:
+        """B - A; 0 where both are infinite."""
+        return 0.0 if self.a == self.b else self.b - self.a
+
+    @property
+    def better(self) -> Literal["A", "B"] | None:
+        """Which system has the better score; None where they are equal."""
+        if self.difference == 0:
+            return None
+        return "B" if (self.difference > 0) == self.higher_is_better else "A"
+
+    @property
+    def significant(self) -> bool:
+        return self.p_value is not None and self.p_value < SIGNIFICANT
+
+
+@dataclass(frozen=True)
+class PartPair:
+    """Some of the utterances, and the main score of them."""
+
+    name: str
+    utterances: int
+    score: ScorePair
+
+
+@dataclass(frozen=True)
+class Change:
+    """An utterance that one system does better than the other."""
+
+    utterance: Utterance
+    a: UtteranceErrors
+    b: UtteranceErrors
+    score_a: float
+    """Word errors, or points of chrF."""
+    score_b: float
+    better: Literal["A", "B"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems on the same utterances."""
+
+    scores: tuple[ScorePair, ...]
+    """The main one, WER or BLEU, first."""
+    method: str
+    """How intervals and p-values are made, in words."""
+    parts: dict[str, tuple[PartPair, ...]]
+    """By `length`, by `speaker`, and by fields of the reference file."""
+    changes: tuple[Change, ...]
+    """Those that changed most first."""
+    by: str
+    """What `changes` are ordered by."""
+    rates_a: ErrorRates
+    """With the word alignments of A, for translations too."""
+    rates_b: ErrorRates
+
+    @property
+    def utterances(self) -> int:
+        return len(self.rates_a.utterances)
+
+
+def compare_recognition(
+    a: Sequence[Utterance], b: Sequence[Utterance], normalizer: str, fields: Sequence[str] = ()
+) -> Comparison:
+    """Compare two recognisers by their word, character and sentence error rates.
+
+    Args:
+        a, b: the same utterances in the same order, with the hypotheses of each system.
+        normalizer: applied to both sides before scoring.
+        fields: of the utterances, to break the word error rate down by.
+
+    Raises:
+        UserError: there are fewer than two utterances, or no such field.
+    """
+    groups = _groups(a, fields)
+    rates_a, rates_b = score(a, normalizer), score(b, normalizer)
+    scores, method = _error_rates(rates_a, rates_b)
+
+    def part(name: str, indices: list[int]) -> PartPair:
+        own = _error_rates(_subset(rates_a, indices), _subset(rates_b, indices))[0][0]
+        return PartPair(name, len(indices), own)
+
+    changes = [
+        Change(u, x, y, x.words.errors, y.words.errors, "A" if more > 0 else "B")
+        for u, x, y in zip(a, rates_a.utterances, rates_b.utterances, strict=True)
+        if (more := y.words.errors - x.words.errors)
+    ]
+    return Comparison(
+        scores,
+        method,
+        {
+            by: tuple(part(name, indices) for name, indices in one.items())
+            for by, one in groups.items()
+        },
+        tuple(sorted(changes, key=lambda c: (-abs(c.score_b - c.score_a), c.a.words.reference))),
+        "word errors",
+        rates_a,
+        rates_b,
+    )
+
+
+def compare_translation(
+    a: Sequence[Utterance], b: Sequence[Utterance], tokenizer: str, fields: Sequence[str] = ()
+) -> Comparison:
+    """Compare two translators by BLEU and chrF.
+
+    Args:
+        a, b: the same sentences in the same order, with the translations of each system.
+        tokenizer: sacrebleu's name of BLEU's tokeniser.
+        fields: of the sentences, to break BLEU down by.
+
+    Raises:
+        UserError: there are fewer than two sentences, or no such field.
+        TextError: there is no such tokeniser.
+    """
+    groups = _groups(a, fields)
+    scores, samples = _translation_scores(a, b, tokenizer)
+
+    def part(name: str, indices: list[int]) -> PartPair:
+        before, after = ([several[i] for i in indices] for several in (a, b))
+        return PartPair(name, len(indices), _translation_scores(before, after, tokenizer)[0][0])
+
+    rates_a, rates_b = score(a), score(b)
+    chrf_a, chrf_b = (
+        [
+            sentence.chrf
+            for sentence in score_translations(*_texts(several), tokenizer=tokenizer).sentences
+        ]
+        for several in (a, b)
+    )
+    changes = [
+        Change(u, x, y, before, after, "B" if after > before else "A")
+        for u, x, y, before, after in zip(
+            a, rates_a.utterances, rates_b.utterances, chrf_a, chrf_b, strict=True
+        )
+        if after != before
+    ]
+    return Comparison(
+        scores,
+        f"{samples:,} paired bootstrap samples of {len(a):,} sentences (sacrebleu)",
+        {
+            by: tuple(part(name, indices) for name, indices in one.items())
+            for by, one in groups.items()
+        },
+        tuple(sorted(changes, key=lambda c: -abs(c.score_b - c.score_a))),
+        "chrF",
+        rates_a,
+        rates_b,
+    )
+
+
+def _groups(
+    utterances: Sequence[Utterance], fields: Sequence[str]
+) -> dict[str, dict[str, list[int]]]:
+    """Which utterances are in which part of which breakdown.
+
+    Raises:
+        UserError: there are fewer than two utterances, or no such field.
+    """
+    if len(utterances) < 2:
+        raise UserError(
+            "the compared data",
+            f"a comparison needs two utterances at least, found {len(utterances)}",
+            "Compare more",
+        )
+    named = dict.fromkeys(name for u in utterances for name in u.fields)
+    for name in fields:
+        if name not in named and name not in (LENGTH, SPEAKER):
+            known = ", ".join(named) or "none"
+            raise UserError(
+                f"--by {name}", f"the references have no such field, only {known}", "Name one"
+            )
+    automatic = {
+        LENGTH: group_by_length([len(u.reference.split()) for u in utterances]),
+        SPEAKER: group_by_field([u.speaker for u in utterances]),
+    }
+    return {
+        **{by: groups for by, groups in automatic.items() if len(groups) > 1},
+        **{
+            name: group_by_field([u.fields.get(name) for u in utterances])
+            for name in fields
+            if name not in automatic
+        },
+    }
+
+
+def _subset(rates: ErrorRates, indices: Sequence[int]) -> ErrorRates:
+    utterances = tuple(rates.utterances[i] for i in indices)
+    return ErrorRates(
+        total(u.words for u in utterances),
+        total(u.characters for u in utterances),
+        utterances,
+        rates.normalizer,
+        rates.several_references,
+    )
+
+
+def _error_rates(a: ErrorRates, b: ErrorRates) -> tuple[tuple[ScorePair, ...], str]:
+    """WER, CER and SER, and what was drawn for their intervals; of one utterance without."""
+    names = ("WER", "CER", "SER")
+    values = [
+        (one.word_error_rate, one.character_error_rate, one.sentence_error_rate) for one in (a, b)
+    ]
+    if len(a.utterances) == 1:
+        pairs = zip(names, *values, strict=True)
+        return tuple(ScorePair(n, 100 * x, 100 * y, a.signature, False) for n, x, y in pairs), ""
+    found = compare_error_rates(b, a)
+    drawn = found.resampling
+    units = "speakers" if drawn.speakers else "utterances"
+    signature = f"{a.signature}|bs:{drawn.samples}|seed:{drawn.seed}|drawn:{units}"
+    intervals = [confidence(one) for one in (a, b)]
+    own = [
+        (None, None, None) if one is None else (one.words, one.characters, one.sentences)
+        for one in intervals
+    ]
+    differences = (found.words, found.characters, found.sentences)
+    scores = tuple(
+        ScorePair(
+            name,
+            100 * one.baseline,
+            100 * one.system,
+            signature,
+            False,
+            _percent(before),
+            _percent(after),
+            _percent(one.interval),
+            one.p_value,
+            drawn.few,
+        )
+        for name, one, before, after in zip(names, differences, *own, strict=True)
+    )
+    return scores, resampling_text(drawn, "paired bootstrap")
+
+
+def _percent(interval: Interval | None) -> Interval | None:
+    return None if interval is None else Interval(100 * interval.low, 100 * interval.high)
+
+
+def _translation_scores(
+    a: Sequence[Utterance], b: Sequence[Utterance], tokenizer: str
+) -> tuple[tuple[ScorePair, ...], int]:
+    """BLEU and chrF, and how many samples were drawn; of one sentence without a p-value."""
+    texts, references = _texts(a)
+    found = compare_translations(_texts(b)[0], texts, references, tokenizer=tokenizer)
+    return tuple(
+        _points(name, one, len(a)) for name, one in (("BLEU", found.bleu), ("chrF", found.chrf))
+    ), found.samples
+
+
+def _points(name: str, one: TranslationDifference, sentences: int) -> ScorePair:
+    interval_a, interval_b = (
+        Interval(each.mean - each.margin, each.mean + each.margin) if sentences > 1 else None
+        for each in (one.baseline, one.system)
+    )
+    return ScorePair(
+        name,
+        one.baseline.value,
+        one.system.value,
+        one.signature,
+        True,
+        interval_a,
+        interval_b,
+        p_value=one.p_value if sentences > 1 else None,
+        few=1 < sentences < FEW,
+    )
+
+
+def _texts(utterances: Sequence[Utterance]) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Hypotheses, and the references of each."""
+    return [u.hypothesis for u in utterances], [(u.reference, *u.alternatives) for u in utterances]

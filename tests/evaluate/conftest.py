@@ -1,0 +1,16 @@
+"""What several tests of evaluation measure."""
+
+import pytest
+
+from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, score
+
+
+@pytest.fixture
+def rates() -> ErrorRates:
+    return score(
+        [
+            Utterance("a", "one two three four", "one too three four five"),
+            Utterance("b", "five six", "five six"),
+            Utterance("c", "seven eight nine", "nine"),
+        ]
+    )
