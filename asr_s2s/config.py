@@ -78,6 +78,9 @@ class DataConfig:
     short_first: bool = True
     """In the first epoch, batches of speech come in order of length, which helps attention to
     align."""
+    learn_silence: bool = False
+    """Train on recordings whose text is empty, as ones in which nothing is said; otherwise they are
+    left out, as a text may be empty by mistake."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,11 +28,15 @@ def training_batches(
     seed: int,
     epoch: int,
     skip: int,
+    rank: int = 0,
+    processes: int = 1,
 ) -> Iterator[Batch]:
     """One epoch of bucketed batches in a random order, from its `skip`-th batch on.
 
     Args:
         items: cuts, `MeasuredPair`s or `Line`s, as the dataset takes them.
+        rank, processes: of `processes` successive batches, the `rank`-th one; batches that do not
+            suffice for all are left out, so that every process has as many.
 
     The first epoch of speech comes in order of length where `short_first` says so.
     """
@@ -58,7 +62,8 @@ def training_batches(
             )
         sampler.set_epoch(epoch)
     batches = itertools.islice(_within(constraint, sampler), skip, None)
-    return iter(_loader(batches, dataset, config.workers))
+    shared = zip(*[batches] * processes, strict=False)
+    return iter(_loader((group[rank] for group in shared), dataset, config.workers))
 
 
 def ordered_batches(

@@ -203,7 +203,10 @@ def _judge_text(
 ) -> Iterator[Finding]:
     if not text.strip():
         yield Finding(
-            "empty text", where, "there is no text", "Write what is said, or leave it out"
+            "empty text",
+            where,
+            "there is no text",
+            "Write what is said; if it is nothing, set data.learn_silence",
         )
         return
     if tokenizer is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from asr_s2s.errors import TrainingError
+from asr_s2s.train.processes import Processes
 
 
 @dataclass
@@ -22,7 +23,7 @@ class Position:
     epoch: dict[str, int] = field(default_factory=dict)
     """Of each kind of source."""
     batch: dict[str, int] = field(default_factory=dict)
-    """Batches of this epoch already used, of each kind of source."""
+    """Batches of this epoch already used by all processes, of each kind of source."""
     best: list[tuple[float, int]] = field(default_factory=list)
     """(validation error, step) of the kept checkpoints, best first."""
     stale: int = 0
@@ -35,15 +36,20 @@ def save_state(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
+    processes: Processes,
 ) -> None:
-    """Write everything needed to go on as if never stopped; an old state is replaced whole."""
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    """Write everything needed to go on as if never stopped; an old state is replaced whole. All
+    processes call this, and the first one writes."""
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    generators = processes.gather({"cpu": torch.get_rng_state(), "cuda": cuda})
+    if not processes.first:
+        return
     state = {
         "position": asdict(position),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
-        "rng": {"cpu": torch.get_rng_state(), "cuda": cuda},
+        "generators": generators,
     }
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
@@ -58,8 +64,10 @@ def load_state(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
+    rank: int,
 ) -> Position:
-    """Put a run back where `save_state` left it, random number generators included.
+    """Put a run back where `save_state` left it, random number generators included; those of
+    processes that it did not have are left as they are.
 
     Raises:
         TrainingError: the file is damaged or belongs to another model.
@@ -69,9 +77,11 @@ def load_state(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"]["cpu"])
-        if torch.cuda.is_available() and state["rng"]["cuda"]:
-            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        if rank < len(state["generators"]):
+            generators = state["generators"][rank]
+            torch.set_rng_state(generators["cpu"])
+            if torch.cuda.is_available() and generators["cuda"] is not None:
+                torch.cuda.set_rng_state(generators["cuda"])
         position = Position(**state["position"])
     except Exception as error:
         problem = str(error).splitlines()[0]

@@ -18,6 +18,7 @@ from asr_s2s.errors import TrainingError
 from asr_s2s.model.folder import (
     build_model,
     find_model,
+    load_tokenizers,
     load_weights,
     pretrained_names,
     read_config,
@@ -28,6 +29,7 @@ from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
 from asr_s2s.train.monitor import Monitor
 from asr_s2s.train.objective import joint_loss
+from asr_s2s.train.processes import Processes, join, leave
 from asr_s2s.train.schedule import learning_rate, sampling_probability
 from asr_s2s.train.settings import check_settings
 from asr_s2s.train.streams import (
@@ -37,7 +39,7 @@ from asr_s2s.train.streams import (
     make_streams,
     measure_features,
     read_corpus,
-    run_tokenizers,
+    write_tokenizers,
 )
 from asr_s2s.train.validation import Validation, validate
 
@@ -54,7 +56,8 @@ what its validations measure from then on."""
 
 def train(config: Config, base: Path, output: Path, device: torch.device) -> Path | None:
     """Train a model, or go on with the run that `output` holds; a language model trains likewise,
-    on lines of text instead of sources and outputs.
+    on lines of text instead of sources and outputs. Under torchrun, all its processes train the
+    one model.
 
     Args:
         config: the whole configuration.
@@ -69,19 +72,34 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         UserError: a setting, manifest or run folder that cannot be used.
     """
     check_settings(config, device)
+    processes = join(device)
+    try:
+        return _train(config, base, output, device, processes)
+    finally:
+        leave(processes)
+
+
+def _train(
+    config: Config, base: Path, output: Path, device: torch.device, processes: Processes
+) -> Path | None:
     vocabulary = start_from = _find(config.train.initialize, base)
     if is_language_model(config):
         vocabulary = _find(config.language_model.vocabulary_of, base)
         assert vocabulary is not None  # as the settings were checked
         config = replace(config, text=replace(read_config(vocabulary).text, languages=()))
-    _claim(output, config)
+    state_path = output / "last.pt"
+    if processes.first:
+        _claim(output, config)
     torch.manual_seed(config.train.seed)
-    monitor = Monitor(output, config.train)
+    monitor = Monitor(output, config.train, processes)
     corpus = read_corpus(config.data.train, base, "data.train", config)
     valid_corpus = read_corpus(config.data.valid, base, "data.valid", config)
     check_kinds(corpus, config, "data.train")
     check_kinds(valid_corpus, config, "data.valid")
-    tokenizers = run_tokenizers(config, output, vocabulary, corpus)
+    if processes.first:
+        write_tokenizers(config, output, vocabulary, corpus)
+    processes.wait()
+    tokenizers = load_tokenizers(output, config)
     streams = make_streams(corpus, config, tokenizers, training=True, base=base, say=monitor.say)
     valid_streams = make_streams(valid_corpus, config, tokenizers, training=False)
 
@@ -103,12 +121,14 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         enabled=config.train.precision != "fp32",
     )
     best = BestCheckpoints(output / "best", config.train.keep_best)
-    state_path = output / "last.pt"
     position = Position()
+    if not processes.first:
+        torch.manual_seed(config.train.seed + processes.rank)  # so that each drops other units
     if state_path.is_file():
-        position = load_state(state_path, model, optimizer, scaler)
+        position = load_state(state_path, model, optimizer, scaler, processes.rank)
     else:
-        best.prune(position)  # what an earlier run left that was killed before its first state
+        if processes.first:
+            best.prune(position)  # left by an earlier run, killed before its first state
         if start_from is not None:
             load_weights(model, start_from)
         elif (
@@ -117,13 +137,14 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             and streams[0].kind == "speech"
         ):
             measure_features(model, streams[0], config)
+    processes.share_weights(model)
     monitor.resume(position.step)
     monitor.start(model, {s.kind: len(s.items) for s in streams}, position.step)
     if isinstance(model, Seq2Seq) and model.ctc is not None:
         monitor.warn_infeasible(infeasible(streams[0], config))
     # Several kinds of source take turns, so a resumed run must begin with the same one.
     turn = position.step * config.train.accumulate % len(streams)
-    batches = [endless(stream, config, position, monitor.warn) for stream in streams]
+    batches = [endless(s, config, position, processes, monitor.warn) for s in streams]
     turns = itertools.islice(itertools.cycle(batches), turn, None)
 
     def measure() -> Validation:
@@ -143,6 +164,7 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
                     losses = joint_loss(model, batch, config.objective, sampling)
                 monitor.count(batch, losses)
                 torch.autograd.backward(scaler.scale(losses.total / config.train.accumulate))
+            stopping = processes.average_gradients(model, bool(stopped))
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
             if monitor.check_finite(norm, scaler.is_enabled()):
@@ -157,18 +179,25 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
                 or position.step % config.train.validate_every == 0
             )
             if validating:
-                result = measure()
-                is_best = best.add(position, result.error, model)
-                position.stale = 0 if is_best else position.stale + 1
-                monitor.validated(position, result)
-            if stopped or validating or position.step % config.train.checkpoint_every == 0:
-                save_state(state_path, position, model, optimizer, scaler)
-                best.prune(position)
-            if stopped:
+                if processes.first:
+                    result = measure()
+                    is_best = best.add(position, result.error, model)
+                    position.stale = 0 if is_best else position.stale + 1
+                    monitor.validated(position, result)
+                position.stale = processes.share(position.stale)
+            if stopping or validating or position.step % config.train.checkpoint_every == 0:
+                save_state(state_path, position, model, optimizer, scaler, processes)
+                if processes.first:
+                    best.prune(position)
+            if stopping:
                 return None
         if _is_stale(position, config):
             monitor.say(f"stopped early: no improvement in {position.stale} validations")
 
+        folder = output / "model"
+        if not processes.first:
+            processes.wait()
+            return folder
         if not position.best:  # resumed with fewer steps than were already taken
             best.add(position, measure().error, model)
 
@@ -180,7 +209,6 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             return measure()
 
         # The mean of the best checkpoints, unless the single best one validates better.
-        folder = output / "model"
         steps = [step for _, step in position.best]
         result = finish(steps)
         if result.error > position.best[0][0] and len(steps) > 1:
@@ -189,6 +217,7 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
             result = finish(steps)
         (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
         monitor.finished(result, folder)
+        processes.wait()
     return folder
 
 

@@ -17,6 +17,7 @@ from asr_s2s.errors import TrainingError
 from asr_s2s.evaluate.attention import draw_attention
 from asr_s2s.train.checkpoint import Position
 from asr_s2s.train.objective import Losses
+from asr_s2s.train.processes import Processes
 from asr_s2s.train.validation import Validation
 
 SPEEDS = {
@@ -30,11 +31,13 @@ MOST_SKIPPED = 20
 
 
 class Monitor:
-    """Reports to the terminal and into the run folder; changes nothing in the training."""
+    """Reports to the terminal and into the run folder; changes nothing in the training. Of
+    several processes, only the first one tells more than what it could not read."""
 
-    def __init__(self, output: Path, config: TrainConfig) -> None:
+    def __init__(self, output: Path, config: TrainConfig, processes: Processes) -> None:
         self.output = output
         self.config = config
+        self.processes = processes
         self.console = Console(stderr=True, highlight=False, emoji=False)
         self.metrics = output / "metrics.jsonl"
         self.tensorboard: SummaryWriter | None = None
@@ -45,7 +48,7 @@ class Monitor:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not (self.console.is_terminal and processes.first),
         )
         self.task = self.bar.add_task("train", total=config.steps, status="")
         self.warned: set[str] = set()
@@ -57,7 +60,11 @@ class Monitor:
         self.since = time.monotonic()
 
     def say(self, message: str) -> None:
-        """A line on standard error."""
+        """A line on standard error, of the first process."""
+        if self.processes.first:
+            self._print(message)
+
+    def _print(self, message: str) -> None:
         self.console.print(message, markup=False, soft_wrap=True)
 
     def warn(self, failures: Sequence[str]) -> None:
@@ -65,7 +72,7 @@ class Monitor:
         for failure in failures:
             if failure not in self.warned:
                 self.warned.add(failure)
-                self.say(f"left out: {failure}")
+                self._print(f"left out: {failure}")
 
     def warn_infeasible(self, count: int) -> None:
         """Say how many transcripts CTC cannot learn from."""
@@ -77,7 +84,7 @@ class Monitor:
 
     def resume(self, step: int) -> None:
         """Drop what was logged after the step that the run goes on from."""
-        if self.metrics.is_file():
+        if self.processes.first and self.metrics.is_file():
             lines = self.metrics.read_text("utf-8").splitlines()
             whole = [line for line in lines if line.endswith("}")]  # a kill may tear the last one
             kept = [line for line in whole if json.loads(line)["step"] <= step]
@@ -87,7 +94,8 @@ class Monitor:
 
     def start(self, model: nn.Module, items: Mapping[str, int], step: int) -> None:
         """Announce the run, with its training items of each kind of source, and show the bar."""
-        self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
+        if self.processes.first:
+            self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
         count = sum(p.numel() for p in model.parameters())
         self.several = len(items) > 1
         names = {"speech": "utterances", "text": "sentence pairs", "lines": "lines of text"}
@@ -98,8 +106,10 @@ class Monitor:
         self.since = time.monotonic()
 
     def count(self, batch: Batch, losses: Losses) -> None:
-        """Count the audio or the tokens of a batch, and keep its losses as its kind's latest."""
-        self.amounts[batch.kind] = self.amounts.get(batch.kind, 0.0) + batch.amount
+        """Count the audio or the tokens of a batch, as much for each other process, and keep its
+        losses as its kind's latest."""
+        amount = batch.amount * self.processes.count
+        self.amounts[batch.kind] = self.amounts.get(batch.kind, 0.0) + amount
         self.losses[batch.kind] = losses
 
     def check_finite(self, norm: Tensor, scaled: bool) -> bool:
@@ -123,7 +133,7 @@ class Monitor:
     def log(self, position: Position, norm: Tensor, rate: float) -> None:
         """Record a step, every `log_every` steps."""
         self.bar.update(self.task, completed=position.step)
-        if position.step % self.config.log_every:
+        if position.step % self.config.log_every or not self.processes.first:
             return
         elapsed = time.monotonic() - self.since
         values: dict[str, float] = {}

@@ -96,13 +96,14 @@ def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) ->
         frames: valid frames, `(batch,)`.
         tokens: transcripts `(batch, tokens)`, and their lengths `(batch,)`.
 
-    A transcript that cannot fit its frames contributes nothing, gradient included.
+    A transcript that cannot fit its frames contributes nothing, gradient included. An empty one
+    counts as one token.
     """
     log_probs = _at_least_float32(logits).log_softmax(-1).transpose(0, 1)
     losses = F.ctc_loss(
         log_probs, tokens, frames, lengths, blank=BLANK, reduction="sum", zero_infinity=True
     )
-    return losses / lengths.sum().clamp_min(1)
+    return losses / lengths.clamp_min(1).sum()
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import Tokenizer, train_tokenizer
 from asr_s2s.train.checkpoint import Position
+from asr_s2s.train.processes import Processes
 
 NORMALIZATION_UTTERANCES = 1000
 """Training utterances whose mean and variance stand for all of them."""
@@ -117,15 +118,14 @@ def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = Fals
             )
 
 
-def run_tokenizers(
-    config: Config, output: Path, start_from: Path | None, corpus: Corpus
-) -> tuple[Tokenizer, Tokenizer | None]:
-    """The run's tokenisers of output and source: those already there when resuming, those of the
-    model to start from, or else made from the training texts. They are saved in `output`."""
+def write_tokenizers(config: Config, output: Path, start_from: Path | None, corpus: Corpus) -> None:
+    """Save the run's tokenisers of output and source in `output`, unless it is resumed: those of
+    the model to start from, or else made from the training texts."""
     has_text = "text" in config.model.encoders
-    resumed = output if (output / "last.pt").is_file() else start_from
-    if resumed is not None:
-        target, source = load_tokenizers(resumed, config)
+    if (output / "last.pt").is_file():
+        return
+    if start_from is not None:
+        target, source = load_tokenizers(start_from, config)
     else:
         texts: list[str] = [cut_text(cut) for cut in corpus.cuts]
         texts += [pair.target for pair in corpus.pairs]
@@ -138,7 +138,6 @@ def run_tokenizers(
     target.save(output)
     if source is not None and source is not target:
         source.save(output, "source")
-    return target, source
 
 
 def make_streams(
@@ -194,16 +193,21 @@ def make_streams(
 
 
 def endless(
-    stream: Stream, config: Config, position: Position, warn: Callable[[list[str]], None]
+    stream: Stream,
+    config: Config,
+    position: Position,
+    processes: Processes,
+    warn: Callable[[list[str]], None],
 ) -> Iterator[Batch]:
-    """Training batches, epoch after epoch, from where the position stands; moves the position
-    along.
+    """This process's training batches, epoch after epoch, from where the position stands; moves
+    the position along.
 
     Args:
         warn: told what could not be read.
 
     Raises:
-        TrainingError: nothing in a whole epoch can be used.
+        TrainingError: nothing in a whole epoch can be used, or there are not as many batches as
+            processes.
     """
     kind = stream.kind
     while True:
@@ -215,8 +219,10 @@ def endless(
             seed=config.train.seed,
             epoch=position.epoch.setdefault(kind, 0),
             skip=position.batch.setdefault(kind, 0),
+            rank=processes.rank,
+            processes=processes.count,
         ):
-            position.batch[kind] += 1
+            position.batch[kind] += processes.count
             tried, read = tried + 1, read + len(batch.ids)
             warn(batch.failures)
             if batch.ids:
@@ -224,6 +230,12 @@ def endless(
         if tried and not read:
             raise TrainingError(
                 "data.train", f"none of the {kind} can be used", "Run asr-s2s check"
+            )
+        if not position.batch[kind]:
+            raise TrainingError(
+                "data.train",
+                f"the {kind} does not make a batch for each of {processes.count} processes",
+                "Start fewer processes, or make batches smaller",
             )
         position.epoch[kind] += 1
         position.batch[kind] = 0
@@ -274,7 +286,12 @@ def _usable_cuts(
 ) -> list[Cut]:
     longest = min(config.data.max_seconds, config.data.batch_seconds)
     every = list(cuts)
-    usable = [c for c in every if c.duration <= longest and output.normalize(cut_text(c))]
+    usable = [
+        cut
+        for cut in every
+        if cut.duration <= longest
+        and (output.normalize(cut_text(cut)) or config.data.learn_silence)
+    ]
     if not usable:
         raise ConfigError(
             "data.max_seconds",

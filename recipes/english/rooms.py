@@ -1,4 +1,5 @@
-"""What lies between a mouth and a recording: voice, room, noise, bandwidth and level.
+"""What lies between a mouth and a recording: voice, room, noise, bandwidth and level; and sound
+without speech.
 
 Every function takes mono float32 samples at 16 kHz and its chance from a generator.
 """
@@ -41,13 +42,72 @@ def add_background(samples: Samples, others: list[Samples], rng: np.random.Gener
     the speech."""
     count = len(samples)
     if others and rng.random() < 0.3:
-        chosen = rng.choice(len(others), size=rng.integers(3, 7))
-        noise = np.zeros(count, dtype=np.float32)
-        for index in chosen:
-            noise += np.roll(np.resize(others[index], count), rng.integers(count))
+        noise = babble(count, others, int(rng.integers(3, 7)), rng)
     else:
         noise = coloured_noise(count, slope=rng.uniform(0.0, 2.0), rng=rng)
     return add_noise(samples, noise, rng.uniform(3.0, 30.0))
+
+
+def babble(count: int, voices: list[Samples], talkers: int, rng: np.random.Generator) -> Samples:
+    """`count` samples of that many voices at once, each from a random place on and round again."""
+    noise = np.zeros(count, dtype=np.float32)
+    for index in rng.choice(len(voices), size=talkers):
+        noise += np.roll(np.resize(voices[index], count), rng.integers(count))
+    return noise
+
+
+def without_speech(seconds: float, voices: list[Samples], rng: np.random.Generator) -> Samples:
+    """Noise, babble too dense to follow, a melody of tones, clicks, or several of them; at the
+    level of a recording or, one in five, of a silent room."""
+    count = int(seconds * SAMPLE_RATE)
+    sound = np.zeros(count, dtype=np.float32)
+    kinds = rng.permutation(4)[: rng.choice([1, 1, 1, 2])]
+    for kind in kinds:
+        if kind == 0:
+            part = coloured_noise(count, slope=rng.uniform(0.0, 2.0), rng=rng)
+        elif kind == 1:
+            part = babble(count, voices, int(rng.integers(6, 16)), rng)
+        elif kind == 2:
+            part = melody(count, rng)
+        else:
+            part = clicks(count, rng)
+        sound += part / max(float(np.abs(part).max()), 1e-6)
+    sound += coloured_noise(count, slope=1.0, rng=rng) * np.float32(10.0 ** rng.uniform(-4.0, -2.0))
+    if rng.random() < 0.25:
+        sound = limit_band(sound, rng)
+    sound = set_level(sound, rng)
+    return sound * np.float32(0.003) if rng.random() < 0.2 else sound
+
+
+def melody(count: int, rng: np.random.Generator) -> Samples:
+    """Notes of 0.1 to 3 s, each of one to three tones between 60 and 4,000 Hz with up to eight
+    harmonics."""
+    sound = np.zeros(count, dtype=np.float32)
+    start = 0
+    while start < count:
+        length = min(count - start, int(rng.uniform(0.1, 3.0) * SAMPLE_RATE))
+        time = np.arange(length) / SAMPLE_RATE
+        note = np.zeros(length)
+        for frequency in 60.0 * (4000.0 / 60.0) ** rng.random(rng.integers(1, 4)):
+            for harmonic in range(1, int(rng.integers(1, 9))):
+                if frequency * harmonic < SAMPLE_RATE / 2:
+                    phase = rng.uniform(0.0, 2.0 * np.pi)
+                    note += np.sin(2.0 * np.pi * frequency * harmonic * time + phase) / harmonic
+        fade = np.minimum(1.0, np.minimum(time, time[::-1]) / 0.01)
+        sound[start : start + length] = note * fade * np.exp(-rng.uniform(0.0, 4.0) * time)
+        start += length
+    return sound
+
+
+def clicks(count: int, rng: np.random.Generator) -> Samples:
+    """Knocks: bursts of noise that die away in 2 to 60 ms, one to eight a second."""
+    sound = np.zeros(count, dtype=np.float32)
+    for place in rng.integers(count, size=max(1, int(count / SAMPLE_RATE * rng.uniform(1, 8)))):
+        length = min(count - place, int(rng.uniform(0.002, 0.06) * SAMPLE_RATE * 5))
+        decay = np.exp(-5.0 * np.arange(length) / max(length, 1))
+        burst = coloured_noise(length, slope=rng.uniform(0.0, 2.0), rng=rng) * decay
+        sound[place : place + length] += burst.astype(np.float32) * np.float32(rng.uniform(0.2, 1))
+    return sound
 
 
 def limit_band(samples: Samples, rng: np.random.Generator) -> Samples:

@@ -196,9 +196,9 @@ def make_part(number: int) -> list[dict[str, Any]]:
     for place, samples in enumerate(spoken):
         if samples is None or not SECONDS[0] <= len(samples) / SAMPLE_RATE <= SECONDS[1]:
             continue
-        path = folder / f"{place:02}.opus"
+        path = folder / f"{place:02}.flac"
         samples = record_in_room(samples, clean, rngs[place])
-        soundfile.write(path, samples, SAMPLE_RATE, format="OGG", subtype="OPUS")
+        soundfile.write(path, samples, SAMPLE_RATE)
         rows.append(
             {
                 "id": f"synthetic-{number:05}-{place:02}",

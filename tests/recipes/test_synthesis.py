@@ -93,6 +93,25 @@ def test_a_missing_file_of_prompts_is_one_message(tmp_path: Path) -> None:
     assert "none.txt: cannot be read" in result.stderr and "Traceback" not in result.stderr
 
 
+def test_sounds_without_speech_are_made_and_repeat_with_their_seed(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "tone.wav", TONE, 16000)
+    (tmp_path / "voices.jsonl").write_text(json.dumps({"audio": "tone.wav", "text": "hum"}))
+    command = [sys.executable, str(ENGLISH / "silence.py"), "--hours", "0.02"]
+    made = []
+    for name in ("a", "b"):
+        options = ("--voices", str(tmp_path / "voices.jsonl"), "--output", str(tmp_path / name))
+        result = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stderr
+        made.append(rows(tmp_path / name))
+    assert made[0] == made[1] and len(made[0]) == 12
+    for row in made[0]:
+        assert row["text"] == ""
+        samples = read_audio(tmp_path / "a" / row["audio"])
+        assert len(samples) / 16000 == pytest.approx(row["duration"], abs=0.001)
+        assert 0.0 < np.abs(samples).max() < 1.0
+        assert np.array_equal(samples, read_audio(tmp_path / "b" / row["audio"]))
+
+
 def test_a_shifted_voice_is_higher_and_shorter() -> None:
     shifted = shift_voice(TONE, 1.25)
     assert len(shifted) == pytest.approx(len(TONE) / 1.25, abs=2)

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-COMMAND = [sys.executable, "-m", "asr_s2s", "train"]
+SEVERAL = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 # One thread: sums in another order would differ in the last bit.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-def start(corpus: Path, output: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [*COMMAND, str(corpus / "config.yaml"), *overrides, "-o", str(output)]
+def start(corpus: Path, output: Path, *overrides: str, processes: int = 1) -> subprocess.Popen[str]:
+    launcher = [*SEVERAL, str(processes)] if processes > 1 else []
+    arguments = [str(corpus / "config.yaml"), *overrides, "-o", str(output)]
     return subprocess.Popen(
-        command,
+        [sys.executable, *launcher, "-m", "asr_s2s", "train", *arguments],
         env=ENVIRONMENT,
         text=True,
         stdout=subprocess.PIPE,
@@ -27,8 +28,8 @@ def start(corpus: Path, output: Path, *overrides: str) -> subprocess.Popen[str]:
     )
 
 
-def run(corpus: Path, output: Path, *overrides: str) -> tuple[int, str]:
-    process = start(corpus, output, *overrides)
+def run(corpus: Path, output: Path, *overrides: str, processes: int = 1) -> tuple[int, str]:
+    process = start(corpus, output, *overrides, processes=processes)
     _, messages = process.communicate(timeout=280)
     return process.returncode, messages
 

@@ -90,6 +90,24 @@ def test_a_run_folder_leaves_what_it_promises(corpus: Path, tmp_path: Path) -> N
     assert mean.abs().min() > 0.1  # measured on the training set
 
 
+def test_recordings_in_which_nothing_is_said_are_learnt_where_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    write_corpus(tmp_path, utterances=8)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    quiet = {"audio": "audio/train-0.wav", "text": ""}
+    rows = [json.dumps(quiet | {"id": f"quiet-{number}"}) for number in range(4)]
+    with (tmp_path / "train.jsonl").open("a") as manifest:
+        manifest.write("\n".join(rows))
+    one_by_one = ["train.steps=12", "data.batch_seconds=0.6"]  # also batches without any text
+    code, messages = run(tmp_path, tmp_path / "without", *one_by_one)
+    assert code == 0 and "4 utterances are empty" in messages, messages
+    code, messages = run(tmp_path, tmp_path / "with", *one_by_one, "data.learn_silence=true")
+    assert code == 0 and "training on 12 utterances" in messages, messages
+    losses = [row["loss"] for row in logged(tmp_path / "with") if row["kind"] == "train"]
+    assert len(losses) == 12 and None not in losses  # None stands for what is not finite
+
+
 @pytest.mark.parametrize("input_feeding", [True, False])
 def test_a_tiny_model_learns_to_spell_tones(tmp_path: Path, input_feeding: bool) -> None:
     corpus = tmp_path / "corpus"

@@ -1,0 +1,65 @@
+"""Recordings in which nothing is said, and their manifest.
+
+    python recipes/english/silence.py --voices MANIFEST --hours 2 --output FOLDER
+
+Noise, dense babble of the recordings that MANIFEST names, tones and knocks, of 0.5 to 12 s, with an
+empty text: what `data.learn_silence` teaches a recogniser to write nothing for. Each is drawn from
+the seed and its number alone. FOLDER gets `audio/` and `train.jsonl`.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import soundfile
+import typer
+from rich.console import Console
+from rich.progress import track
+from rooms import without_speech
+
+from asr_s2s.audio.waveform import SAMPLE_RATE
+from asr_s2s.data.manifest import read_manifest
+from asr_s2s.errors import UserError
+
+SECONDS = (0.5, 12.0)
+VOICES = 40
+"""Recordings that the babble of a sound may be of."""
+
+messages = Console(stderr=True, highlight=False, emoji=False)
+
+
+def silence(
+    output: Annotated[Path, typer.Option(help="Folder for audio and manifest.")],
+    voices: Annotated[Path, typer.Option(help="Manifest of speech, for babble.")],
+    hours: Annotated[float, typer.Option(min=0.001, help="Hours of sound to make.")] = 2.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
+) -> None:
+    """Make recordings without speech to train on, and their manifest."""
+    speech = read_manifest(voices)
+    (output / "audio").mkdir(parents=True, exist_ok=True)
+    count = round(hours * 3600 / np.mean(SECONDS))
+    rows = []
+    for number in track(range(count), "making sounds", console=messages, transient=True):
+        rng = np.random.default_rng([seed, number])
+        seconds = float(rng.uniform(*SECONDS))
+        # Reading speech takes longest, so sounds that follow each other share it.
+        if number % VOICES == 0:
+            chosen = rng.choice(len(speech), size=min(VOICES, len(speech)), replace=False)
+            talkers = [speech[int(i)].load_audio()[0].astype(np.float32) for i in chosen]
+        path = output / "audio" / f"{number:05}.flac"
+        soundfile.write(path, without_speech(seconds, talkers, rng), SAMPLE_RATE)
+        row = {"id": f"silence-{number:05}", "audio": str(path.relative_to(output))}
+        duration = round(soundfile.info(path).duration, 3)
+        rows.append(row | {"duration": duration, "text": "", "corpus": "silence"})
+    manifest = output / "train.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    messages.print(f"{manifest}: {len(rows):,} recordings, {hours:g} hours")
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(silence)
+    except UserError as error:
+        messages.print(f"silence: {error}", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None

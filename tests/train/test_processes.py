@@ -1,0 +1,70 @@
+"""Several processes that train one model, started as a user starts them."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import assert_same, logged, run, start, training_state, wait_for_step
+from tones import CONFIG, write_corpus
+
+NOTHING_AT_RANDOM = [
+    "speech_encoder.dropout=0", "decoder.dropout=0", "augment.time_masks=0",
+    "augment.frequency_masks=0", "objective.scheduled_sampling=0",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tones")
+    write_corpus(folder, utterances=80)
+    (folder / "config.yaml").write_text(CONFIG)
+    return folder
+
+
+def test_two_processes_learn_what_one_learns_from_twice_the_batches(
+    corpus: Path, tmp_path: Path
+) -> None:
+    steps = [*NOTHING_AT_RANDOM, "train.steps=4"]
+    code, messages = run(corpus, tmp_path / "one", *steps, "train.accumulate=2")
+    assert code == 0, messages
+    code, messages = run(corpus, tmp_path / "two", *steps, processes=2)
+    assert code == 0, messages
+    assert messages.count("training on 80 utterances") == 1
+    one, two = (training_state(tmp_path / name) for name in ("one", "two"))
+    assert one["position"]["batch"] == two["position"]["batch"] == {"speech": 8}
+    for name, weights in one["model"].items():
+        torch.testing.assert_close(weights, two["model"][name], atol=1e-4, rtol=1e-3)
+
+
+def test_two_processes_that_are_stopped_and_resumed_equal_two_unbroken_ones(
+    corpus: Path, tmp_path: Path
+) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    code, messages = run(corpus, unbroken, processes=2)
+    assert code == 0, messages
+    process = start(corpus, broken, processes=2)
+    wait_for_step(broken, 5, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert training_state(broken)["position"]["step"] < 12
+    code, messages = run(corpus, broken, processes=2)
+    assert code == 0, messages
+    assert messages.count("resuming") == 1
+    assert_same(training_state(unbroken), training_state(broken))
+    assert_same(
+        load_file(unbroken / "model/model.safetensors"),
+        load_file(broken / "model/model.safetensors"),
+    )
+    assert logged(unbroken) == logged(broken)
+
+
+def test_more_processes_than_batches_are_refused(corpus: Path, tmp_path: Path) -> None:
+    code, messages = run(corpus, tmp_path, "data.batch_seconds=1000", "data.buckets=1", processes=2)
+    assert code != 0
+    assert "does not make a batch for each of 2 processes" in messages
+    assert "Start fewer processes, or make batches smaller" in messages
