@@ -1,24 +1,25 @@
 """From sound to text with a trained model: `Transcriber` and its results."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any, overload
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from asr_s2s.audio.segment import DetectorName, find_detector
 from asr_s2s.audio.waveform import SAMPLE_RATE
-from asr_s2s.config import SearchConfig
 from asr_s2s.data.datasets import Output
 from asr_s2s.errors import AudioError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.reading import End, Piece, Source, read_ahead
-from asr_s2s.search.align import Alignment, align, align_words
+from asr_s2s.search.align import align, align_words
 from asr_s2s.search.beam import check_beam_size
 from asr_s2s.search.confidence import Evidence, confidence
-from asr_s2s.search.decode import decode
+from asr_s2s.search.fallback import Part, Remedy, Result, Search, join_memories, recognise
+from asr_s2s.search.guard import Reason
 from asr_s2s.search.phrases import Phrases, read_phrases
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.words import join_texts
@@ -65,6 +66,10 @@ class Segment:
     """The n best, best first, when more than one was asked for."""
     words: tuple[Word, ...] = ()
     """In order, when they were asked for."""
+    reason: Reason | None = None
+    """What was wrong with the first output, if anything; the text is empty if nobody spoke."""
+    remedy: Remedy | None = None
+    """What was done about it; None if nothing helped."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Transcript:
     """Seconds."""
     text: str
     score: float
-    """Natural log-probability over length, by the search's scorers; the mean over the segments of a
-    long recording; 0 for silence."""
+    """Natural log-probability over length, by the search's scorers; the mean over the segments with
+    text; 0 without text."""
     segments: tuple[Segment, ...] = ()
     """In order. A short recording is one segment; a long one is cut at its silences."""
     alternatives: tuple[Alternative, ...] = ()
@@ -236,75 +241,86 @@ class Transcriber:
         search = self.config.search
         if beam_size is not None:
             search = replace(search, beam_size=beam_size)
-        search = replace(search, beam_size=max(search.beam_size, n_best))
-        prompt = self.output.prompt(language, "language")
-        pieces = read_ahead(sources, sample_rate, find_detector(vad))
+        setup = Search(
+            self.model,
+            replace(search, beam_size=max(search.beam_size, n_best)),
+            self.output.prompt(language, "language"),
+            self.language_models,
+            self.phrases,
+        )
         segments: list[Segment] = []  # of the recording that has not ended
-        for batch in _batches(pieces, batch_seconds):
-            spoken = [item for item in batch if isinstance(item, Piece)]
-            decoded = self._decode(spoken, search, prompt, n_best, words)
-            for item in batch:
-                if isinstance(item, Piece):
-                    segments.append(next(decoded))
-                else:
-                    yield _result(item, tuple(segments))
-                    segments = []
+        # Readers end with it, even where an error keeps this generator alive.
+        with closing(read_ahead(sources, sample_rate, find_detector(vad))) as pieces:
+            for batch in _batches(pieces, batch_seconds):
+                spoken = [item for item in batch if isinstance(item, Piece)]
+                decoded = self._decode(spoken, setup, n_best, words)
+                for item in batch:
+                    if isinstance(item, Piece):
+                        segments.append(next(decoded))
+                    else:
+                        yield assemble(item, tuple(segments))
+                        segments = []
 
     def _decode(
-        self,
-        pieces: Sequence[Piece],
-        search: SearchConfig,
-        prompt: list[int],
-        n_best: int,
-        words: bool,
+        self, pieces: Sequence[Piece], search: Search, n_best: int, words: bool
     ) -> Iterator[Segment]:
         """Decode pieces together."""
         if not pieces:
             return
-        waveforms = pad_sequence([torch.from_numpy(p.samples) for p in pieces], batch_first=True)
-        lengths = torch.tensor([len(p.samples) for p in pieces])
-        prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long, device=self.device)
-        with torch.inference_mode():
-            memory = self.model.encode("speech", waveforms.to(self.device), lengths.to(self.device))
-        results = decode(
-            self.model,
-            "speech",
-            memory,
-            search,
-            prompts,
-            language_models=self.language_models,
-            phrases=self.phrases,
-        )
-        outputs = [hypotheses[0].tokens for hypotheses in results]
-        alignments = align(self.model, memory, outputs, prompts) if words else None
-        for row, (piece, hypotheses) in enumerate(zip(pieces, results, strict=True)):
-            best: dict[str, float] = {}  # several token sequences may spell one text
-            for hypothesis in hypotheses:
-                best.setdefault(self.output.tokenizer.decode(hypothesis.tokens), hypothesis.score)
-            alternatives = tuple(Alternative(text, score) for text, score in best.items())
-            segment = Segment(
+        results = recognise(search, [piece.samples for piece in pieces])
+        parts = [part for result in results for part in result.parts]
+        timed = iter(self._words(parts, search.prompt) if words else [])
+        for piece, result in zip(pieces, results, strict=True):
+            alternatives = self._alternatives(result)
+            yield Segment(
                 piece.start,
                 piece.start + len(piece.samples) / SAMPLE_RATE,
                 alternatives[0].text,
                 alternatives[0].score,
                 alternatives[:n_best] if n_best > 1 else (),
+                tuple(
+                    replace(word, start=piece.start + word.start, end=piece.start + word.end)
+                    for _ in result.parts
+                    for word in next(timed, ())
+                ),
+                result.reason,
+                result.remedy,
             )
-            if alignments is not None:
-                segment = replace(segment, words=self._words(piece, outputs[row], alignments[row]))
-            yield segment
 
-    def _words(self, piece: Piece, tokens: list[int], alignment: Alignment) -> tuple[Word, ...]:
-        aligned = align_words(self.model, self.output.tokenizer, tokens, alignment, piece.samples)
-        return tuple(
-            Word(
-                word.text,
-                piece.start + word.start,
-                piece.start + word.end,
-                confidence(word.evidence, self.config.search.confidence),
-                word.evidence,
+    def _alternatives(self, result: Result) -> tuple[Alternative, ...]:
+        """The distinct texts of a piece, best first; of one that was cut in two, the best."""
+        spelled = []
+        for part in result.parts:
+            best: dict[str, float] = {}  # several token sequences may spell one text
+            for hypothesis in part.hypotheses:
+                text = self.output.tokenizer.decode(hypothesis.tokens).strip()
+                best.setdefault(text, hypothesis.score)
+            spelled.append([Alternative(text, score) for text, score in best.items()])
+        if len(spelled) == 1:
+            return tuple(spelled[0])
+        text = join_texts(alternatives[0].text for alternatives in spelled)
+        return (Alternative(text, fmean(alternatives[0].score for alternatives in spelled)),)
+
+    def _words(self, parts: Sequence[Part], prompt: list[int]) -> Iterator[tuple[Word, ...]]:
+        """The words of each part, timed from the beginning of its piece."""
+        outputs = [part.hypotheses[0].tokens for part in parts]
+        prompts = torch.tensor([prompt] * len(parts), device=self.device).long()
+        memory = join_memories([part.memory for part in parts])
+        alignments = align(self.model, memory, outputs, prompts)
+        for part, tokens, alignment in zip(parts, outputs, alignments, strict=True):
+            aligned = align_words(
+                self.model, self.output.tokenizer, tokens, alignment, part.samples
             )
-            for word in aligned
-        )
+            yield tuple(
+                Word(
+                    word.text,
+                    part.start + word.start,
+                    part.start + word.end,
+                    confidence(word.evidence, self.config.search.confidence),
+                    word.evidence,
+                )
+                for word in aligned
+            )
 
 
 def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Sequence[Piece | End]]:
@@ -326,22 +342,26 @@ def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Seq
         yield batch
 
 
-def _result(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
+def assemble(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
     """What a recording's segments make together."""
-    if not segments:
-        if end.error is not None:
-            return Failure(end.source, end.error)
-        problem = "the recording is silent" if end.whole else "no speech was found in it"
-        silent = AudioError(end.source, f"{problem}: nothing to transcribe", "Check the microphone")
-        return Transcript(end.source, end.duration, "", 0.0, warning=silent)
+    if not segments and end.error is not None:
+        return Failure(end.source, end.error)
+    spoken = [segment for segment in segments if segment.text]
+    warning = end.error
+    if not spoken and warning is None:
+        silent = end.whole and not segments
+        problem = "the recording is silent" if silent else "no speech was found in it"
+        warning = AudioError(
+            end.source, f"{problem}: nothing to transcribe", "Check the microphone"
+        )
     return Transcript(
         end.source,
         end.duration,
-        join_texts(segment.text for segment in segments),
-        sum(segment.score for segment in segments) / len(segments),
+        join_texts(segment.text for segment in spoken),
+        fmean(segment.score for segment in spoken) if spoken else 0.0,
         segments,
-        segments[0].alternatives if end.whole else (),
-        end.error,
+        segments[0].alternatives if end.whole and segments else (),
+        warning,
     )
 
 

@@ -61,7 +61,7 @@ class End:
 
 def read_ahead(
     sources: Iterable[Source], sample_rate: int, detector: SpeechDetector
-) -> Iterator[Piece | End]:
+) -> Generator[Piece | End, None, None]:
     """Each recording's pieces and then its end, in order; read in threads ahead of need.
 
     A recording that is found damaged after `LONGEST` seconds gives the pieces before the damage;
@@ -74,7 +74,7 @@ def read_ahead(
             while True:
                 while shelf.has_room() and (following := next(remaining, None)) is not None:
                     index, source = following
-                    pieces = _pieces(source, _name(source, index), sample_rate, detector)
+                    pieces = read_pieces(source, _name(source, index), sample_rate, detector)
                     pool.submit(shelf.fill, shelf.add(), pieces)
                 item = shelf.take()
                 if item is None:
@@ -180,7 +180,7 @@ class _Blocks:
             self.error = error
 
 
-def _pieces(
+def read_pieces(
     source: Source, name: str, sample_rate: int, detector: SpeechDetector
 ) -> Generator[Piece | End, None, None]:
     recording = _Blocks(_decoded(source, name, sample_rate))

@@ -17,9 +17,9 @@ STDIN = "-"
 
 def to_record(result: Transcript) -> dict[str, Any]:
     """The JSON object of a transcript: `source`, `duration` (s), `text`, `score`, `segments` with
-    `start` and `end` (s), `text`, `score` and, where they were asked for, `words`; and
-    `alternatives` where several were asked for: of a short recording beside its text, of a long one
-    in its segments."""
+    `start` and `end` (s), `text`, `score`, `words` where they were asked for, and where something
+    was wrong, `reason` and what was done about it, `remedy`; and `alternatives` where several were
+    asked for: of a short recording beside its text, of a long one in its segments."""
     record: dict[str, Any] = {
         "source": result.source,
         "duration": round(result.duration, 3),
@@ -34,6 +34,10 @@ def to_record(result: Transcript) -> dict[str, Any]:
             "text": segment.text,
             "score": round(segment.score, 4),
         }
+        if segment.reason is not None:
+            row["reason"] = segment.reason.value
+        if segment.remedy is not None:
+            row["remedy"] = segment.remedy.value
         if segment.alternatives and not result.alternatives:
             row["alternatives"] = _alternatives(segment.alternatives)
         if segment.words:

@@ -250,6 +250,35 @@ def test_a_long_recording_without_speech_says_so(recogniser: Transcriber) -> Non
     assert result.warning is not None and "no speech" in str(result.warning)
 
 
+def test_of_a_long_recording_the_noise_gives_no_words(
+    recogniser: Transcriber, sample: Path, expected: str
+) -> None:
+    speech, rate = soundfile.read(sample, dtype="float32")
+    noise = 0.2 * np.random.default_rng(3).standard_normal(6 * rate).astype(np.float32)
+    pause = np.zeros(4 * rate, np.float32)
+    parts = [pause, speech, pause, noise, pause, speech, pause]
+    mixed = recogniser.transcribe(np.concatenate(parts), sample_rate=rate)
+    assert mixed.text == f"{expected} {expected}"
+    assert [segment.reason for segment in mixed.segments] == [None, "unspoken", None]
+    assert mixed.warning is None
+    spoken = [segment.score for segment in mixed.segments if segment.text]
+    assert mixed.score == pytest.approx(np.mean(spoken))
+    alone = recogniser.transcribe(np.concatenate([pause, noise] * 4), sample_rate=rate)
+    assert (alone.text, alone.score) == ("", 0.0)
+    assert {segment.text for segment in alone.segments} == {""}
+    assert alone.warning is not None and "no speech" in str(alone.warning)
+
+
+def test_an_error_in_decoding_leaves_no_reader_behind(sample: Path) -> None:
+    broken = asr_s2s.load("digits", device="cpu")
+    broken.model.decoder = None
+    before = threading.active_count()
+    results = broken.stream([sample] * 100, batch_seconds=10)
+    with pytest.raises(AttributeError):
+        next(results)
+    assert threading.active_count() == before
+
+
 def test_reading_ends_when_nobody_wants_results(recogniser: Transcriber, long: Path) -> None:
     before = threading.active_count()
     results = recogniser.stream([long] * 50, beam_size=1, batch_seconds=10)

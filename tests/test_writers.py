@@ -3,12 +3,15 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from asr_s2s.errors import AudioError, UserError
 from asr_s2s.pipeline import Alternative, Segment, Transcript
+from asr_s2s.search.fallback import Remedy
+from asr_s2s.search.guard import Reason
 from asr_s2s.writers import FORMATS, Writer, to_record, to_tsv
 
 PARTS = (Segment(0.25, 1.5, "one\ttwo", -0.5), Segment(2.0, 3.0004, "three", -1.5))
@@ -40,6 +43,25 @@ def test_a_record_tells_everything() -> None:
             {"start": 2.0, "end": 3.0, "text": "three", "score": -1.5},
         ],
     }
+
+
+def test_a_record_names_what_was_wrong_and_what_was_done() -> None:
+    mended = Segment(0.0, 1.0, "one", -0.5, reason=Reason.gap, remedy=Remedy.pieces)
+    helpless = Segment(1.0, 2.0, "two", -3.0, reason=Reason.unsure)
+    record = to_record(Transcript("a.wav", 2.0, "one two", -1.0, (mended, helpless)))
+    assert record["segments"] == [
+        {"start": 0.0, "end": 1.0, "text": "one", "score": -0.5}
+        | {"reason": "gap", "remedy": "pieces"},
+        {"start": 1.0, "end": 2.0, "text": "two", "score": -3.0, "reason": "unsure"},
+    ]
+
+
+def test_segments_without_text_are_in_json_alone() -> None:
+    noise = Segment(3.2, 4.0, "", 0.0, reason=Reason.unspoken, remedy=Remedy.cut)
+    noisy = replace(RESULT, segments=(*PARTS, noise))
+    for name, write in FORMATS.items():
+        assert (write(noisy) == write(RESULT)) == (name != "json")
+    assert to_record(noisy)["segments"][2]["text"] == ""
 
 
 def test_alternatives_stand_once() -> None:

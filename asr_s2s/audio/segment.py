@@ -125,6 +125,12 @@ def split_at_silences(
         yield span(max(first * frame - padding, given), last * frame + padding)
 
 
+def middle_cut(samples: Waveform) -> int:
+    """Where to cut sound in two: the quietest place in its middle half."""
+    quarter = len(samples) // 4
+    return quarter + _quietest(samples[quarter : len(samples) - quarter])
+
+
 def _quietest(samples: Waveform) -> int:
     """The middle of the quietest 0.2 s; of places within 3 dB, the last."""
     width = min(SAMPLE_RATE // 5, len(samples))

@@ -1,5 +1,6 @@
 """`asr-s2s train`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -39,4 +40,5 @@ def train(
     if model is None:
         typer.echo(f"stopped; run the same command again to go on with {folder}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
-    typer.echo(model)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one tells
+        typer.echo(model)

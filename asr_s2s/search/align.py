@@ -23,6 +23,7 @@ from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.confidence import Evidence
+from asr_s2s.search.decode import ctc_log_probs
 from asr_s2s.text.tokenizer import BLANK, BOS, Tokenizer
 from asr_s2s.text.words import split_words
 
@@ -72,18 +73,13 @@ def align(
         outputs: tokens of each row, without specials.
         prompts: tokens that outputs begin with, `(batch, prompt)`.
     """
-    device, given = memory.values.device, prompts.size(1)
-    rows = [
-        torch.tensor([BOS, *prompt, *output], device=device)
-        for prompt, output in zip(prompts.tolist(), outputs, strict=True)
-    ]
-    logits, weights = model.decoder(pad_sequence(rows, batch_first=True), memory)
+    logits, weights = read_again(model, memory, outputs, prompts)
     log_probs = logits.float().log_softmax(-1)
-    ctc = model.ctc(memory.values).float().log_softmax(-1) if model.ctc is not None else None
+    ctc = ctc_log_probs(model, memory)
     alignments = []
     for row, output in enumerate(outputs):
-        frames, steps = int(memory.lengths[row]), slice(given, given + len(output))
-        chosen = torch.tensor(output, dtype=torch.long, device=device)
+        frames, steps = int(memory.lengths[row]), slice(0, len(output))
+        chosen = torch.tensor(output, dtype=torch.long, device=log_probs.device)
         decoder: list[float] = log_probs[row, steps].gather(1, chosen[:, None])[:, 0].tolist()
         spans = ctc_spans(ctc[row, :frames], output) if ctc is not None else None
         if ctc is None or spans is None:
@@ -96,6 +92,23 @@ def align(
         ]
         alignments.append(Alignment(spans, decoder, heard))
     return alignments
+
+
+def read_again(
+    model: Seq2Seq, memory: Memory, outputs: list[list[int]], prompts: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One pass of the decoder over outputs that are known; arguments are as in `align`.
+
+    Returns:
+        Logits `(batch, tokens + 1, vocabulary)` and attention weights `(batch, tokens + 1, time)`
+        of each token and of the end after it, padding included.
+    """
+    rows = [
+        torch.tensor([BOS, *prompt, *output], device=memory.values.device)
+        for prompt, output in zip(prompts.tolist(), outputs, strict=True)
+    ]
+    logits, weights = model.decoder(pad_sequence(rows, batch_first=True), memory)
+    return logits[:, prompts.size(1) :], weights[:, prompts.size(1) :]
 
 
 def ctc_spans(log_probs: Tensor, tokens: list[int]) -> list[Span] | None:
@@ -200,7 +213,7 @@ def settle_bounds(words: list[tuple[float, float]], samples: Waveform) -> list[t
     """
     if not words:
         return []
-    levels = _levels(samples)
+    levels = sound_levels(samples)
     quiet, loud = np.percentile(levels, [5, 95])
     pause = quiet + PAUSE_LEVEL * (loud - quiet)
     last = len(levels)
@@ -223,7 +236,7 @@ def settle_bounds(words: list[tuple[float, float]], samples: Waveform) -> list[t
     return list(zip(inner[::2], inner[1::2], strict=True))
 
 
-def _levels(samples: Waveform) -> NDArray[np.float64]:
+def sound_levels(samples: Waveform) -> NDArray[np.float64]:
     """dBFS of a window every `STEP` seconds, each centred on its time."""
     padded = np.pad(samples.astype(np.float64), (WINDOW // 2, WINDOW))
     energy = np.concatenate([[0.0], np.square(padded).cumsum()])

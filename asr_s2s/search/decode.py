@@ -11,7 +11,13 @@ from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.beam import Hypothesis, beam_search
 from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer
 from asr_s2s.search.phrases import Phrases, PhraseScorer
-from asr_s2s.search.scorers import AttentionScorer, CoverageScorer, CTCPrefixScorer, Scorer
+from asr_s2s.search.scorers import (
+    AttentionScorer,
+    CoverageScorer,
+    CTCPrefixScorer,
+    CTCProposer,
+    Scorer,
+)
 from asr_s2s.text.tokenizer import BOS
 
 
@@ -25,6 +31,7 @@ def decode(
     *,
     language_models: LanguageModels = LanguageModels(),  # noqa: B008 - it is immutable
     phrases: Phrases | None = None,
+    ctc: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
     """Transcribe or translate a batch.
 
@@ -32,28 +39,28 @@ def decode(
         model: in evaluation mode.
         kind: encoder that made the memory (`speech`, `text`).
         memory: what it made of the sources.
-        config: search settings; without a CTC head `ctc_weight` counts for nothing.
+        config: search settings; without a CTC head `ctc_weight` counts for nothing, and with a
+            weight of 1 attention does not.
         prompts: tokens that outputs begin with, as their language, `(batch, prompt)`.
         language_models: on the model's device; used where `config` gives them weight.
         phrases: to favour in outputs, on the model's device.
+        ctc: what `ctc_log_probs` makes of the memory, where it is known already.
 
     Returns:
         For each row its hypotheses, best first.
     """
     batch = len(memory.lengths)
-    ctc = model.ctc if kind == "speech" else None
-    ctc_weight = config.ctc_weight if ctc is not None else 0.0
-    prompts = prompts if prompts is not None and prompts.numel() else None
-    if config.coverage_penalty > 0.0:
-        attention: AttentionScorer = CoverageScorer(
-            model.decoder, memory, prompts, model.writable, config.coverage_penalty
-        )
-    else:
-        attention = AttentionScorer(model.decoder, memory, prompts, model.writable)
-    scorers: list[tuple[Scorer, float]] = [(attention, 1.0 - ctc_weight)]
-    if ctc is not None and ctc_weight > 0.0:
-        log_probs = ctc(memory.values).float().log_softmax(-1)
-        scorers.append((CTCPrefixScorer(log_probs, memory.lengths), ctc_weight))
+    ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
+    if ctc is None and ctc_weight > 0.0:
+        ctc = ctc_log_probs(model, memory)
+    scorers: list[tuple[Scorer, float]] = []
+    if ctc_weight < 1.0:
+        attention = _attention(model, memory, config, prompts)
+        scorers.append((attention, 1.0 - ctc_weight))
+    if ctc is not None and ctc_weight == 1.0:
+        scorers.append((CTCProposer(ctc, memory.lengths, model.writable), 1.0))
+    elif ctc is not None and ctc_weight > 0.0:
+        scorers.append((CTCPrefixScorer(ctc, memory.lengths), ctc_weight))
     ngram, recurrent = language_models
     if ngram is not None and config.ngram_weight > 0.0:
         scorers.append((NgramScorer(ngram, batch), config.ngram_weight))
@@ -63,6 +70,23 @@ def decode(
     if phrases is not None:
         scorers.append((PhraseScorer(phrases, batch), 1.0))
     return beam_search(scorers, memory.lengths, config)
+
+
+def _attention(
+    model: Seq2Seq, memory: Memory, config: SearchConfig, prompts: Tensor | None
+) -> AttentionScorer:
+    prompts = prompts if prompts is not None and prompts.numel() else None
+    if config.coverage_penalty > 0.0:
+        return CoverageScorer(
+            model.decoder, memory, prompts, model.writable, config.coverage_penalty
+        )
+    return AttentionScorer(model.decoder, memory, prompts, model.writable)
+
+
+def ctc_log_probs(model: Seq2Seq, memory: Memory) -> Tensor | None:
+    """CTC's natural log-probabilities of a memory of speech, `(batch, time, vocabulary)`; None if
+    the model has no CTC head."""
+    return model.ctc(memory.values).float().log_softmax(-1) if model.ctc is not None else None
 
 
 @torch.inference_mode()

@@ -61,6 +61,14 @@ class Phrases(NamedTuple):
         holds = torch.where(tokens == EOS, 0.0, self.held[after])
         return earned + holds - self.held[nodes], after
 
+    def earned(self, output: list[int]) -> float:
+        """What the phrases in a finished output, without specials, earn together."""
+        node, total = self.start[None], 0.0
+        for token in [*output, EOS]:
+            gain, node = self.step(node, torch.tensor([token], device=node.device))
+            total += float(gain)
+        return total
+
     def _follow(self, nodes: Tensor, symbols: Tensor) -> Tensor:
         wanted = nodes * len(self.first) + symbols
         places = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)

@@ -16,6 +16,8 @@ from asr_s2s.text.tokenizer import BLANK, BOS, EOS
 
 LOG_ZERO = -1e4
 """Log-probability of what CTC deems impossible: finite, so that other scorers still rank it."""
+LEAST_PROBABLE = math.log(1e-3)
+"""Tokens that CTC finds less probable than this in every frame are not proposed."""
 
 
 class Scorer(Protocol):
@@ -212,6 +214,39 @@ class CTCPrefixScorer:
             prefix=torch.where(empty[:, 0], state.prefix, prefix),
             last=token,
         )
+
+
+class CTCProposer(CTCPrefixScorer):
+    """CTC prefix scores that propose tokens too, for a search without attention.
+
+    Args:
+        log_probs, lengths: as those of `CTCPrefixScorer`.
+        writable: tokens from this one on are never written.
+    """
+
+    def __init__(self, log_probs: Tensor, lengths: Tensor, writable: int) -> None:
+        super().__init__(log_probs, lengths)
+        best = self.log_probs.masked_fill(~self.valid[:, None], -math.inf).amax(-1)
+        best[:, [BLANK, BOS, EOS]] = -math.inf
+        best[:, writable:] = -math.inf
+        found = best > LEAST_PROBABLE
+        # As many for each utterance, though only its own count: batches must not change results.
+        places = best.topk(int(found.sum(1).max()) + 1).indices
+        found[:, EOS] = True
+        self.tokens = torch.cat([places, torch.full_like(places[:, :1], EOS)], 1)
+        self.found = found.gather(1, self.tokens)
+
+    def step(
+        self, previous: Tensor, state: CTCState, candidates: Tensor | None
+    ) -> tuple[Tensor, CTCState]:
+        if candidates is not None:
+            return super().step(previous, state, candidates)
+        beam_size = len(previous) // len(self.lengths)
+        tokens = self.tokens.repeat_interleave(beam_size, 0)
+        scores, state = super().step(previous, state, tokens)
+        scores = scores.masked_fill(~self.found.repeat_interleave(beam_size, 0), -math.inf)
+        everything = scores.new_full((len(previous), self.log_probs.size(1)), -math.inf)
+        return everything.scatter(1, tokens, scores), state
 
 
 def _before(state: CTCState) -> tuple[Tensor, Tensor]:

@@ -184,6 +184,42 @@ def test_results_come_one_by_one_and_an_interrupt_keeps_them(sample: Path) -> No
     assert rest == b"" or rest.endswith(b"\n")
 
 
+def test_a_folder_killed_half_way_ends_as_one_unbroken(
+    sound: tuple[np.ndarray, int], tmp_path: Path
+) -> None:
+    samples, rate = sound
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    for number in range(60):
+        soundfile.write(recordings / f"{number:02}.wav", np.roll(samples, 4000 * number), rate)
+    options = ("--format", "json", "--format", "txt", "--format", "srt", "--batch-seconds", "5")
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    assert run("transcribe", recordings, *options, "--output-dir", unbroken).returncode == 0
+
+    command = [*COMMAND, "transcribe", str(recordings), *options, "--output-dir", str(broken)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for _ in range(10):
+        process.stdout.readline()
+    process.kill()
+    process.communicate()
+    before = {path: path.stat().st_mtime_ns for path in broken.glob("*.*")}
+    whole = [
+        name
+        for name in {path.stem for path in before}
+        if all((broken / f"{name}.{suffix}") in before for suffix in ("json", "txt", "srt"))
+    ]
+    assert 0 < len(whole) < 60
+    again = run("transcribe", recordings, *options, "--output-dir", broken)
+    assert again.returncode == 0, again.stderr
+    assert f"skipped {len(whole)} of 60".encode() in again.stderr
+    for path in unbroken.iterdir():
+        assert (broken / path.name).read_bytes() == path.read_bytes()
+    assert {path.name for path in broken.iterdir()} == {path.name for path in unbroken.iterdir()}
+    for path, written in before.items():
+        if path.stem in whole:
+            assert path.stat().st_mtime_ns == written  # not transcribed again
+
+
 def test_output_may_be_closed_early(sample: Path) -> None:
     line = f"{sys.executable} -m asr_s2s transcribe {' '.join([str(sample)] * 100)} | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
