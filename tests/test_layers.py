@@ -8,7 +8,8 @@ import asr_s2s
 PACKAGE = Path(asr_s2s.__file__).parent
 LAYERS = (
     "errors", "config", "config_file", "allocator", "audio", "text", "data", "model", "search",
-    "evaluate", "train", "reading", "pipeline", "translator", "subtitles", "writers", "cli",
+    "evaluate", "train", "reading", "pipeline", "translator", "subtitles", "writers", "serve",
+    "cli",
     "__main__",
 )  # fmt: skip
 

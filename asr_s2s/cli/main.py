@@ -15,6 +15,7 @@ from asr_s2s.cli.explain import explain
 from asr_s2s.cli.info import info
 from asr_s2s.cli.ngram import attach, ngram
 from asr_s2s.cli.prepare import prepare
+from asr_s2s.cli.serve import serve
 from asr_s2s.cli.train import train
 from asr_s2s.cli.transcribe import transcribe
 from asr_s2s.cli.translate import translate
@@ -47,7 +48,7 @@ def options(
 
 
 for command in (
-    transcribe, translate, train, evaluate, compare, attention, explain, ngram, attach, tune,
+    transcribe, translate, serve, train, evaluate, compare, attention, explain, ngram, attach, tune,
     calibrate, prepare, check, info,
 ):  # fmt: skip
     app.command()(command)

@@ -1,0 +1,90 @@
+// Requests to the server that this page came from.
+
+export class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+const TOKEN = "asr_s2s token";
+
+export function keepToken(token) {
+  sessionStorage.setItem(TOKEN, token);
+}
+
+async function request(path, options = {}) {
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = { ...options.headers };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  let answer;
+  try {
+    answer = await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, "The server does not answer. Check that it still runs.");
+  }
+  if (answer.ok) return answer;
+  let message = `The server answered ${answer.status}.`;
+  try {
+    message = (await answer.json()).error.message;
+  } catch { /* not from this server: a proxy, perhaps */ }
+  throw new Refused(answer.status, message);
+}
+
+export async function models() {
+  return (await (await request("/v1/models")).json()).data;
+}
+
+function form(file, fields) {
+  const body = new FormData();
+  for (const [name, value] of fields) if (value !== "") body.append(name, value);
+  body.append("file", file, file.name);
+  return body;
+}
+
+/** Each event of a transcript as it comes. */
+export async function* transcribe(file, { model, language, prompt }, signal) {
+  const body = form(file, [
+    ["model", model], ["language", language], ["prompt", prompt], ["stream", "true"],
+    ["response_format", "verbose_json"],
+    ["timestamp_granularities[]", "word"], ["timestamp_granularities[]", "segment"],
+    ["include[]", "srt"], ["include[]", "vtt"],
+  ]);
+  const answer = await request("/v1/audio/transcriptions", { method: "POST", body, signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const events = (held + value).split("\n\n");
+    held = events.pop();
+    for (const event of events) {
+      const values = JSON.parse(event.slice("data: ".length));
+      if (values.error) throw new Refused(500, values.error.message);
+      yield values;
+    }
+  }
+}
+
+export async function attention(file, { model, language, text, start, duration }, signal) {
+  const body = form(file, [
+    ["model", model], ["language", language], ["text", text], ["start", start], ["duration", duration],
+  ]);
+  return (await request("/v1/attention", { method: "POST", body, signal })).json();
+}
+
+export async function translate(lines, { model, language }) {
+  const answer = await request("/v1/translate", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ text: lines, model, language: language || null, alignment: true }),
+  });
+  return (await answer.json()).translations;
+}
+
+/** A matrix as the server packs it: its bytes, 0-255 from `low` to `high`. */
+export function unpack(packed) {
+  const bytes = Uint8Array.from(atob(packed.bytes), (character) => character.charCodeAt(0));
+  return { ...packed, bytes };
+}

@@ -1,0 +1,127 @@
+// The tab that turns speech into text.
+
+import { attention, transcribe } from "./client.js";
+import { Picture } from "./picture.js";
+import { recorder } from "./recorder.js";
+import { TranscriptView, clock, downloads } from "./transcript.js";
+
+const DRAWN_AT_ONCE = 20 * 1024 ** 2; // bytes: a picture needs the recording once more
+
+const find = (id) => document.getElementById(id);
+
+export function speechTab({ choice, failed }) {
+  const player = find("player");
+  const view = new TranscriptView(find("transcript"), player, show);
+  const picture = new Picture(find("canvas"), find("playhead"), player);
+  let work = null; // what is being done, and may be stopped
+  let drawing = null;
+  let recording = null;
+  let shownSegment = null;
+
+  async function begin(file) {
+    work?.abort();
+    drawing?.abort();
+    const mine = new AbortController();
+    work = mine;
+    recording = file;
+    shownSegment = null;
+    const options = { ...choice(), prompt: find("prompt").value };
+    const began = performance.now();
+    URL.revokeObjectURL(player.src);
+    player.src = URL.createObjectURL(file);
+    view.clear();
+    picture.clear();
+    for (const id of ["speech-error", "warning", "after", "attention"]) find(id).hidden = true;
+    for (const id of ["result", "progress", "cancel"]) find(id).hidden = false;
+    find("speech-status").textContent = `Transcribing ${file.name} …`;
+    try {
+      let transcript = null;
+      for await (const event of transcribe(file, options, mine.signal)) {
+        if (event.type === "transcript.text.done") transcript = event;
+        else {
+          view.add(event.segment);
+          if (!shownSegment && file.size <= DRAWN_AT_ONCE) show(event.segment);
+        }
+      }
+      if (!transcript) throw new Error("The server stopped before the end.");
+      finish(file, transcript, (performance.now() - began) / 1000);
+    } catch (error) {
+      if (error.name === "AbortError") {
+        if (work === mine) find("speech-status").textContent = "Stopped.";
+      } else {
+        find("result").hidden = !find("transcript").childElementCount;
+        find("speech-status").textContent = "Not finished.";
+        failed("speech-error", error);
+      }
+    } finally {
+      if (work === mine) {
+        work = null;
+        find("progress").hidden = find("cancel").hidden = true;
+      }
+    }
+  }
+
+  function finish(file, transcript, seconds) {
+    find("speech-status").textContent =
+      `${file.name} · ${clock(transcript.duration)} in ${seconds.toFixed(1)} s`;
+    find("warning").hidden = !transcript.warning;
+    find("warning").textContent = transcript.warning ?? "";
+    find("after").hidden = !transcript.segments.length;
+    downloads(find("downloads"), transcript, file.name);
+    if (transcript.segments.length && !shownSegment) {
+      find("attention").hidden = find("draw").hidden = false;
+      find("draw").onclick = () => show(transcript.segments[0]);
+    }
+  }
+
+  async function show(segment) {
+    if (segment.start === shownSegment?.start || !segment.text) return;
+    shownSegment = segment;
+    drawing?.abort();
+    const mine = new AbortController();
+    drawing = mine;
+    view.mark(segment);
+    find("attention").hidden = false;
+    find("draw").hidden = true;
+    const status = find("attention-status");
+    status.textContent = "Drawing …";
+    const { text, start, end } = segment;
+    try {
+      const duration = Math.min(30, end - start);
+      picture.draw(await attention(recording, { ...choice(), text, start, duration }, mine.signal), segment);
+      status.textContent = `${clock(start)} to ${clock(end)}`;
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      shownSegment = null;
+      picture.clear();
+      status.textContent = error.message;
+    }
+  }
+
+  const drop = find("drop");
+  for (const name of ["dragenter", "dragover"]) {
+    drop.addEventListener(name, (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  for (const name of ["dragleave", "drop"]) {
+    drop.addEventListener(name, () => drop.classList.remove("over"));
+  }
+  // A recording dropped beside the box must not replace the page.
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (event.dataTransfer.files.length) begin(event.dataTransfer.files[0]);
+  });
+  find("choose").addEventListener("click", () => find("file").click());
+  find("file").addEventListener("change", (event) => {
+    if (event.target.files.length) begin(event.target.files[0]);
+    event.target.value = "";
+  });
+  find("cancel").addEventListener("click", () => work?.abort());
+  recorder(find("record"), {
+    onRecording: begin,
+    onError: (message) => failed("speech-error", new Error(message)),
+  });
+}

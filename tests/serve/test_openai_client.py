@@ -1,0 +1,156 @@
+"""OpenAI's own Python client, unchanged, against a server of this project."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import openai
+import pytest
+import soundfile
+from joined import write_joined
+from servers import Server
+
+import asr_s2s
+from asr_s2s.pipeline import Transcriber
+from asr_s2s.subtitles import to_srt, to_vtt
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Transcriber:
+    return asr_s2s.load("digits", "cpu")
+
+
+def test_json(client: openai.OpenAI, sample: Path, said: str) -> None:
+    with sample.open("rb") as file:
+        answer = client.audio.transcriptions.create(
+            file=file, model="whisper-1", temperature=0.2, language="en", include=["logprobs"]
+        )
+    assert answer.text == said
+
+
+def test_text(client: openai.OpenAI, sample: Path, said: str) -> None:
+    answer = client.audio.transcriptions.create(
+        file=sample, model="whisper-1", response_format="text"
+    )
+    assert answer == f"{said}\n"
+
+
+def test_subtitles_are_those_of_the_command(
+    client: openai.OpenAI, sample: Path, recogniser: Transcriber
+) -> None:
+    expected = recogniser.transcribe(sample, words=True)
+    for name, write in (("srt", to_srt), ("vtt", to_vtt)):
+        answer = client.audio.transcriptions.create(
+            file=sample, model="digits", response_format=name
+        )
+        assert answer == write(expected)
+
+
+def test_verbose_json_has_times_of_words_and_segments(
+    client: openai.OpenAI, sample: Path, said: str, recogniser: Transcriber
+) -> None:
+    answer = client.audio.transcriptions.create(
+        file=sample,
+        model="whisper-1",
+        response_format="verbose_json",
+        timestamp_granularities=["word", "segment"],
+    )
+    (expected,) = recogniser.transcribe(sample, words=True).segments
+    assert answer.text == said
+    assert answer.duration == pytest.approx(expected.end, abs=1e-3)
+    assert answer.segments is not None and answer.words is not None
+    (segment,) = answer.segments
+    assert (segment.id, segment.text, segment.start) == (0, said, 0.0)
+    assert recogniser.output.tokenizer.decode(segment.tokens) == said
+    assert -1.0 < segment.avg_logprob < 0.0
+    assert [word.word for word in answer.words] == [word.text for word in expected.words]
+    for word, right in zip(answer.words, expected.words, strict=True):
+        assert (word.start, word.end) == pytest.approx((right.start, right.end), abs=1e-3)
+
+
+def test_words_come_only_when_they_are_asked_for(client: openai.OpenAI, sample: Path) -> None:
+    answer = client.audio.transcriptions.create(
+        file=sample, model="whisper-1", response_format="verbose_json"
+    )
+    assert answer.words is None
+    assert answer.segments is not None and len(answer.segments) == 1
+
+
+def test_a_long_recording_streams_its_segments_as_events(
+    client: openai.OpenAI, sample: Path, said: str, tmp_path: Path, recogniser: Transcriber
+) -> None:
+    path = tmp_path / "long.wav"
+    write_joined(path, sample, times=8)
+    expected = recogniser.transcribe(path)
+    assert len(expected.segments) > 1
+    with path.open("rb") as file:
+        events = list(client.audio.transcriptions.create(file=file, model="whisper-1", stream=True))
+    *deltas, done = events
+    assert len(deltas) == len(expected.segments)
+    assert "".join(event.delta for event in deltas) == done.text == expected.text  # type: ignore[union-attr]
+
+
+def test_phrases_of_the_prompt_are_favoured(
+    client: openai.OpenAI, sample: Path, said: str, recogniser: Transcriber, tmp_path: Path
+) -> None:
+    phrases = tmp_path / "phrases.txt"
+    phrases.write_text("four nine\noh oh\n")
+    recogniser.read_phrases(phrases)
+    expected = recogniser.transcribe(sample).text
+    recogniser.phrases = None
+    assert expected != said
+
+    def transcribe(prompt: str) -> str:
+        return client.audio.transcriptions.create(
+            file=sample, model="whisper-1", prompt=prompt
+        ).text
+
+    assert transcribe("four nine, oh oh") == expected
+    assert transcribe("") == said  # those of others count for nobody else
+    with pytest.raises(openai.BadRequestError, match="prompt: '七'"):
+        transcribe("four nine, 七")
+
+
+def test_what_is_no_recording_is_refused_with_its_mend(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"notes\.wav: is a text file") as caught:
+        client.audio.transcriptions.create(
+            file=("notes.wav", b"milk, bread and eggs"), model="whisper-1"
+        )
+    assert caught.value.param == "file"
+    assert caught.value.code == "invalid_audio"
+
+
+def test_silence_is_no_mistake(client: openai.OpenAI) -> None:
+    silence = io.BytesIO()
+    soundfile.write(silence, np.zeros(16_000), 16_000, format="WAV")
+    answer = client.audio.transcriptions.create(
+        file=("silence.wav", silence.getvalue()), model="whisper-1"
+    )
+    assert answer.text == ""
+    assert "silent" in answer.warning  # type: ignore[attr-defined]
+
+
+def test_speech_is_translated_only_by_a_model_that_can(client: openai.OpenAI, sample: Path) -> None:
+    with pytest.raises(openai.BadRequestError, match="No model that translates speech"):
+        client.audio.translations.create(file=sample, model="whisper-1")
+
+
+def test_models_are_listed(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["digits", "en-de"]
+
+
+def test_every_route_is_documented_and_nothing_comes_from_another_host(server: Server) -> None:
+    documented = server.http.get("/docs").text
+    for route in server.http.get("/openapi.json").json()["paths"]:
+        assert route in documented
+    for path in ("", "docs"):
+        answer = server.http.get(f"/{path}")
+        assert "://" not in answer.text.replace("http://localhost:8000", "").replace(
+            "http://www.w3.org/2000/svg", ""
+        )
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
