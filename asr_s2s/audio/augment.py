@@ -4,9 +4,9 @@ from pathlib import Path
 
 import librosa
 import numpy as np
+import scipy  # its parts load when they are used: transcribing needs none
 import torch
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from torch import Tensor, nn
 
 from asr_s2s.audio.decode import AUDIO_SUFFIXES, probe, read_audio
@@ -67,11 +67,11 @@ class WaveformAugment:
 
 def coloured_noise(count: int, *, slope: float, rng: np.random.Generator) -> Samples:
     """Noise whose power falls as 1 / frequency ** slope: 0 white, 1 pink, 2 brown."""
-    size = next_fast_len(count, real=True)  # a prime length would cost ten times as much
-    spectrum = rfft(rng.standard_normal(size, dtype=np.float32))
-    frequencies = np.maximum(rfftfreq(size), 50.0 / SAMPLE_RATE)  # level below 50 Hz
+    size = scipy.fft.next_fast_len(count, real=True)  # a prime length would cost ten times as much
+    spectrum = scipy.fft.rfft(rng.standard_normal(size, dtype=np.float32))
+    frequencies = np.maximum(scipy.fft.rfftfreq(size), 50.0 / SAMPLE_RATE)  # level below 50 Hz
     shape = (frequencies ** (-slope / 2.0)).astype(np.float32)
-    noise: Samples = irfft(spectrum * shape, n=size)[:count]
+    noise: Samples = scipy.fft.irfft(spectrum * shape, n=size)[:count]
     return noise
 
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from librosa.sequence import dtw
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -152,6 +151,9 @@ def attention_spans(weights: Tensor) -> list[Span]:
         return [Span(i * time // count, i * time // count + 1) for i in range(count)]
     if count == 0:
         return []
+    # Here, as it brings in numba, which takes a second, and CTC's times do without.
+    from librosa.sequence import dtw
+
     costs = -weights.double().cpu().clamp_min(1e-6).log().numpy()
     # From frame to frame a path stays in its token or goes on to the next.
     _, path = dtw(C=costs, step_sizes_sigma=np.array([[0, 1], [1, 1]]))
