@@ -7,6 +7,7 @@ the folder), `duration` (s), `text` (lower case a to z and '), `speaker` and `co
 gets
 
 - `train.jsonl`: everything to train on;
+- `clean.jsonl`: of that, what fluent speakers say into a good microphone, to begin with;
 - `dev_CORPUS.jsonl`: the development set of each corpus;
 - `valid.jsonl`: a few of each corpus, equally many, to choose the model by while it trains.
 
@@ -30,6 +31,9 @@ from corpus_rows import Row, read_corpus_rows
 
 from asr_s2s.errors import UserError
 
+HARD = ("speechocean762", "asterisk")
+"""Corpora of learners and of telephones."""
+
 messages = Console(stderr=True, highlight=False, emoji=False)
 
 
@@ -46,6 +50,8 @@ def prepare(
     if len(short) < len(train):
         messages.print(f"{len(train) - len(short):,} training rows left out: too long")
     write_rows(output_folder / "train.jsonl", short)
+    clean = [row for row in short if row["corpus"] not in HARD]
+    write_rows(output_folder / "clean.jsonl", clean)
     dev = read_rows(corpus_folder / "dev.jsonl")
     corpora: defaultdict[str, list[Row]] = defaultdict(list)
     for row in dev:
