@@ -14,11 +14,19 @@ def ngram(
     texts: Annotated[
         list[Path],
         typer.Argument(
-            help="Text, a sentence a line (also .gz or .xz); or one n-gram model of the model's "
-            "tokens in ARPA format (.arpa, .arpa.gz)."
+            help="Text, a sentence a line (also .gz or .xz); or one n-gram model in ARPA format "
+            "(.arpa, .arpa.gz), of the model's tokens or, with --words, of words."
         ),
     ],
     model: Annotated[str, typer.Option(help="Model whose search it is to serve.")],
+    words: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="N-grams of words, the most frequent so many, for a model that writes characters.",
+            show_default=False,
+        ),
+    ] = None,
     order: Annotated[int, typer.Option(min=1, help="Tokens of the longest n-grams.")] = 4,
     prune: Annotated[
         str,
@@ -41,30 +49,39 @@ def ngram(
 ) -> None:
     """Build an n-gram model over a model's own tokens, by modified Kneser-Ney estimation.
 
-    Put it into the model's folder with asr-s2s attach.
+    With --words it is over words, which the search spells: better where text is plenty. Put it
+    into the model's folder with asr-s2s attach.
     """
     from rich.console import Console
 
     from asr_s2s.data.overlap import read_held_out
     from asr_s2s.data.parallel import read_lines
     from asr_s2s.errors import ConfigError, UserError
-    from asr_s2s.model.arpa import is_arpa, read_arpa
+    from asr_s2s.model.arpa import arpa_words, is_arpa, read_arpa
     from asr_s2s.model.folder import find_model, read_config
-    from asr_s2s.model.ngram import from_levels, save_ngram
+    from asr_s2s.model.ngram import from_levels
+    from asr_s2s.model.ngram_file import save_ngram
+    from asr_s2s.model.word_ngram import check_spelling, spell
     from asr_s2s.text.normalize import normalizer
-    from asr_s2s.text.tokenizer import load_tokenizer
-    from asr_s2s.train.ngram import check_order, encode_lines, estimate
+    from asr_s2s.text.tokenizer import WordTokenizer, load_tokenizer
+    from asr_s2s.train.ngram import check_order, encode_lines, estimate, frequent_words
 
     folder = find_model(model)
     normalize = normalizer(read_config(folder).text.normalizer)
     tokenizer = load_tokenizer(folder)
+    units, vocabulary = tokenizer, []
+    if words is not None:
+        check_spelling(tokenizer)
     console = Console(stderr=True, highlight=False, emoji=False)
     if is_arpa(texts[0]):
         if len(texts) > 1:
             raise ConfigError(str(texts[1]), "one ARPA file makes a model alone", "Name only it")
         if held_out:
             raise ConfigError("--held-out", "an ARPA file holds no lines", "Leave it out")
-        levels = read_arpa(texts[0], tokenizer)
+        if words is not None:
+            vocabulary = arpa_words(texts[0], tokenizer)[:words]
+            units = WordTokenizer(vocabulary)
+        levels = read_arpa(texts[0], units)
     else:
         try:
             thresholds = check_order(order, [int(value) for value in prune.split(",")])
@@ -80,11 +97,16 @@ def ngram(
             overlapping = f"{len(lines) - len(kept):,} of {len(lines):,} lines"
             console.print(f"{overlapping} overlap held-out transcripts and are left out")
             lines = kept
-        tokens = encode_lines(_shown(lines, "tokenising", console), tokenizer, normalize)
+        if words is not None:
+            shown = _shown(lines, "counting words", console)
+            vocabulary = frequent_words(shown, tokenizer, normalize, words)
+            units = WordTokenizer(vocabulary)
+        tokens = encode_lines(_shown(lines, "tokenising", console), units, normalize)
         with console.status("estimating"):
-            levels = estimate(tokens, len(tokenizer), order, thresholds)
+            levels = estimate(tokens, len(units), order, thresholds)
+    built = from_levels(levels)
     try:
-        save_ngram(output, from_levels(levels), tokenizer)
+        save_ngram(output, spell(built, vocabulary, tokenizer) if words else built, tokenizer)
     except OSError as error:
         raise UserError(
             output, f"cannot be written: {error.strerror}", "Choose another file"
@@ -128,7 +150,7 @@ def attach(
         load_language_model,
         own_folder,
     )
-    from asr_s2s.model.ngram import NGRAM_FILE, load_ngram
+    from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
     from asr_s2s.text.tokenizer import load_tokenizer
 
     folder = own_folder(model)

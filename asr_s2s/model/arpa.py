@@ -46,6 +46,29 @@ def read_arpa(path: Path, tokenizer: Tokenizer) -> list[Level]:
     return _trie(orders, len(tokenizer))
 
 
+def arpa_words(path: Path, tokenizer: Tokenizer) -> list[str]:
+    """The words of an ARPA file that characters of the tokeniser can spell, in order.
+
+    Raises:
+        ModelError: the file cannot be read, or is not ARPA.
+    """
+    writable = set(tokenizer.pieces)
+    words = []
+    try:
+        with _open(path) as file:
+            lines = ((number, line.strip()) for number, line in enumerate(file, start=1))
+            _read_header(lines, path)
+            for _, line in lines:
+                if line.startswith("\\") and line != "\\1-grams:":
+                    break
+                columns = line.split()
+                if len(columns) > 1 and columns[1] not in SPECIALS:
+                    words.append(columns[1])
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
+        raise ModelError(path, f"it cannot be read ({error})", "Check the path") from error
+    return [word for word in words if set(word) <= writable]
+
+
 def is_arpa(path: Path) -> bool:
     """Whether a file's name is that of an n-gram model in ARPA format."""
     return any(suffix == ".arpa" for suffix in path.suffixes)

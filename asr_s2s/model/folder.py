@@ -26,7 +26,7 @@ from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.errors import ConfigError, ModelError
 from asr_s2s.model.language_model import LanguageModel, LanguageModels, is_language_model
-from asr_s2s.model.ngram import NGRAM_FILE, load_ngram
+from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer
 

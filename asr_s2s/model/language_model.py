@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from asr_s2s.config import Config, LanguageModelConfig
 from asr_s2s.model.ngram import NgramModel
 from asr_s2s.model.recurrent import step, unroll
+from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.text.tokenizer import BLANK
 
 
@@ -74,7 +75,7 @@ class LanguageModel(nn.Module):
 class LanguageModels(NamedTuple):
     """Those that a search may ask, over the tokens of one recogniser."""
 
-    ngram: NgramModel | None = None
+    ngram: NgramModel | WordNgramModel | None = None
     recurrent: LanguageModel | None = None
 
 

@@ -1,4 +1,4 @@
-"""An n-gram model over a recogniser's own tokens, as tensors.
+"""An n-gram model over tokens, as tensors.
 
 Every stored context is a state, numbered from 0, the empty context. An n-gram is an entry with the
 key state * vocabulary + token; keys are sorted, so one binary search finds the entries of any
@@ -6,23 +6,16 @@ number of states and tokens at once. Backing off follows a state's link to its l
 is a state, as in the automata of Aho and Corasick (1975) and of Allauzen et al. (2003).
 """
 
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from asr_s2s.errors import ModelError
-from asr_s2s.text.tokenizer import BOS, UNK, Tokenizer
+from asr_s2s.text.tokenizer import BOS, UNK
 
-NGRAM_FILE = "ngram.safetensors"
-"""Name of an n-gram model within a model folder."""
 LOG_ZERO = -100 * float(np.log(10))
 """Log-probability of a token that a closed vocabulary does not know, as KenLM has it."""
 
@@ -41,7 +34,7 @@ class Level(NamedTuple):
 
 
 class NgramModel(nn.Module):
-    """Scores tokens after contexts; make one with `from_levels` or `load_ngram`."""
+    """Scores tokens after contexts; make one with `from_levels`."""
 
     keys: Tensor
     """state * vocabulary + token of each n-gram, sorted, int64. The first `vocabulary` entries are
@@ -184,60 +177,3 @@ def _longest_state(
         further = ~hit & (states > 0)
         sought, states = sought[further], suffixes[states[further]]
     return found
-
-
-def save_ngram(path: Path, model: NgramModel, tokenizer: Tokenizer) -> None:
-    """Write a model compactly: scores and back-off weights in 16 bits, keys without their states.
-
-    Args:
-        tokenizer: whose tokens the model is of; a sum over its pieces is kept to tell others from.
-    """
-    states = torch.arange(len(model.backoffs) + 1)
-    narrow = torch.int16 if model.vocabulary < 2**15 else torch.int32
-    tensors = {
-        "order": torch.tensor(model.order),
-        "pieces": torch.tensor(_checksum(tokenizer)),
-        "tokens": (model.keys % model.vocabulary).to(narrow),
-        "first_entries": torch.searchsorted(model.keys, states * model.vocabulary).int(),
-        "scores": model.scores.clamp_min(LOG_ZERO).half(),
-        "following": model.following,
-        "backoffs": model.backoffs.half(),
-        "suffixes": model.suffixes,
-        "known": model.known.int(),
-        "start": model.start,
-    }
-    # Not save_file: it makes files that only their owner can read.
-    path.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}))
-
-
-def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel:
-    """What `save_ngram` wrote.
-
-    Raises:
-        ModelError: the file is damaged, or of another vocabulary.
-    """
-    try:
-        tensors = load_file(path)
-        order, pieces = int(tensors.pop("order")), int(tensors.pop("pieces"))
-        known = tensors["known"].long()
-        counts = tensors.pop("first_entries").long().diff()
-        states = torch.arange(len(counts)).repeat_interleave(counts)
-        keys = states * (len(known) - 1) + tensors.pop("tokens").long()
-        for name in ("scores", "backoffs"):
-            tensors[name] = tensors[name].float()
-        model = NgramModel(order, tensors | {"keys": keys, "known": known})
-    except (SafetensorError, KeyError, RuntimeError, OSError) as error:
-        raise ModelError(
-            path, "this is not an n-gram model of asr_s2s", "Build it again with asr-s2s ngram"
-        ) from error
-    if pieces != _checksum(tokenizer):
-        raise ModelError(
-            path,
-            "this n-gram model is of another vocabulary",
-            "Build it for this model with asr-s2s ngram",
-        )
-    return model
-
-
-def _checksum(tokenizer: Tokenizer) -> int:
-    return zlib.crc32("\n".join(tokenizer.pieces).encode())

@@ -7,25 +7,26 @@ from torch import Tensor
 
 from asr_s2s.model.language_model import LanguageModel, LanguageModelState
 from asr_s2s.model.ngram import NgramModel
+from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.text.tokenizer import BOS
 
 
 class NgramState(NamedTuple):
-    """The longest context that an n-gram model knows."""
+    """What an n-gram model knows of the output so far."""
 
     node: Tensor
     """State of the model, `(rows,)`."""
 
 
 class NgramScorer:
-    """An n-gram model over the output's tokens.
+    """An n-gram model over the output's tokens, or over words spelled with them.
 
     Args:
         model: on the search's device.
         batch: utterances searched together.
     """
 
-    def __init__(self, model: NgramModel, batch: int) -> None:
+    def __init__(self, model: NgramModel | WordNgramModel, batch: int) -> None:
         self.model = model
         self.batch = batch
 

@@ -1,6 +1,7 @@
 """Interpolated modified Kneser-Ney estimation (Chen and Goodman, 1998), as KenLM's lmplz does it
 (Heafield et al., 2013), in memory and over the tokens of a model."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,23 @@ class _Grams(NamedTuple):
     """How often it occurs."""
     begins: NDArray[np.bool_]
     """Whether it begins a sentence, with BOS."""
+
+
+def frequent_words(
+    lines: Iterable[str], tokenizer: Tokenizer, normalize: Callable[[str], str], most: int
+) -> list[str]:
+    """The `most` most frequent words that characters of the tokeniser can spell, the most frequent
+    first.
+
+    Raises:
+        TextError: there are none.
+    """
+    counts = Counter(word for line in lines for word in normalize(line).split())
+    writable = set(tokenizer.pieces)
+    words = [word for word, _ in counts.most_common() if set(word) <= writable][:most]
+    if not words:
+        raise TextError("text", "it holds no word that the model can write", "Name other files")
+    return words
 
 
 def encode_lines(

@@ -38,7 +38,7 @@ done | awk 'NR % 500 { print; next } { print >"data/valid.txt" }' | gzip >data/t
 for stage in clean english real language_model; do train $stage; done
 model=runs/real/model
 asr-s2s ngram data/text.gz --model $model --held-out "$corpus/dev.jsonl" \
-    --order 9 --prune 0,0,0,0,1,3,6,9 --output runs/ngram.safetensors
+    --words 60000 --order 3 --prune 0,1,1 --output runs/ngram.safetensors
 asr-s2s attach runs/ngram.safetensors --model $model
 asr-s2s attach runs/language_model/model --model $model
 asr-s2s tune data/valid.jsonl --model $model

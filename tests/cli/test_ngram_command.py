@@ -6,7 +6,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from asr_s2s.cli.main import app
-from asr_s2s.errors import ConfigError
+from asr_s2s.errors import ConfigError, ModelError
+from asr_s2s.model.folder import find_model
+from asr_s2s.model.ngram_file import load_ngram
+from asr_s2s.model.word_ngram import WordNgramModel
+from asr_s2s.text.tokenizer import load_tokenizer
 
 
 def ngram(*arguments: object) -> Result:
@@ -34,3 +38,31 @@ def test_an_arpa_file_has_no_lines_to_leave_out(tmp_path: Path) -> None:
     result = ngram(arpa, "--held-out", dev, "--output", tmp_path / "ngram.safetensors")
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("--held-out: an ARPA file holds no lines")
+
+
+def test_words_of_text_and_of_an_arpa_file_serve_a_model_that_spells(tmp_path: Path) -> None:
+    text, arpa = tmp_path / "text.txt", tmp_path / "words.arpa"
+    text.write_text("one two three\none two\nfour fiftyseven\n")
+    result = ngram(text, "--words", 50, "--order", 2, "--output", tmp_path / "a.safetensors")
+    assert result.exit_code == 0, result.output
+    tokenizer = load_tokenizer(find_model("digits"))
+    built = load_ngram(tmp_path / "a.safetensors", tokenizer)
+    assert isinstance(built, WordNgramModel)
+    assert sorted(built.spellings) == ["four", "one", "three", "two"]  # "y" cannot be written
+    arpa.write_text(
+        "\\data\\\nngram 1=5\nngram 2=1\n\n\\1-grams:\n-1\t<s>\t-0.5\n-1\t</s>\n-2\t<unk>\n"
+        "-0.5\tone\t-0.2\n-0.7\tfifty\n\n\\2-grams:\n-0.1\t<s> one\n\n\\end\\\n"
+    )
+    result = ngram(arpa, "--words", 50, "--output", tmp_path / "b.safetensors")
+    assert result.exit_code == 0, result.output
+    read = load_ngram(tmp_path / "b.safetensors", tokenizer)
+    assert isinstance(read, WordNgramModel) and list(read.spellings) == ["one"]
+
+
+def test_words_need_a_model_that_writes_characters(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("ein hund\n")
+    arguments = ["ngram", str(text), "--model", "en-de", "--words", "10"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, ModelError)
+    assert "without --words" in str(result.exception)

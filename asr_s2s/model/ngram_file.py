@@ -1,0 +1,80 @@
+"""N-gram models on disk: scores and back-off weights in 16 bits, keys without their states."""
+
+import zlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from asr_s2s.errors import ModelError
+from asr_s2s.model.ngram import LOG_ZERO, NgramModel
+from asr_s2s.model.word_ngram import WordNgramModel, spell
+from asr_s2s.text.tokenizer import Tokenizer
+
+NGRAM_FILE = "ngram.safetensors"
+"""Name of an n-gram model within a model folder."""
+
+
+def save_ngram(path: Path, model: NgramModel | WordNgramModel, tokenizer: Tokenizer) -> None:
+    """Write a model.
+
+    Args:
+        tokenizer: of the recogniser; a sum over its pieces is kept to tell others from it.
+    """
+    ngrams = model.ngrams if isinstance(model, WordNgramModel) else model
+    states = torch.arange(len(ngrams.backoffs) + 1)
+    narrow = torch.int16 if ngrams.vocabulary < 2**15 else torch.int32
+    tensors = {
+        "order": torch.tensor(ngrams.order),
+        "pieces": torch.tensor(_checksum(tokenizer)),
+        "tokens": (ngrams.keys % ngrams.vocabulary).to(narrow),
+        "first_entries": torch.searchsorted(ngrams.keys, states * ngrams.vocabulary).int(),
+        "scores": ngrams.scores.clamp_min(LOG_ZERO).half(),
+        "following": ngrams.following,
+        "backoffs": ngrams.backoffs.half(),
+        "suffixes": ngrams.suffixes,
+        "known": ngrams.known.int(),
+        "start": ngrams.start,
+    }
+    if isinstance(model, WordNgramModel):
+        spelled = bytearray(" ".join(model.spellings), "utf-8")
+        tensors["words"] = torch.frombuffer(spelled, dtype=torch.uint8)
+    # Not save_file: it makes files that only their owner can read.
+    path.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}))
+
+
+def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:
+    """What `save_ngram` wrote.
+
+    Raises:
+        ModelError: the file is damaged, or of another vocabulary.
+    """
+    try:
+        tensors = load_file(path)
+        order, pieces = int(tensors.pop("order")), int(tensors.pop("pieces"))
+        words = tensors.pop("words", None)
+        known = tensors["known"].long()
+        counts = tensors.pop("first_entries").long().diff()
+        states = torch.arange(len(counts)).repeat_interleave(counts)
+        keys = states * (len(known) - 1) + tensors.pop("tokens").long()
+        for name in ("scores", "backoffs"):
+            tensors[name] = tensors[name].float()
+        model = NgramModel(order, tensors | {"keys": keys, "known": known})
+    except (SafetensorError, KeyError, RuntimeError, OSError) as error:
+        raise ModelError(
+            path, "this is not an n-gram model of asr_s2s", "Build it again with asr-s2s ngram"
+        ) from error
+    if pieces != _checksum(tokenizer):
+        raise ModelError(
+            path,
+            "this n-gram model is of another vocabulary",
+            "Build it for this model with asr-s2s ngram",
+        )
+    if words is None:
+        return model
+    return spell(model, words.numpy().tobytes().decode().split(" "), tokenizer)
+
+
+def _checksum(tokenizer: Tokenizer) -> int:
+    return zlib.crc32("\n".join(tokenizer.pieces).encode())
