@@ -3,9 +3,9 @@
 The words form a trie of characters. Within a word each character earns what it makes sure of: the
 unigram probability of all words that still begin like this, over that of those before it. The end
 of the word earns the rest, so that a whole word has got its n-gram probability, and the search
-knows of it from the first letter on (look-ahead: Ortmanns et al., 1996; with end-to-end models: Hori
-et al., 2017). A word that the model does not know has the probability of `<unk>`, and is spelled with
-characters that are all alike.
+knows of it from the first letter on (look-ahead: Ortmanns et al., 1996; with end-to-end models:
+Hori et al., 2017). A word that the model does not know has the probability of `<unk>`, and is
+spelled with characters that are all alike.
 """
 
 import math
