@@ -1,13 +1,14 @@
-"""Changes to training audio: speed, level and noise on the waveform, SpecAugment on features."""
+"""Changes to training recordings: speed, level and noise.
+
+Imported by training alone, and whole: what it needs is there before readers are forked.
+"""
 
 from pathlib import Path
 
-import librosa
 import numpy as np
-import scipy  # its parts load when they are used: transcribing needs none
-import torch
+from librosa import resample
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
 from asr_s2s.audio.decode import AUDIO_SUFFIXES, probe, read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE
@@ -46,7 +47,7 @@ class WaveformAugment:
         speed = config.speeds[rng.integers(len(config.speeds))]
         if speed != 1.0:
             # Played faster, the recording is as one taken at a higher rate: tempo and pitch move.
-            samples = librosa.resample(
+            samples = resample(
                 samples, orig_sr=SAMPLE_RATE * speed, target_sr=SAMPLE_RATE, res_type="soxr_mq"
             )
         if rng.random() < config.noise_probability:
@@ -67,11 +68,11 @@ class WaveformAugment:
 
 def coloured_noise(count: int, *, slope: float, rng: np.random.Generator) -> Samples:
     """Noise whose power falls as 1 / frequency ** slope: 0 white, 1 pink, 2 brown."""
-    size = scipy.fft.next_fast_len(count, real=True)  # a prime length would cost ten times as much
-    spectrum = scipy.fft.rfft(rng.standard_normal(size, dtype=np.float32))
-    frequencies = np.maximum(scipy.fft.rfftfreq(size), 50.0 / SAMPLE_RATE)  # level below 50 Hz
+    size = next_fast_len(count, real=True)  # a prime length would cost ten times as much
+    spectrum = rfft(rng.standard_normal(size, dtype=np.float32))
+    frequencies = np.maximum(rfftfreq(size), 50.0 / SAMPLE_RATE)  # level below 50 Hz
     shape = (frequencies ** (-slope / 2.0)).astype(np.float32)
-    noise: Samples = scipy.fft.irfft(spectrum * shape, n=size)[:count]
+    noise: Samples = irfft(spectrum * shape, n=size)[:count]
     return noise
 
 
@@ -94,48 +95,3 @@ def _noise_files(folder: Path) -> list[Path]:
             "Name a folder of noise recordings, or null for synthetic noise",
         )
     return files
-
-
-class SpecAugment(nn.Module):
-    """Mask random bands and spans with the features' mean, zero (Park et al., 2019).
-
-    Time warping is left out: the authors found that it adds little for its cost.
-    """
-
-    def __init__(self, config: AugmentConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Normalised features `(batch, frames, mel_bins)`; unchanged when not training."""
-        if not self.training:
-            return features
-        config = self.config
-        batch, frames, bins = features.shape
-        device = features.device
-        band = _spans(
-            config.frequency_masks,
-            bins=torch.full((batch,), bins, device=device),
-            widest=torch.full((batch,), float(config.frequency_mask_bins), device=device),
-            size=bins,
-        )
-        span = _spans(
-            config.time_masks,
-            bins=lengths,
-            widest=(lengths * config.time_mask_fraction).clamp_max(config.time_mask_frames),
-            size=frames,
-        )
-        return features.masked_fill(band[:, None, :] | span[:, :, None], 0.0)
-
-
-def _spans(count: int, *, bins: Tensor, widest: Tensor, size: int) -> Tensor:
-    """The union of `count` random spans in each row, True inside: `(batch, size)`.
-
-    A span is at most `widest` long and lies within the row's first `bins` places.
-    """
-    shape = (len(bins), count, 1)
-    width = torch.rand(shape, device=bins.device) * (widest[:, None, None] + 1.0)
-    start = torch.rand(shape, device=bins.device) * (bins[:, None, None] - width).clamp_min(0.0)
-    place = torch.arange(size, device=bins.device)
-    inside = (place >= start.floor()) & (place < start.floor() + width.floor())
-    return inside.any(1)

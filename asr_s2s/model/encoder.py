@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_s2s.audio.augment import SpecAugment
 from asr_s2s.audio.features import FRAMES_PER_SECOND, FeatureNormalizer, LogMel, padding_mask
+from asr_s2s.audio.spec_augment import SpecAugment
 from asr_s2s.config import AugmentConfig, FeatureConfig, SpeechEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory

@@ -2,8 +2,9 @@ import librosa
 import numpy as np
 import torch
 
-from asr_s2s.audio.augment import SpecAugment, WaveformAugment, add_noise
+from asr_s2s.audio.augment import WaveformAugment, add_noise
 from asr_s2s.audio.features import FFT, HOP, WINDOW, FeatureNormalizer, LogMel
+from asr_s2s.audio.spec_augment import SpecAugment
 from asr_s2s.config import AugmentConfig, FeatureConfig
 
 
