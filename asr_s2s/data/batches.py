@@ -1,6 +1,8 @@
 """Batches of sources of similar length, the same for the same seed and epoch."""
 
+import atexit
 import itertools
+import multiprocessing
 import random
 import signal
 import warnings
@@ -124,6 +126,15 @@ def _loader(
         generator=torch.Generator(),
         prefetch_factor=4 if workers else None,
     )
+
+
+@atexit.register
+def _end_readers() -> None:
+    """Python ends what still reads when it exits by SIGTERM, which readers ignore, and would then
+    wait for them for ever."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _ignore_stop_signals(worker: int) -> None:

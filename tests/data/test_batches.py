@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from pathlib import Path
 
@@ -68,6 +69,30 @@ def test_the_same_seed_and_epoch_give_the_same_batches_in_any_number_of_processe
 
 def test_skipping_batches_continues_the_same_epoch(cuts: CutSet) -> None:
     assert_same(epoch(cuts, 2)[3:], epoch(cuts, 2, skip=3))
+
+
+def test_a_process_that_stops_in_the_midst_of_an_epoch_does_not_wait_for_its_readers(
+    cuts: CutSet, tmp_path: Path
+) -> None:
+    cuts.to_file(tmp_path / "cuts.jsonl")
+    script = f"""
+import sys
+from pathlib import Path
+from lhotse import CutSet
+from asr_s2s.config import DataConfig
+from asr_s2s.data.batches import training_batches
+from asr_s2s.data.datasets import Output, SpeechDataset
+from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.tokenizer import CharacterTokenizer
+dataset = SpeechDataset(Output(CharacterTokenizer("abcd"), normalizer("verbatim")))
+cuts = CutSet.from_file({str(tmp_path / "cuts.jsonl")!r}).to_eager()
+config = DataConfig(batch_seconds=1, workers=2)
+sys.batches = training_batches(cuts, dataset, config, seed=1, epoch=0, skip=0)
+print(len(next(sys.batches).ids))  # kept until the interpreter ends, as a traceback might
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 0
 
 
 def test_the_first_epoch_comes_in_order_of_length(cuts: CutSet) -> None:
