@@ -35,9 +35,9 @@ from typing import Any
 import numpy as np
 import torch
 from lhotse.cut import Cut
+from report import processor
 from rich.console import Console
 from rich.progress import Progress
-from transcribe import processor
 
 import asr_s2s
 from asr_s2s.audio.waveform import SAMPLE_RATE

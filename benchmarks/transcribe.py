@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+from report import processor, write_section
 
 import asr_s2s
 from asr_s2s.audio.decode import probe
@@ -49,7 +50,7 @@ def main() -> None:
                 times[setting].append(elapsed)
     report = table(options, sum(seconds), len(files), times)
     print(report)
-    (HERE / "RESULTS.md").write_text(report, "utf-8")
+    write_section("transcribe", report)
 
 
 def transcribe(
@@ -96,16 +97,6 @@ def table(
             "",
         ]
     )
-
-
-def processor() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

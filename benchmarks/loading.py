@@ -1,0 +1,144 @@
+"""How fast audio is read, augmented and batched for training, with nothing to train.
+
+    python benchmarks/loading.py [--workers 0 1 2] [--rounds 3] [MANIFEST]
+
+Without a manifest, FLAC recordings of 2 to 14 s are made of the sample that ships with the project.
+Each setting goes through them once a round, the start of its readers included, and settings take
+turns within a round. Medians go to standard output and into benchmarks/RESULTS.md.
+"""
+
+import argparse
+import json
+import platform
+import random
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from lhotse import CutSet
+from report import RESULTS, processor, write_section
+
+import asr_s2s
+from asr_s2s.audio.augment import WaveformAugment
+from asr_s2s.audio.decode import read_audio
+from asr_s2s.audio.waveform import SAMPLE_RATE
+from asr_s2s.config import AugmentConfig, DataConfig
+from asr_s2s.data.batches import training_batches
+from asr_s2s.data.datasets import Output, SpeechDataset
+from asr_s2s.data.manifest import cut_text, read_manifest
+from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.tokenizer import CharacterTokenizer
+
+SAMPLE = Path(__file__).parent.parent / "docs" / "samples" / "digits.wav"
+SHORTEST, LONGEST = 2.0, 14.0
+"""Seconds."""
+AUGMENTED = {
+    "nothing": None,
+    "speed, gain": AugmentConfig(),
+    "speed, gain, noise": AugmentConfig(noise_probability=1.0),
+}
+"""What is done to waveforms; SpecAugment is the model's."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("manifest", nargs="?", type=Path)
+    parser.add_argument("--recordings", type=int, default=400, help="how many are made")
+    parser.add_argument("--batch-seconds", type=float, default=100.0)
+    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write into")
+    options = parser.parse_args()
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = options.manifest or make(Path(folder), options.recordings)
+        cuts = read_manifest(manifest)
+        settings = [(workers, name) for name in AUGMENTED for workers in options.workers]
+        seconds: dict[tuple[int, str], list[float]] = {setting: [] for setting in settings}
+        for number in range(options.rounds + 1):
+            for setting in settings:
+                elapsed = load(cuts, *setting, epoch=number + 1, options=options)
+                if number > 0:  # the first round brings files into the cache
+                    seconds[setting].append(elapsed)
+    report = write_report(options, len(cuts), sum(cut.duration for cut in cuts), seconds)
+    print(report)
+    write_section("loading", report, options.results)
+
+
+def make(folder: Path, count: int) -> Path:
+    """A manifest of recordings that repeat the sample, from random places on."""
+    rng = random.Random(1)
+    samples = read_audio(SAMPLE)
+    rows = []
+    for number in range(count):
+        length = round(rng.uniform(SHORTEST, LONGEST) * SAMPLE_RATE)
+        start = rng.randrange(len(samples))
+        repeated = np.resize(np.roll(samples, -start), length)
+        soundfile.write(folder / f"{number}.flac", repeated, SAMPLE_RATE)
+        rows.append({"id": str(number), "audio": f"{number}.flac", "text": "three one four"})
+    manifest = folder / "made.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return manifest
+
+
+def load(
+    cuts: CutSet, workers: int, augmented: str, epoch: int, options: argparse.Namespace
+) -> float:
+    """Seconds taken by an epoch of batches."""
+    changes = AUGMENTED[augmented]
+    tokenizer = CharacterTokenizer("".join(cut_text(cut) for cut in cuts))
+    dataset = SpeechDataset(
+        Output(tokenizer, normalizer("verbatim")),
+        WaveformAugment(changes) if changes is not None else None,
+    )
+    config = DataConfig(batch_seconds=options.batch_seconds, workers=workers)
+    started = time.perf_counter()
+    read = sum(
+        len(batch.ids)
+        for batch in training_batches(cuts, dataset, config, seed=1, epoch=epoch, skip=0)
+    )
+    elapsed = time.perf_counter() - started
+    assert read == len(cuts), f"{len(cuts) - read} recordings could not be read"
+    return elapsed
+
+
+def write_report(
+    options: argparse.Namespace,
+    count: int,
+    total: float,
+    seconds: dict[tuple[int, str], list[float]],
+) -> str:
+    """The table, in Markdown."""
+    rows = [
+        [f"{total / statistics.median(seconds[workers, name]):.0f}" for workers in options.workers]
+        for name in AUGMENTED
+    ]
+    header = [f"{n} {'worker' if n == 1 else 'workers'}" for n in options.workers]
+    return "\n".join(
+        [
+            "# Speed of loading",
+            "",
+            f"`{shlex.join(['python', 'benchmarks/loading.py', *sys.argv[1:]])}`",
+            "",
+            f"Seconds of audio read, augmented and batched a second: {count} recordings of "
+            f"{total / count:.1f} s on average, batches of {options.batch_seconds:g} s; medians of "
+            f"{options.rounds} interleaved rounds; {processor()}; Python "
+            f"{platform.python_version()}, asr_s2s {asr_s2s.__version__}. With 0 workers the "
+            "process that would train reads.",
+            "",
+            f"| augmentation | {' | '.join(header)} |",
+            "|---" * (len(header) + 1) + "|",
+            *(f"| {name} | {' | '.join(row)} |" for name, row in zip(AUGMENTED, rows, strict=True)),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

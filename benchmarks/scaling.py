@@ -1,0 +1,180 @@
+"""How time and memory grow with length, batch, beam and vocabulary, in training and decoding.
+
+    python benchmarks/scaling.py [--factors 1 2 4 8] [--rounds 3] [--plot benchmarks/scaling.svg]
+
+One size grows at a time from that of the speech works of `against_peers.py`: utterances of 8 s, 16
+of them, 500 tokens, beam 10 with CTC prefix scores; tokens grow with length. Each size runs in a
+process of its own, and all sizes take turns within a round. An exponent of 1 means twice the time
+for twice the size; it is the slope of a line through the logarithms. The table goes to standard
+output and into benchmarks/RESULTS.md, the curves into a picture.
+"""
+
+import argparse
+import platform
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+from against_peers import Worker
+from peers.systems import SYSTEMS
+from peers.work import Work, all_works
+from report import RESULTS, processor, write_section
+
+HERE = Path(__file__).parent
+GROWN = ("length", "batch", "beam", "vocabulary")
+
+
+class Curve(NamedTuple):
+    """A work as one of its sizes grows."""
+
+    work: str
+    size: str
+    values: list[int]
+    seconds: list[float]
+    megabytes: list[float]
+    """Peak memory beyond what the process held before the work."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--factors", nargs="+", type=int, default=[1, 2, 4, 8])
+    parser.add_argument("--sizes", nargs="+", choices=GROWN, default=list(GROWN))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--input-feeding", action="store_true")
+    parser.add_argument("--plot", type=Path, default=HERE / "scaling.svg")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write into")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if len(set(options.factors)) < 2:
+        parser.error("--factors needs two different ones for an exponent")
+
+    works = {work.name: work for work in all_works(options.tiny) if work.kind == "speech"}
+    training = works["training step"]
+    decoding = list(works.values())[-1]
+    curves = []
+    for title, work in (("training", training), ("decoding", decoding)):
+        for size in options.sizes:
+            if work.training and size == "beam":
+                continue
+            curves.append(measure(title, work, size, options))
+            print(title, size, curves[-1].seconds, file=sys.stderr)
+    draw(curves, options.plot)
+    report = write_report(options, curves)
+    print(report)
+    write_section("scaling", report, options.results)
+
+
+def grow(work: Work, size: str, factor: int) -> Work:
+    """The work with one of its sizes larger; what is written grows with what is said."""
+    value = getattr(work, size) * factor
+    if size == "length":
+        tokens, steps = work.tokens * factor, work.steps * factor
+        return replace(work, length=value, tokens=tokens, steps=steps)
+    if size == "batch":
+        return replace(work, batch=value)
+    if size == "beam":
+        return replace(work, beam=value)
+    return replace(work, vocabulary=value)
+
+
+def measure(title: str, work: Work, size: str, options: argparse.Namespace) -> Curve:
+    """A work at all sizes, in rounds."""
+    name = "ours-feeding" if options.input_feeding else "ours"
+    grown = [grow(work, size, factor) for factor in options.factors]
+    workers: list[Worker] = []
+    try:
+        for one in grown:
+            workers.append(Worker(SYSTEMS[name], one, options))
+        for number in range(options.rounds):
+            for index in np.roll(range(len(workers)), number):
+                workers[index].time_once()
+        measured = [worker.finish() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.stop()
+    return Curve(
+        title,
+        size,
+        [getattr(one, size) for one in grown],
+        [one.median for one in measured],
+        [one.peak - one.loaded for one in measured],
+    )
+
+
+def exponent(sizes: list[int], values: list[float]) -> float:
+    """The p of values that grow as size ** p, by least squares on logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def draw(curves: list[Curve], path: Path) -> None:
+    """Seconds and memory against how much larger the size is, both axes logarithmic."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    works = list(dict.fromkeys(curve.work for curve in curves))
+    figure, axes = plt.subplots(
+        2, len(works), figsize=(4.2 * len(works), 6.4), squeeze=False, layout="constrained"
+    )
+    for column, work in enumerate(works):
+        for curve in (curve for curve in curves if curve.work == work):
+            factors = [value / curve.values[0] for value in curve.values]
+            axes[0][column].loglog(factors, curve.seconds, marker="o", label=curve.size)
+            axes[1][column].loglog(factors, curve.megabytes, marker="o", label=curve.size)
+        axes[0][column].set(title=work, ylabel="seconds")
+        axes[1][column].set(ylabel="MB", xlabel="times the size")
+        for axis in axes[:, column]:
+            axis.set_xticks(factors, [f"{factor:g}" for factor in factors])
+            axis.grid(alpha=0.3)
+        axes[0][column].legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def write_report(options: argparse.Namespace, curves: list[Curve]) -> str:
+    """The table, in Markdown."""
+    where = torch.cuda.get_device_name() if options.device.startswith("cuda") else processor()
+    rows = [
+        f"| {curve.work} | {curve.size} | {listed(curve.values, 'd')} | "
+        f"{listed(curve.seconds, '.3g')} | {exponent(curve.values, curve.seconds):.2f} | "
+        f"{listed(curve.megabytes, '.0f')} | {exponent(curve.values, curve.megabytes):.2f} |"
+        for curve in curves
+    ]
+    try:
+        plot = options.plot.resolve().relative_to(options.results.resolve().parent)
+    except ValueError:
+        plot = options.plot
+    return "\n".join(
+        [
+            "# How time and memory grow",
+            "",
+            f"`{shlex.join(['python', 'benchmarks/scaling.py', *sys.argv[1:]])}`",
+            "",
+            f"The speech works of `against_peers.py`, one size grown at a time; medians of "
+            f"{options.rounds} interleaved rounds; {where}, {options.threads} threads; Python "
+            f"{platform.python_version()}, torch {torch.__version__}. Memory is the peak beyond "
+            "what was held before the work. Length is in frames of 10 ms.",
+            "",
+            "| work | size | values | seconds | exponent | MB | exponent |",
+            "|---|---|---|---|---|---|---|",
+            *rows,
+            "",
+            f"![Seconds and memory against size]({plot.as_posix()})",
+        ]
+    )
+
+
+def listed(values: list[float] | list[int], form: str) -> str:
+    """Numbers with commas between them."""
+    return ", ".join(format(value, form) for value in values)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The benchmarks of speed, at sizes that only show that they run."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+def run(script: str, *arguments: str) -> str:
+    """What a benchmark prints."""
+    command = [sys.executable, str(FOLDER / script), *arguments]
+    environment = os.environ | {"PYTHONPATH": str(FOLDER.parent)}
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment
+    ).stdout
+
+
+def test_ours_is_measured_and_what_else_stood_in_the_results_stays(tmp_path: Path) -> None:
+    results = tmp_path / "RESULTS.md"
+    results.write_text("# Written by hand\n")
+    printed = run(
+        "against_peers.py",
+        *("--tiny", "--systems", "ours", "--work", "asr_train", "text_decode"),
+        *("--rounds", "2", "--threads", "1", "--results", str(results)),
+    )
+    written = results.read_text()
+    assert written.startswith("# Written by hand\n\n<!-- against_peers -->\n# Speed beside")
+    assert written.endswith("<!-- end of against_peers -->\n")
+    assert printed.strip() in written
+    times = re.findall(r"^\| (training step|decoding.*?) \| ([\d.e-]+) \|$", written, re.M)
+    assert [name for name, _ in times] == ["training step", "decoding, batch 2, beam 5"]
+    assert all(float(seconds) > 0 for _, seconds in times)
+    memory = re.findall(r"^\| .* \| (\d+) \((\d+)\) \|$", written, re.M)
+    assert len(memory) == 2
+    assert all(int(peak) >= int(loaded) > 0 for peak, loaded in memory)
+
+
+def test_loading_is_measured_for_each_augmentation(tmp_path: Path) -> None:
+    results = tmp_path / "RESULTS.md"
+    arguments = ("--recordings", "6", "--workers", "0", "--rounds", "1", "--results", str(results))
+    printed = run("loading.py", *arguments)
+    assert re.findall(r"^\| (.*?) \| \d+ \|$", printed, re.M) == [
+        "nothing",
+        "speed, gain",
+        "speed, gain, noise",
+    ]
