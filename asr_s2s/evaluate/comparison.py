@@ -57,7 +57,8 @@ class ScorePair:
 
     @property
     def significant(self) -> bool:
-        return self.p_value is not None and self.p_value < SIGNIFICANT
+        """Whether the p-value is low, and of enough utterances or speakers to be believed."""
+        return self.p_value is not None and self.p_value < SIGNIFICANT and not self.few
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ def verdict(pair: ScorePair) -> str:
     if pair.p_value is None:
         return values
     found = f"{values}, p = {pair.p_value:.4f}"
+    if pair.few:
+        return f"Too few utterances or speakers to tell (under {FEW}): {found}"
     if not pair.significant:
         return f"No significant difference: {found}"
     return f"{pair.better} is significantly better: {found}"

@@ -10,7 +10,7 @@ from asr_s2s.errors import UserError
 from asr_s2s.evaluate.breakdown import group_by_field, group_by_length
 from asr_s2s.evaluate.comparison import Comparison, compare_recognition, compare_translation
 from asr_s2s.evaluate.comparison_page import page, read_clips
-from asr_s2s.evaluate.comparison_report import Files, json_report, text_report
+from asr_s2s.evaluate.comparison_report import Files, json_report, text_report, verdict
 from asr_s2s.evaluate.error_rate import Utterance
 
 FILES = Files("a.txt", "b.txt", "right.txt")
@@ -49,6 +49,7 @@ def test_the_better_system_and_its_utterances_are_named(comparison: Comparison) 
     assert (wer.a, wer.b) == (pytest.approx(100 * 4 / 15), 100 * 3 / 15)
     assert wer.difference == wer.b - wer.a
     assert (wer.better, wer.significant, wer.few) == ("B", False, True)
+    assert verdict(replace(wer, p_value=0.0001)).startswith("Too few utterances or speakers")
     changes = [
         (change.a.id, change.score_a, change.score_b, change.better)
         for change in comparison.changes
