@@ -6,7 +6,7 @@ Imported by training alone, and whole: what it needs is there before readers are
 from pathlib import Path
 
 import numpy as np
-from librosa import resample
+import soxr
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
@@ -47,9 +47,7 @@ class WaveformAugment:
         speed = config.speeds[rng.integers(len(config.speeds))]
         if speed != 1.0:
             # Played faster, the recording is as one taken at a higher rate: tempo and pitch move.
-            samples = resample(
-                samples, orig_sr=SAMPLE_RATE * speed, target_sr=SAMPLE_RATE, res_type="soxr_mq"
-            )
+            samples = soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, "MQ")
         if rng.random() < config.noise_probability:
             noise = self._noise(len(samples), rng)
             samples = add_noise(samples, noise, rng.uniform(*config.noise_snr_db))
