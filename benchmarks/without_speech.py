@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import asr_s2s
 from asr_s2s.audio.waveform import SAMPLE_RATE
-from asr_s2s.data.manifest import read_manifest
+from asr_s2s.data.manifest import read_cut_audio, read_manifest
 
 Samples = NDArray[np.float32]
 TALKERS = 8
@@ -69,7 +69,7 @@ def babble(count: int, manifest: Path, rng: np.random.Generator) -> Samples:
     for _ in range(TALKERS):
         filled = 0
         while filled < count:
-            samples = cuts[int(rng.integers(len(cuts)))].load_audio()[0].astype(np.float32)
+            samples = read_cut_audio(cuts[int(rng.integers(len(cuts)))])
             samples = samples[: count - filled] / max(float(np.sqrt(np.mean(samples**2))), 1e-6)
             total[filled : filled + len(samples)] += samples
             filled += len(samples)

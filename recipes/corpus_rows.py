@@ -1,6 +1,7 @@
-"""Reads the manifests that a corpus comes with, for the recipes that prepare data from them."""
+"""The manifests that a corpus comes with, and those that the recipes make."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,3 +45,11 @@ def read_corpus_rows(path: Path) -> Iterator[tuple[str, Row]]:
                 problem = f"the field {field} is missing or wrong"
                 raise ManifestError(where, problem, "Correct or remove the line")
         yield where, row
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """Write a manifest, and say on standard error what it holds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    hours = sum(row["duration"] for row in rows) / 3600
+    print(f"{path}: {len(rows):,} recordings, {hours:.2f} hours", file=sys.stderr)

@@ -1,16 +1,13 @@
 """`asr-s2s attention`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from asr_s2s.cli.one_source import Limits, Source, check_output, read_source, writing
+from asr_s2s.cli.one_source import Limits, Source, check_output, read_source, write_output
 from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
 from asr_s2s.errors import ModelError
-
-if TYPE_CHECKING:
-    from asr_s2s.evaluate.attention import Attended
 
 LIMITS = Limits(seconds=60.0, tokens=400)
 
@@ -36,7 +33,7 @@ def attention(
     """
     import torch
 
-    from asr_s2s.evaluate.attention import attend
+    from asr_s2s.evaluate.attention import attend, draw_attention
     from asr_s2s.model.folder import load_model
     from asr_s2s.pipeline import choose_device
 
@@ -60,18 +57,6 @@ def attention(
     length = torch.tensor(len(subject.values), device=subject.values.device)
     written = [*subject.prompt, *subject.tokens]
     attended = attend(loaded.model, subject.dataset, subject.values, length, written)
-    with writing(output):
-        _write(output, attended, Path(source).name if subject.sentence is None else "")
-
-
-def _write(path: Path, attended: "Attended", title: str) -> None:
-    if path.suffix.lower() == ".json":
-        import json
-
-        text = json.dumps(attended.to_record(), ensure_ascii=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n", "utf-8")
-    else:
-        from asr_s2s.evaluate.attention import draw_attention
-
-        draw_attention(path, attended, title)
+    write_output(
+        output, attended.to_record, lambda path: draw_attention(path, attended, subject.title)
+    )

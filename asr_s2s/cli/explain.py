@@ -1,13 +1,12 @@
 """`asr-s2s explain`."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr_s2s.cli.one_source import Limits, Source, check_output, read_source, writing
+from asr_s2s.cli.one_source import Limits, Source, check_output, read_source, write_output
 from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ def explain(
 
     from asr_s2s.evaluate.explain import check_installed
     from asr_s2s.evaluate.explain import explain as explain_output
+    from asr_s2s.evaluate.explain_picture import draw_explanation
     from asr_s2s.evaluate.random_weights import compare_with_random_weights
     from asr_s2s.model.folder import load_model
     from asr_s2s.pipeline import choose_device
@@ -70,8 +70,11 @@ def explain(
     print(_summary(explanation), file=sys.stderr)
     if found is not None:
         print(_check_summary(found), file=sys.stderr)
-    with writing(output):
-        _write(output, explanation, found, Path(source).name if subject.sentence is None else "")
+    write_output(
+        output,
+        lambda: explanation.to_record() | {"random_weights": found and found.to_record()},
+        lambda path: draw_explanation(path, explanation, subject.title),
+    )
 
 
 def _summary(explanation: "Explanation") -> str:
@@ -93,17 +96,3 @@ def _check_summary(found: "RankCorrelations") -> str:
     )
     alike = any(value >= ALIKE for value in found)
     return f"{values}: much of this is not from what was learnt" if alike else values
-
-
-def _write(
-    path: Path, explanation: "Explanation", check: "RankCorrelations | None", title: str
-) -> None:
-    if path.suffix.lower() == ".json":
-        record = explanation.to_record() | {"random_weights": check and check.to_record()}
-        text = json.dumps(record, ensure_ascii=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{text}\n", "utf-8")
-    else:
-        from asr_s2s.evaluate.explain_picture import draw_explanation
-
-        draw_explanation(path, explanation, title)

@@ -1,12 +1,12 @@
 """One recording or sentence, and what a model writes for it: for `attention` and `explain`."""
 
+import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -49,6 +49,8 @@ class OneSource:
     """What the output begins with, as its language."""
     tokens: list[int]
     """The output's."""
+    title: str
+    """Of a picture: the recording's file name; nothing for a sentence, which is read there."""
 
 
 def check_output(output: Path) -> None:
@@ -62,15 +64,24 @@ def check_output(output: Path) -> None:
         )
 
 
-@contextmanager
-def writing(output: Path) -> Iterator[None]:
-    """Tell of what was written.
+def write_output(
+    output: Path, record: Callable[[], dict[str, Any]], draw: Callable[[Path], None]
+) -> None:
+    """Write what a command has found as its suffix asks, and tell of it.
+
+    Args:
+        record: makes what JSON holds.
+        draw: draws a picture into a file.
 
     Raises:
-        UserError: it could not be.
+        UserError: it cannot be written.
     """
     try:
-        yield
+        if output.suffix.lower() == ".json":
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(json.dumps(record(), ensure_ascii=False) + "\n", "utf-8")
+        else:
+            draw(output)
     except OSError as error:
         raise UserError(
             output, f"cannot be written ({error.strerror})", "Choose another file"
@@ -106,7 +117,7 @@ def read_source(
     config, device = loaded.config, next(loaded.model.parameters()).device
     outputs = Output(loaded.tokenizer, normalizer(config.text.normalizer), config.text.languages)
     dataset: SpeechDataset | TextDataset
-    sentence = None
+    sentence, title = None, Path(source).name
     # Path.is_file fails on a sentence that is too long for the name of a file.
     if loaded.source_tokenizer is None or (
         "speech" in config.model.encoders and os.path.isfile(source)  # noqa: PTH113
@@ -116,7 +127,7 @@ def read_source(
     else:
         normalize = normalizer(config.source_text.normalizer)
         dataset = TextDataset(outputs, loaded.source_tokenizer, normalize)
-        sentence = _sentence(source)
+        sentence, title = _sentence(source), ""
         read = dataset.source_tokens(sentence)
         _check_length(read, "SOURCE", limits.tokens)
         values = torch.tensor(read)
@@ -134,7 +145,7 @@ def read_source(
         with torch.inference_mode():
             memory = loaded.model.encode(dataset.kind, values[None], length)
         tokens = decode(loaded.model, dataset.kind, memory, search, prompts)[0][0].tokens
-    return OneSource(dataset, values, sentence, prompt, tokens)
+    return OneSource(dataset, values, sentence, prompt, tokens, title)
 
 
 def _check_length(tokens: list[int], where: str, most: int) -> None:

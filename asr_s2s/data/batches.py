@@ -8,7 +8,9 @@ import signal
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
+from multiprocessing.process import BaseProcess
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from lhotse import CutSet
@@ -65,7 +67,7 @@ def training_batches(
         sampler.set_epoch(epoch)
     batches = itertools.islice(_within(constraint, sampler), skip, None)
     shared = zip(*[batches] * processes, strict=False)
-    return iter(_loader((group[rank] for group in shared), dataset, config.workers))
+    return _read((group[rank] for group in shared), dataset, config.workers)
 
 
 def ordered_batches(
@@ -75,7 +77,7 @@ def ordered_batches(
     constraint = _constraint(dataset, config)
     ordered = sorted(items, key=lambda item: (-constraint.measure_length(item), item.id))
     sampler = _in_order(CutSet(ordered), constraint)
-    return iter(_loader(sampler, dataset, config.workers))
+    return _read(sampler, dataset, config.workers)
 
 
 def _in_order(items: CutSet, constraint: SamplingConstraint) -> DynamicCutSampler:
@@ -111,12 +113,13 @@ def _constraint(
     return TokenConstraint(max_tokens=config.batch_tokens)
 
 
-def _loader(
+def _read(
     sampler: Any, dataset: SpeechDataset | TextDataset | LineDataset, workers: int
-) -> DataLoader[Batch]:
+) -> Iterator[Batch]:
+    """The batches that the sampler names, read here or by processes that read ahead."""
     if workers:
         release_freed_memory()  # the readers are forks
-    return DataLoader(
+    loader: DataLoader[Batch] = DataLoader(
         dataset,
         sampler=sampler,
         batch_size=None,
@@ -126,14 +129,21 @@ def _loader(
         generator=torch.Generator(),
         prefetch_factor=4 if workers else None,
     )
+    others = set(multiprocessing.active_children())
+    batches = iter(loader)
+    _readers.update(set(multiprocessing.active_children()) - others)
+    return batches
+
+
+_readers: WeakSet[BaseProcess] = WeakSet()
 
 
 @atexit.register
 def _end_readers() -> None:
     """Python ends what still reads when it exits by SIGTERM, which readers ignore, and would then
     wait for them for ever."""
-    for process in multiprocessing.active_children():
-        if process.daemon:
+    for process in _readers:
+        if process.is_alive():
             process.kill()
 
 

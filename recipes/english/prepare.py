@@ -15,7 +15,6 @@ Of several rows of one file the first counts; the others are left out, and count
 training rows longer than `--longest`.
 """
 
-import json
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -27,7 +26,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from corpus_rows import Row, read_corpus_rows
+from corpus_rows import Row, read_corpus_rows, write_rows
 
 from asr_s2s.errors import UserError
 
@@ -81,14 +80,6 @@ def read_rows(path: Path) -> list[Row]:
         what = "of a file that an earlier row has"
         messages.print(f"{path}: {repeated:,} rows left out: {what}", soft_wrap=True)
     return list(rows.values())
-
-
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """Write a manifest, and say what it holds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    hours = sum(row["duration"] for row in rows) / 3600
-    messages.print(f"{path}: {len(rows):,} utterances, {hours:.2f} hours", soft_wrap=True)
 
 
 if __name__ == "__main__":

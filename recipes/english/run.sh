@@ -19,9 +19,11 @@ PATH=$(realpath ../..)/.venv/bin:$PATH
 processes=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
 [ "$processes" -gt 0 ] || processes=$(nproc)
 
-train() {
-    [ -d "runs/$1/model" ] ||
-        torchrun --standalone --nproc-per-node "$processes" -m asr_s2s train "$1.yaml"
+train() { # STAGE CONFIGURATION [KEY=VALUE ...]
+    stage=$1
+    shift
+    [ -d "runs/$stage/model" ] ||
+        torchrun --standalone --nproc-per-node "$processes" -m asr_s2s train "$@" -o "runs/$stage"
 }
 
 python prepare.py "$corpus" data
@@ -35,7 +37,18 @@ awk 'NR % 8 == 0' data/synthetic/train.jsonl >data/synthetic/few.jsonl
     case $text in *.xz) xzcat "$text" ;; *) zcat "$text" ;; esac
 done | awk 'NR % 500 { print; next } { print >"data/valid.txt" }' | gzip >data/text.gz
 
-for stage in clean english real language_model; do train $stage; done
+# Clean speech in small batches, nothing changed, until CTC and attention have found where letters are:
+# on all data at once this takes many times as long.
+train clean english.yaml 'data.train=[data/clean.jsonl]' data.batch_seconds=30 'augment.speeds=[1.0]' \
+    augment.noise_probability=0.1 augment.frequency_masks=0 augment.time_masks=0 \
+    objective.ctc_weight=0.5 train.steps=800 train.validate_every=800
+# Everything, at a constant learning rate.
+train english english.yaml train.initialize=runs/clean/model
+# Mostly real speech, at a learning rate that falls to nothing.
+train real english.yaml train.initialize=runs/english/model train.schedule=cosine \
+    train.warmup_steps=0 train.steps=4000 train.validate_every=500 \
+    'data.train=[data/train.jsonl,data/train.jsonl,data/synthetic/few.jsonl,data/silence/train.jsonl]'
+train language_model language_model.yaml
 model=runs/real/model
 asr-s2s ngram data/text.gz --model $model --held-out "$corpus/dev.jsonl" \
     --words 60000 --order 3 --prune 0,1,1 --output runs/ngram.safetensors

@@ -3,11 +3,11 @@
     python recipes/english/silence.py --voices MANIFEST --hours 2 --output FOLDER
 
 Noise, dense babble of the recordings that MANIFEST names, tones and knocks, of 0.5 to 12 s, with an
-empty text: what `data.learn_silence` teaches a recogniser to write nothing for. Each is drawn from
-the seed and its number alone. FOLDER gets `audio/` and `train.jsonl`.
+empty text: what `data.learn_silence` teaches a recogniser to write nothing for. The same seed and
+recordings give the same sounds. FOLDER gets `audio/` and `train.jsonl`.
 """
 
-import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +18,12 @@ from rich.console import Console
 from rich.progress import track
 from rooms import without_speech
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from corpus_rows import write_rows
+
 from asr_s2s.audio.waveform import SAMPLE_RATE
-from asr_s2s.data.manifest import read_manifest
+from asr_s2s.data.manifest import read_cut_audio, read_manifest
 from asr_s2s.errors import UserError
 
 SECONDS = (0.5, 12.0)
@@ -46,15 +50,13 @@ def silence(
         # Reading speech takes longest, so sounds that follow each other share it.
         if number % VOICES == 0:
             chosen = rng.choice(len(speech), size=min(VOICES, len(speech)), replace=False)
-            talkers = [speech[int(i)].load_audio()[0].astype(np.float32) for i in chosen]
+            talkers = [read_cut_audio(speech[int(i)]) for i in chosen]
         path = output / "audio" / f"{number:05}.flac"
         soundfile.write(path, without_speech(seconds, talkers, rng), SAMPLE_RATE)
         row = {"id": f"silence-{number:05}", "audio": str(path.relative_to(output))}
         duration = round(soundfile.info(path).duration, 3)
         rows.append(row | {"duration": duration, "text": "", "corpus": "silence"})
-    manifest = output / "train.jsonl"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    messages.print(f"{manifest}: {len(rows):,} recordings, {hours:g} hours")
+    write_rows(output / "train.jsonl", rows)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import lzma
 import multiprocessing
 import os
 import re
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,6 +31,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rooms import Samples, add_background, limit_band, reverberate, set_level, shift_voice
 from voices import Request, Voice, installed_voices, speak
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from corpus_rows import write_rows
 
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.data.manifest import cut_text, iter_manifest
@@ -80,10 +85,7 @@ def synthesize(
     work = Work(sentences, installed_voices(), output, seed)
     claim(work)
     rows = list(make_hours(work, hours, jobs))
-    manifest = output / "train.jsonl"
-    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    spoken = sum(row["duration"] for row in rows) / 3600
-    messages.print(f"{manifest}: {len(rows):,} utterances, {spoken:.2f} hours")
+    write_rows(output / "train.jsonl", rows)
 
 
 def read_prompts(paths: list[Path], held_out: list[Path], seed: int) -> tuple[list[str], int]:
