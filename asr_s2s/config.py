@@ -222,6 +222,9 @@ class ObjectiveConfig:
 
     ctc_weight: float = 0.3
     """Part of the joint loss of speech given to CTC (Kim et al., 2017); 0 builds no CTC head."""
+    ctc_per_frame: int = 1
+    """CTC's predictions a frame of the encoder: 2 lets one that reduces time by 8 write characters,
+    of which people say more than the 12.5 a second that it has frames for."""
     label_smoothing: float = 0.1
     scheduled_sampling: float = 0.0
     """Final chance that a decoder input is the model's own guess (Bengio et al., 2015)."""

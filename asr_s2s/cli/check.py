@@ -156,6 +156,7 @@ def check(
             tokenizer=tokenizer,
             normalizer=normalize,
             time_reduction=time_reduction,
+            ctc_per_frame=settings.objective.ctc_per_frame if settings else 1,
             edge_frames=settings.features.edge_frames if settings else 0,
             max_seconds=recipe.data.max_seconds if recipe else None,
             progress=lambda: bar.advance(task),

@@ -64,6 +64,7 @@ def check_manifests(
     tokenizer: Tokenizer | None = None,
     normalizer: Callable[[str], str] | None = None,
     time_reduction: int | None = None,
+    ctc_per_frame: int = 1,
     edge_frames: int = 0,
     max_seconds: float | None = None,
     progress: Callable[[], object] | None = None,
@@ -77,6 +78,7 @@ def check_manifests(
         normalizer: applied to each text before it is judged.
         time_reduction: input frames per encoder output. When given, texts with more tokens than
             CTC can place in their audio are found.
+        ctc_per_frame: CTC's predictions an encoder output.
         edge_frames: frames that the model adds at each end of an utterance.
         max_seconds: the longest utterance that training takes.
         progress: called after each utterance.
@@ -101,7 +103,7 @@ def check_manifests(
                 if time_reduction is not None:
                     tokens = tokenizer.encode(text) if tokenizer else [ord(c) for c in text]
                     frames = 1 + int(sound.seconds * FRAMES_PER_SECOND) + 2 * edge_frames
-                    frames = math.ceil(frames / time_reduction)
+                    frames = ctc_per_frame * math.ceil(frames / time_reduction)
                     yield from _judge_length(where, tokens, sound.seconds, frames)
             yield from _judge_text(where, text, tokenizer, training_characters)
             yield from earlier.compare(split, cut, text, sound)
@@ -192,9 +194,9 @@ def _judge_length(where: str, tokens: list[int], seconds: float, frames: int) ->
         yield Finding(
             "text too long",
             where,
-            f"{len(tokens)} tokens need {needed} encoder frames; {seconds:.2f} s give {frames}",
+            f"{len(tokens)} tokens need {needed} frames of CTC; {seconds:.2f} s give {frames}",
             "Compare the text with the audio; if it is right, lower speech_encoder.time_reduction "
-            "or raise features.edge_frames",
+            "or raise objective.ctc_per_frame or features.edge_frames",
         )
 
 

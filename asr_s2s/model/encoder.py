@@ -76,7 +76,7 @@ class SpeechEncoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.output_size = size
 
-    def start_of(self, frame: int) -> float:
+    def start_of(self, frame: float) -> float:
         """When a frame of the memory begins, in seconds; before 0 where frames are added."""
         return (frame * self.time_reduction - self.edge_frames) / FRAMES_PER_SECOND
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from asr_s2s.config import Config
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
+from asr_s2s.model.ctc import CTCFrames, CTCHead
 from asr_s2s.model.decoder import Decoder
 from asr_s2s.model.encoder import SpeechEncoder
 from asr_s2s.model.text_encoder import (
@@ -59,7 +60,8 @@ class Seq2Seq(nn.Module):
         )
         self.source_scale = _source_scale(config)
         with_ctc = "speech" in sizes and config.objective.ctc_weight > 0
-        self.ctc = nn.Linear(memory_size, vocabulary) if with_ctc else None
+        per_frame = config.objective.ctc_per_frame
+        self.ctc = CTCHead(memory_size, vocabulary, per_frame) if with_ctc else None
         self.writable = vocabulary - len(config.text.languages)
         """Tokens that text is made of come before this one."""
 
@@ -90,6 +92,13 @@ class Seq2Seq(nn.Module):
             source = self.embed_source(source)
         memory: Memory = self.encoders[kind](source, lengths)
         return memory
+
+    def hear(self, memory: Memory) -> CTCFrames | None:
+        """What CTC says of a memory of speech; None without a CTC head."""
+        if self.ctc is None:
+            return None
+        log_probs = self.ctc(memory.values).float().log_softmax(-1)
+        return CTCFrames(log_probs, self.ctc.per_frame * memory.lengths)
 
 
 def _source_scale(config: Config) -> float:

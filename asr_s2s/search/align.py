@@ -22,7 +22,6 @@ from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.confidence import Evidence
-from asr_s2s.search.decode import ctc_log_probs
 from asr_s2s.text.tokenizer import BLANK, BOS, Tokenizer
 from asr_s2s.text.words import split_words
 
@@ -33,16 +32,18 @@ PAUSE_LEVEL = 0.2
 
 
 class Span(NamedTuple):
-    """Frames of the memory that a token takes: `start` to `end`, the end excluded."""
+    """Frames that a token takes: `start` to `end`, the end excluded."""
 
     start: int
     end: int
 
 
 class Alignment(NamedTuple):
-    """An output's tokens on the memory's frames."""
+    """An output's tokens on frames."""
 
     spans: list[Span]
+    per_frame: int
+    """Frames of the spans to one of the memory."""
     decoder: list[float]
     """The decoder's natural log-probability of each token after those before it."""
     ctc: list[float]
@@ -74,22 +75,24 @@ def align(
     """
     logits, weights = read_again(model, memory, outputs, prompts)
     log_probs = logits.float().log_softmax(-1)
-    ctc = ctc_log_probs(model, memory)
+    ctc = model.hear(memory)
+    per_frame = model.ctc.per_frame if model.ctc is not None else 1
     alignments = []
     for row, output in enumerate(outputs):
         frames, steps = int(memory.lengths[row]), slice(0, len(output))
         chosen = torch.tensor(output, dtype=torch.long, device=log_probs.device)
         decoder: list[float] = log_probs[row, steps].gather(1, chosen[:, None])[:, 0].tolist()
-        spans = ctc_spans(ctc[row, :frames], output) if ctc is not None else None
-        if ctc is None or spans is None:
+        posteriors = ctc.log_probs[row, : int(ctc.lengths[row])] if ctc is not None else None
+        spans = ctc_spans(posteriors, output) if posteriors is not None else None
+        if posteriors is None or spans is None:
             spans = attention_spans(weights[row, steps, :frames])
-            alignments.append(Alignment(spans, decoder, decoder))
+            alignments.append(Alignment(spans, 1, decoder, decoder))
             continue
         heard = [
-            float(ctc[row, span.start : span.end, token].mean())
+            float(posteriors[span.start : span.end, token].mean())
             for span, token in zip(spans, output, strict=True)
         ]
-        alignments.append(Alignment(spans, decoder, heard))
+        alignments.append(Alignment(spans, per_frame, decoder, heard))
     return alignments
 
 
@@ -179,7 +182,7 @@ def align_words(
     for word in range(len(texts)):
         own = [i for i, owner in enumerate(owners) if owner == word]
         begin, end = alignment.spans[own[0]].start, alignment.spans[own[-1]].end
-        marks.append((when(begin), when(end)))
+        marks.append((when(begin / alignment.per_frame), when(end / alignment.per_frame)))
         evidence.append(
             Evidence(
                 mean=fmean(alignment.decoder[i] for i in own),

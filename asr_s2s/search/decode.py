@@ -6,6 +6,7 @@ from torch import Tensor
 from asr_s2s.config import DecoderConfig, SearchConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
+from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.language_model import LanguageModels
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.beam import Hypothesis, beam_search
@@ -31,7 +32,7 @@ def decode(
     *,
     language_models: LanguageModels = LanguageModels(),  # noqa: B008 - it is immutable
     phrases: Phrases | None = None,
-    ctc: Tensor | None = None,
+    ctc: CTCFrames | None = None,
 ) -> list[list[Hypothesis]]:
     """Transcribe or translate a batch.
 
@@ -44,7 +45,7 @@ def decode(
         prompts: tokens that outputs begin with, as their language, `(batch, prompt)`.
         language_models: on the model's device; used where `config` gives them weight.
         phrases: to favour in outputs, on the model's device.
-        ctc: what `ctc_log_probs` makes of the memory, where it is known already.
+        ctc: what the model hears in the memory, where it is known already.
 
     Returns:
         For each row its hypotheses, best first.
@@ -52,15 +53,15 @@ def decode(
     batch = len(memory.lengths)
     ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
     if ctc is None and ctc_weight > 0.0:
-        ctc = ctc_log_probs(model, memory)
+        ctc = model.hear(memory)
     scorers: list[tuple[Scorer, float]] = []
     if ctc_weight < 1.0:
         attention = _attention(model, memory, config, prompts)
         scorers.append((attention, 1.0 - ctc_weight))
     if ctc is not None and ctc_weight == 1.0:
-        scorers.append((CTCProposer(ctc, memory.lengths, model.writable), 1.0))
+        scorers.append((CTCProposer(*ctc, model.writable), 1.0))
     elif ctc is not None and ctc_weight > 0.0:
-        scorers.append((CTCPrefixScorer(ctc, memory.lengths), ctc_weight))
+        scorers.append((CTCPrefixScorer(*ctc), ctc_weight))
     ngram, recurrent = language_models
     if ngram is not None and config.ngram_weight > 0.0:
         scorers.append((NgramScorer(ngram, batch), config.ngram_weight))
@@ -81,12 +82,6 @@ def _attention(
             model.decoder, memory, prompts, model.writable, config.coverage_penalty
         )
     return AttentionScorer(model.decoder, memory, prompts, model.writable)
-
-
-def ctc_log_probs(model: Seq2Seq, memory: Memory) -> Tensor | None:
-    """CTC's natural log-probabilities of a memory of speech, `(batch, time, vocabulary)`; None if
-    the model has no CTC head."""
-    return model.ctc(memory.values).float().log_softmax(-1) if model.ctc is not None else None
 
 
 @torch.inference_mode()

@@ -11,18 +11,18 @@ from statistics import fmean
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_s2s.audio.segment import middle_cut
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
 from asr_s2s.config import SearchConfig
 from asr_s2s.model.attention import Memory, NoAttention
+from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.language_model import LanguageModels
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.align import read_again
 from asr_s2s.search.beam import LARGEST_BEAM, Hypothesis
-from asr_s2s.search.decode import ctc_log_probs, decode
+from asr_s2s.search.decode import decode
 from asr_s2s.search.guard import (
     Reason,
     Verdict,
@@ -99,8 +99,7 @@ class _Heard(NamedTuple):
 
     waveforms: list[Waveform]
     memory: Memory
-    ctc: Tensor | None
-    """CTC's log-probabilities, `(batch, time, vocabulary)`."""
+    ctc: CTCFrames | None
 
 
 class _Try(NamedTuple):
@@ -216,14 +215,14 @@ def _listen(search: Search, waveforms: Sequence[Waveform]) -> _Heard:
     padded = pad_sequence([torch.from_numpy(samples) for samples in waveforms], batch_first=True)
     lengths = torch.tensor([len(samples) for samples in waveforms])
     memory = search.model.encode("speech", padded.to(device), lengths.to(device))
-    return _Heard(list(waveforms), memory, ctc_log_probs(search.model, memory))
+    return _Heard(list(waveforms), memory, search.model.hear(memory))
 
 
 def _select(heard: _Heard, rows: list[int]) -> _Heard:
     return _Heard(
         [heard.waveforms[row] for row in rows],
         Memory(*(part[rows] for part in heard.memory)),
-        heard.ctc[rows] if heard.ctc is not None else None,
+        CTCFrames(*(part[rows] for part in heard.ctc)) if heard.ctc is not None else None,
     )
 
 
@@ -244,9 +243,10 @@ def _decode(search: Search, heard: _Heard, config: SearchConfig) -> list[Part]:
     outputs = [hypotheses[0].tokens for hypotheses in results]
     means = [_mean(hypotheses[0], config) for hypotheses in results]
     when = model.speech.start_of
-    if ctc is not None:
+    if model.ctc is not None and ctc is not None:
+        frame_seconds = (when(1) - when(0)) / model.ctc.per_frame
         favour = search.phrases.earned if search.phrases else lambda output: 0.0
-        verdicts = examine_by_ctc(ctc, memory.lengths, outputs, when(1) - when(0), favour)
+        verdicts = examine_by_ctc(ctc, outputs, frame_seconds, favour)
     elif isinstance(model.decoder.attention, NoAttention):
         verdicts = examine_by_probability(outputs, means)
     else:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from asr_s2s.audio.features import padding_mask
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
+from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.search.align import STEP, sound_levels
 from asr_s2s.text.tokenizer import BLANK
 
@@ -102,8 +103,7 @@ class _Doubt(NamedTuple):
 
 
 def examine_by_ctc(
-    log_probs: Tensor,
-    lengths: Tensor,
+    ctc: CTCFrames,
     outputs: Sequence[list[int]],
     frame_seconds: float,
     favour: Callable[[list[int]], float] = lambda output: 0.0,
@@ -111,17 +111,17 @@ def examine_by_ctc(
     """Judge outputs by what CTC hears.
 
     Args:
-        log_probs: CTC's, natural, `(batch, time, vocabulary)`.
-        lengths: valid frames, `(batch,)`.
+        ctc: of each row.
         outputs: tokens of each row, without specials.
-        frame_seconds: time from frame to frame.
+        frame_seconds: time from one of CTC's frames to the next.
         favour: nats by which an output is likelier than CTC finds it, as of phrases to favour.
     """
 
     def likely(rows: Sequence[int], outputs: Sequence[list[int]]) -> list[float]:
-        heard = ctc_likelihoods(log_probs, lengths, rows, outputs)
+        heard = ctc_likelihoods(ctc, rows, outputs)
         return [nats + favour(output) for nats, output in zip(heard, outputs, strict=True)]
 
+    log_probs, lengths = ctc
     padded = padding_mask(lengths, log_probs.size(1))
     best = log_probs.argmax(-1).masked_fill(padded, BLANK).tolist()
     silence = log_probs[:, :, BLANK].masked_fill(padded, 0.0).sum(1).tolist()
@@ -160,20 +160,20 @@ def examine_by_ctc(
 
 
 def ctc_likelihoods(
-    log_probs: Tensor, lengths: Tensor, rows: Sequence[int], outputs: Sequence[list[int]]
+    ctc: CTCFrames, rows: Sequence[int], outputs: Sequence[list[int]]
 ) -> list[float]:
     """CTC's natural log-probability of outputs, each of one of the rows; -inf where an output is
     too long for its frames. Arguments are as in `examine_by_ctc`."""
     if not outputs:
         return []
-    device = log_probs.device
+    device = ctc.log_probs.device
     chosen = torch.tensor(list(rows), device=device)
     sizes = torch.tensor([len(output) for output in outputs], device=device)
     targets = torch.tensor([token for output in outputs for token in output], device=device)
     losses = F.ctc_loss(
-        log_probs[chosen].transpose(0, 1),
+        ctc.log_probs[chosen].transpose(0, 1),
         targets.long(),
-        lengths[chosen],
+        ctc.lengths[chosen],
         sizes,
         blank=BLANK,
         reduction="none",

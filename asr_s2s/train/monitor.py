@@ -78,8 +78,9 @@ class Monitor:
         """Say how many transcripts CTC cannot learn from."""
         if count:
             self.say(
-                f"{count} transcripts have more tokens than their audio has encoder frames: CTC "
-                "passes over them. Lower speech_encoder.time_reduction"
+                f"{count} transcripts have more tokens than their audio has frames for CTC, which "
+                "passes over them. Lower speech_encoder.time_reduction, or raise "
+                "objective.ctc_per_frame"
             )
 
     def resume(self, step: int) -> None:

@@ -57,7 +57,8 @@ def joint_loss(
     accuracy = _accuracy(logits, target)
     total, ctc = attention, None
     if model.ctc is not None and batch.kind == "speech":
-        ctc = ctc_loss(model.ctc(memory.values), memory.lengths, batch.tokens, batch.token_lengths)
+        frames = model.ctc.per_frame * memory.lengths
+        ctc = ctc_loss(model.ctc(memory.values), frames, batch.tokens, batch.token_lengths)
         total = (1 - config.ctc_weight) * attention + config.ctc_weight * ctc
     return Losses(total, attention.detach(), ctc.detach() if ctc is not None else None, accuracy)
 

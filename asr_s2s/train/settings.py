@@ -22,7 +22,8 @@ POSITIVE = (
     "text_encoder.heads", "text_encoder.feedforward_size", "decoder.attention_size",
     "decoder.attention_heads", "decoder.location_filters", "decoder.location_width",
     "decoder.size", "decoder.layers", "decoder.embedding_size", "language_model.layers",
-    "language_model.size", "language_model.embedding_size", "train.steps", "train.learning_rate",
+    "language_model.size", "language_model.embedding_size", "objective.ctc_per_frame",
+    "train.steps", "train.learning_rate",
     "train.clip_norm", "train.accumulate", "train.validate_every",
     "train.validation_beam_size", "train.checkpoint_every", "train.log_every", "train.keep_best",
 )  # fmt: skip

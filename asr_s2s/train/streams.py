@@ -267,13 +267,14 @@ def measure_features(model: Seq2Seq, stream: Stream, config: Config) -> None:
 def infeasible(stream: Stream, config: Config) -> int:
     """Utterances whose transcripts have more tokens than CTC can place in their frames."""
     edge, reduction = 2 * config.features.edge_frames, config.speech_encoder.time_reduction
+    per_frame = config.objective.ctc_per_frame
     output = stream.dataset.output
     count = 0
     for cut in stream.items:
         tokens = output.tokenizer.encode(output.normalize(cut_text(cut)))
         needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
         frames = 1 + edge + int(cut.duration * FRAMES_PER_SECOND)
-        count += needed > -(-frames // reduction)  # rounded up
+        count += needed > per_frame * -(-frames // reduction)  # rounded up
     return count
 
 

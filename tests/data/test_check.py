@@ -95,7 +95,7 @@ def test_ctc_needs_a_frame_for_each_token_and_for_a_blank_between_equal_ones(cor
     splits = {"train": corpus.split({"text": fits}, {"text": too_long})}
     (finding,) = check_manifests(splits, time_reduction=8)
     assert (finding.kind, finding.where) == ("text too long", "train: 2")
-    assert finding.problem == "14 tokens need 15 encoder frames; 1.00 s give 13"
+    assert finding.problem == "14 tokens need 15 frames of CTC; 1.00 s give 13"
     assert kinds(splits) == []
 
 

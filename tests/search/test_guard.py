@@ -13,8 +13,8 @@ import asr_s2s
 from asr_s2s.audio.decode import read_audio
 from asr_s2s.audio.segment import middle_cut
 from asr_s2s.audio.waveform import Waveform
+from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.pipeline import Segment, Transcriber, Transcript
-from asr_s2s.search.decode import ctc_log_probs
 from asr_s2s.search.fallback import Remedy
 from asr_s2s.search.guard import (
     Reason,
@@ -55,9 +55,9 @@ def judge(recogniser: Transcriber, samples: Waveform, *texts: str) -> list[Verdi
         memory = recogniser.model.encode(
             "speech", waveforms, torch.full((len(texts),), len(samples))
         )
-        log_probs = ctc_log_probs(recogniser.model, memory)
-    assert log_probs is not None
-    return examine_by_ctc(log_probs, memory.lengths, tokens, 0.04)
+        ctc = recogniser.model.hear(memory)
+    assert ctc is not None
+    return examine_by_ctc(ctc, tokens, 0.04)
 
 
 def tampered(*, end: float, ctc: bool = True) -> Transcriber:
@@ -135,7 +135,7 @@ def test_a_ctc_head_that_is_half_sure_takes_no_words_away(
     frames[0, :, 0] = 0.97
     for frame, token in ((1, 4), (3, 5), (5, 4)):
         frames[0, frame, [0, token]] = torch.tensor([0.98 - certainty, certainty])
-    (verdict,) = examine_by_ctc(frames.log(), torch.tensor([7]), [[4, 5, 4]], 0.04)
+    (verdict,) = examine_by_ctc(CTCFrames(frames.log(), torch.tensor([7])), [[4, 5, 4]], 0.04)
     assert verdict.reason == reason
 
 
