@@ -21,8 +21,7 @@ Samples = NDArray[np.float32]
 class WaveformAugment:
     """Speed perturbation, gain and additive noise.
 
-    All chance comes from the generator handed in, so that an utterance's changes depend on the
-    seed, the epoch and its name alone, and a resumed run repeats them exactly.
+    All chance comes from the generators handed in, so that a resumed run repeats it exactly.
     """
 
     def __init__(self, config: AugmentConfig, base: Path = Path()) -> None:
@@ -41,10 +40,14 @@ class WaveformAugment:
         if config.noise_folder is not None and config.noise_probability > 0.0:
             self.noises = _noise_files(base / config.noise_folder)
 
-    def __call__(self, samples: Samples, rng: np.random.Generator) -> Samples:
+    def draw_speed(self, rng: np.random.Generator) -> float:
+        """One of the speed factors. Utterances of a batch share one: bucketed by length, they would
+        else need a tenth of padding."""
+        return self.config.speeds[rng.integers(len(self.config.speeds))]
+
+    def __call__(self, samples: Samples, speed: float, rng: np.random.Generator) -> Samples:
         """Waveform `(samples,)` to a changed waveform; its length follows the speed."""
         config = self.config
-        speed = config.speeds[rng.integers(len(config.speeds))]
         if speed != 1.0:
             # Played faster, the recording is as one taken at a higher rate: tempo and pitch move.
             samples = soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, "MQ")

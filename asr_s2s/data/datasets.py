@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +19,18 @@ from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.text.tokenizer import BLANK, EOS, Tokenizer
 
-Augment: TypeAlias = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
-"""A waveform, and the utterance's own source of chance, to a changed waveform."""
+
+class Augment(Protocol):
+    """Changes to the recordings of a batch."""
+
+    def draw_speed(self, rng: np.random.Generator) -> float:
+        """A speed factor for all of them."""
+
+    def __call__(
+        self, samples: NDArray[np.float32], speed: float, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """A waveform, the batch's speed, and the utterance's own source of chance, to a changed
+        waveform."""
 
 
 class Batch(NamedTuple):
@@ -96,8 +106,8 @@ class Output:
 class SpeechDataset(Dataset[Batch]):
     """Reads, augments and collates the cuts of a batch.
 
-    An utterance's augmentation depends on the seed, the epoch and its id alone: neither the
-    order of reading nor the number of processes changes it.
+    An utterance's augmentation depends on the seed, the epoch and its id alone, its speed on the
+    first id of its batch: neither the order of reading nor the number of processes changes it.
     """
 
     kind = "speech"
@@ -111,12 +121,15 @@ class SpeechDataset(Dataset[Batch]):
     def __getitem__(self, cuts: Iterable[Cut]) -> Batch:
         """A batch of what could be read of the cuts; it may be empty but for its failures."""
         ids, texts, waveforms, prompts, tokens, failures = [], [], [], [], [], []
-        for cut in cuts:
+        speed = 1.0
+        for number, cut in enumerate(cuts):
+            if number == 0 and self.augment is not None:
+                speed = self.augment.draw_speed(_chance(self.seed, self.epoch, f"{cut.id} speed"))
             prompt = self.output.prompt(cut_language(cut), cut_source(cut))
             try:
                 samples = read_cut_audio(cut)
                 if self.augment is not None:
-                    samples = self.augment(samples, _chance(self.seed, self.epoch, cut.id))
+                    samples = self.augment(samples, speed, _chance(self.seed, self.epoch, cut.id))
             except UserError as error:
                 failures.append(str(error))
                 continue

@@ -67,6 +67,18 @@ def test_the_same_seed_and_epoch_give_the_same_batches_in_any_number_of_processe
     assert [b.ids for b in here] != [b.ids for b in epoch(cuts, 3)]
 
 
+def test_the_utterances_of_a_batch_share_a_speed_that_changes_from_batch_to_batch(
+    cuts: CutSet,
+) -> None:
+    durations = {cut.id: cut.duration for cut in cuts}
+    found = set()
+    for batch in epoch(cuts, 1):
+        seconds = torch.tensor([durations[name] for name in batch.ids])
+        (speed,) = {round(float(s), 1) for s in seconds / (batch.lengths / 16_000)}
+        found.add(speed)
+    assert found == {0.9, 1.0, 1.1}
+
+
 def test_skipping_batches_continues_the_same_epoch(cuts: CutSet) -> None:
     assert_same(epoch(cuts, 2)[3:], epoch(cuts, 2, skip=3))
 
