@@ -6,6 +6,7 @@ import sys
 import typer
 
 from asr_s2s import __version__
+from asr_s2s.allocator import restart_with_huge_pages
 from asr_s2s.cli.attention import attention
 from asr_s2s.cli.calibrate import calibrate
 from asr_s2s.cli.check import check
@@ -56,6 +57,8 @@ for command in (
 
 def main() -> None:
     """Run the command line; a user's mistake is one line on standard error and exit code 1."""
+    if sys.argv[1:2] == ["train"]:
+        restart_with_huge_pages()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be text in any encoding, and are printed as they are.
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
