@@ -52,7 +52,7 @@ def explain(
 
     check_output(output)
     check_installed()
-    loaded = load_model(model, choose_device(device))
+    loaded = load_model(model, choose_device(device), exact=True)
     check_language(language, loaded.config.text.languages)
     subject = read_source(
         loaded,

@@ -28,7 +28,9 @@ def info(
         print(f"GPUs            {', '.join(devices) or 'none'}")
         print(f"shipped models  {', '.join(pretrained_names()) or 'none'}")
         return
-    network, tokenizer, source_tokenizer, config, folder, language_models = load_model(model)
+    network, tokenizer, source_tokenizer, config, folder, language_models = load_model(
+        model, exact=True
+    )
     parameters = sum(p.numel() for p in network.parameters())
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     print(f"folder      {folder}")

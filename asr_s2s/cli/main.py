@@ -13,6 +13,7 @@ from asr_s2s.cli.check import check
 from asr_s2s.cli.compare import compare
 from asr_s2s.cli.evaluate import evaluate
 from asr_s2s.cli.explain import explain
+from asr_s2s.cli.export import export
 from asr_s2s.cli.info import info
 from asr_s2s.cli.ngram import attach, ngram
 from asr_s2s.cli.prepare import prepare
@@ -50,7 +51,7 @@ def options(
 
 for command in (
     transcribe, translate, serve, train, evaluate, compare, attention, explain, ngram, attach, tune,
-    calibrate, prepare, check, info,
+    calibrate, prepare, check, export, info,
 ):  # fmt: skip
     app.command()(command)
 

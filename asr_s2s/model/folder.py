@@ -2,7 +2,7 @@
 
 ```
 config.yaml          sections of the configuration that make the model (SECTIONS)
-model.safetensors    weights, 16 or 32 bit
+model.safetensors    weights, 8, 16 or 32 bit
 tokenizer.*          the vocabulary of the output
 source_tokenizer.*   that of a text source, where it is another one
 ngram.safetensors    an n-gram model for its search, if any
@@ -14,7 +14,7 @@ README.md            model card: data, licence, command, measured figures
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 import yaml
@@ -25,6 +25,7 @@ from torch import Tensor
 from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.errors import ConfigError, ModelError
+from asr_s2s.model.int8 import restore_matrices, round_matrices, use_int8
 from asr_s2s.model.language_model import LanguageModel, LanguageModels, is_language_model
 from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
 from asr_s2s.model.seq2seq import Seq2Seq
@@ -36,6 +37,8 @@ SECTIONS = (
     "text", "source_text", "model", "features", "speech_encoder", "text_encoder", "decoder",
     "objective", "search",
 )  # fmt: skip
+Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+"""Of a model file's matrices."""
 LANGUAGE_MODEL_SECTIONS = ("text", "model", "language_model")
 LANGUAGE_MODEL_FOLDER = "language_model"
 """Name of a language model's folder within that of a model."""
@@ -115,9 +118,14 @@ def save_model(
     tokenizer: Tokenizer,
     source_tokenizer: Tokenizer | None,
     weights: Mapping[str, Tensor],
-    dtype: torch.dtype = torch.float32,
+    precision: Precision = "fp32",
 ) -> None:
-    """Write a model folder, its matrices as `dtype`; the model card is the caller's to add."""
+    """Write a model folder; the model card is the caller's to add.
+
+    Args:
+        precision: of matrices. Biases, norms and feature statistics weigh little and stay in 32
+            bits; with int8, what is no matrix but larger, as convolutions, is in 16.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     values = to_dict(config)
     names = LANGUAGE_MODEL_SECTIONS if is_language_model(config) else SECTIONS
@@ -126,17 +134,54 @@ def save_model(
     tokenizer.save(folder)
     if source_tokenizer is not None and not config.source_text.joint:
         source_tokenizer.save(folder, "source")
-    # Biases, norms and feature statistics weigh little and stay in 32 bits.
-    tensors = {
-        name: value.detach().to("cpu", dtype if value.ndim > 1 else torch.float32).contiguous()
-        for name, value in weights.items()
-    }
+    _write_weights(folder / "model.safetensors", weights, precision)
+
+
+def convert_model(folder: Path, precision: Precision) -> None:
+    """Write the weights of a model folder anew, in another precision.
+
+    Raises:
+        ModelError: they are missing or damaged.
+    """
+    path = folder / "model.safetensors"
+    _write_weights(path, restore_matrices(_read_weights(path)), precision)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelError(
+            path.parent, "it holds no model.safetensors", "Copy the whole model folder"
+        )
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ModelError(
+            path, f"these are no weights ({error})", "Copy the folder again"
+        ) from error
+
+
+def _write_weights(path: Path, weights: Mapping[str, Tensor], precision: Precision) -> None:
+    tensors = {name: value.detach().to("cpu", torch.float32) for name, value in weights.items()}
+    if precision == "int8":
+        tensors = round_matrices(tensors)
+    if precision != "fp32":
+        tensors = {
+            name: value.half() if value.ndim > 1 and value.dtype == torch.float32 else value
+            for name, value in tensors.items()
+        }
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
     # Not save_file: it makes files that only their owner can read.
-    (folder / "model.safetensors").write_bytes(save(tensors))
+    path.write_bytes(save(tensors))
 
 
-def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedModel:
-    """Load a shipped model by name or a model folder by path, ready for inference in float32.
+def load_model(
+    model: str | Path, device: str | torch.device = "cpu", *, exact: bool = False
+) -> LoadedModel:
+    """Load a shipped model by name or a model folder by path, ready for inference: in float32, or
+    on CPU with 8-bit integers where its weights are such.
+
+    Args:
+        exact: in float32 in any case, as gradients want it.
 
     Raises:
         ModelError: the folder is missing, incomplete, damaged, or of a later version; or it is that
@@ -159,18 +204,23 @@ def load_model(model: str | Path, device: str | torch.device = "cpu") -> LoadedM
             f"no model has these settings ({error})",
             "Copy the folder again",
         ) from error
-    load_weights(network, folder)
-    language_models = load_language_models(folder, tokenizers[0], device)
-    return LoadedModel(network.to(device).eval(), *tokenizers, config, folder, language_models)
+    _load(network, folder, device, exact)
+    language_models = load_language_models(folder, tokenizers[0], device, exact=exact)
+    return LoadedModel(network, *tokenizers, config, folder, language_models)
 
 
 def load_language_models(
-    folder: Path, tokenizer: Tokenizer, device: str | torch.device = "cpu"
+    folder: Path,
+    tokenizer: Tokenizer,
+    device: str | torch.device = "cpu",
+    *,
+    exact: bool = False,
 ) -> LanguageModels:
     """Those that a model folder holds for its search.
 
     Args:
         tokenizer: of the model's output.
+        exact: as `load_model`'s.
 
     Raises:
         ModelError: one is damaged, or of another vocabulary.
@@ -178,12 +228,20 @@ def load_language_models(
     ngram, recurrent = folder / NGRAM_FILE, folder / LANGUAGE_MODEL_FOLDER
     return LanguageModels(
         load_ngram(ngram, tokenizer).to(device) if ngram.is_file() else None,
-        load_language_model(recurrent, tokenizer).to(device) if recurrent.is_dir() else None,
+        load_language_model(recurrent, tokenizer, device, exact=exact)
+        if recurrent.is_dir()
+        else None,
     )
 
 
-def load_language_model(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
-    """A language model's folder, ready for inference in float32.
+def load_language_model(
+    folder: Path,
+    tokenizer: Tokenizer,
+    device: str | torch.device = "cpu",
+    *,
+    exact: bool = False,
+) -> LanguageModel:
+    """A language model's folder, ready for inference as `load_model`'s are.
 
     Raises:
         ModelError: it is none, or damaged, or of another vocabulary than the tokeniser's.
@@ -202,8 +260,18 @@ def load_language_model(folder: Path, tokenizer: Tokenizer) -> LanguageModel:
             "Train it with language_model.vocabulary_of naming the model that it serves",
         )
     network = LanguageModel(len(tokenizer), config.language_model)
-    load_weights(network, folder)
-    return network.eval()
+    _load(network, folder, device, exact)
+    return network
+
+
+def _load(
+    network: Seq2Seq | LanguageModel, folder: Path, device: str | torch.device, exact: bool
+) -> None:
+    """Weights into a network, and the network to where and how it is to compute."""
+    rounded = load_weights(network, folder)
+    network.to(device).eval()
+    if rounded and torch.device(device).type == "cpu" and not exact:
+        use_int8(network)
 
 
 def load_tokenizers(folder: Path, config: Config) -> tuple[Tokenizer, Tokenizer | None]:
@@ -231,24 +299,27 @@ def build_model(
     return Seq2Seq(config, outputs, len(source_tokenizer) if source_tokenizer else 0)
 
 
-def load_weights(network: Seq2Seq | LanguageModel, folder: Path) -> None:
-    """Put a model folder's weights into a network of the same settings.
+def load_weights(network: Seq2Seq | LanguageModel, folder: Path) -> bool:
+    """Put a model folder's weights into a network of the same settings, in float32.
+
+    Returns:
+        Whether the folder holds them as 8-bit integers.
 
     Raises:
         ModelError: they are missing, damaged, or those of another network.
     """
     path = folder / "model.safetensors"
-    if not path.is_file():
-        raise ModelError(folder, "it holds no model.safetensors", "Copy the whole model folder")
+    weights = _read_weights(path)
     try:
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except (SafetensorError, RuntimeError) as error:
+        network.load_state_dict(restore_matrices(weights))
+    except RuntimeError as error:
         problem = " ".join(str(error).split())[:200]
         raise ModelError(
             path,
             f"the weights do not fit the settings ({problem})",
             "Use the settings of its config.yaml, or copy the folder again",
         ) from error
+    return any(value.dtype == torch.int8 for value in weights.values())
 
 
 def read_config(folder: Path) -> Config:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from asr_s2s.model.int8 import Int8LSTM
+
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
     "lstm": nn.LSTM,
     "gru": nn.GRU,
@@ -55,10 +57,10 @@ def sequence_ends(values: Tensor, lengths: Tensor, bidirectional: bool) -> Tenso
     return torch.cat([ends[:, :half], values[:, 0, half:]], dim=-1)
 
 
-def unroll(layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
+def unroll(layers: nn.RNNBase | Int8LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
     """Outputs `(rows, steps, size)` of all steps, from states `(rows, layers, size)`."""
     first = hidden.transpose(0, 1).contiguous().to(inputs.dtype)
-    if isinstance(layers, nn.LSTM):
+    if isinstance(layers, nn.LSTM | Int8LSTM):
         outputs: Tensor = layers(inputs, (first, cell.transpose(0, 1).contiguous().to(first)))[0]
     else:
         outputs = layers(inputs, first)[0]
@@ -66,10 +68,14 @@ def unroll(layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor) -> 
 
 
 def step(
-    layers: nn.RNNBase, inputs: Tensor, hidden: Tensor, cell: Tensor
+    layers: nn.RNNBase | Int8LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One time step on `(rows, input_size)`: its output, and states `(rows, layers, size)`. A
     sequence of one through the fused kernel costs twice as much."""
+    if isinstance(layers, Int8LSTM):
+        state = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()
+        outputs, (hidden, cell) = layers(inputs[:, None], state)
+        return outputs[:, 0], hidden.transpose(0, 1), cell.transpose(0, 1)
     hiddens, cells = [], []
     for layer in range(layers.num_layers):
         weights = [

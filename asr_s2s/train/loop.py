@@ -203,8 +203,8 @@ def _train(
 
         def finish(steps: list[int]) -> Validation:
             """Write the mean of these steps as the model folder, and measure what was written."""
-            dtype = torch.float16 if config.train.saved_precision == "fp16" else torch.float32
-            save_model(folder, config, *tokenizers, best.load(steps), dtype)
+            precision = config.train.saved_precision
+            save_model(folder, config, *tokenizers, best.load(steps), precision)
             load_weights(model, folder)
             return measure()
 

@@ -38,7 +38,7 @@ def test_a_model_loads_as_it_was_saved(tmp_path: Path) -> None:
 def test_sixteen_bit_weights_halve_the_size_and_load_as_float32(tmp_path: Path) -> None:
     weights = Seq2Seq(CONFIG, len(TOKENIZER)).state_dict()
     save_model(tmp_path / "32", CONFIG, TOKENIZER, None, weights)
-    save_model(tmp_path / "16", CONFIG, TOKENIZER, None, weights, torch.float16)
+    save_model(tmp_path / "16", CONFIG, TOKENIZER, None, weights, "fp16")
     sizes = [(tmp_path / bits / "model.safetensors").stat().st_size for bits in ("16", "32")]
     assert sizes[0] < 0.6 * sizes[1]
     assert all(p.dtype == torch.float32 for p in load_model(tmp_path / "16").model.parameters())
@@ -54,7 +54,7 @@ def test_a_missing_part_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("model.safetensors", b"garbage", "the weights do not fit"),
+        ("model.safetensors", b"garbage", "these are no weights"),
         ("config.yaml", b"text: {tokenizer: [", "not valid YAML"),
         ("config.yaml", b"format: 99\n", "has format 99"),
         ("config.yaml", b"", "holds no settings"),

@@ -1,0 +1,111 @@
+"""8-bit weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import asr_s2s
+from asr_s2s.audio.decode import read_audio
+from asr_s2s.model.folder import convert_model, find_model, load_model
+from asr_s2s.model.int8 import (
+    Int8Linear,
+    Int8LSTM,
+    restore_matrices,
+    round_matrices,
+    use_int8,
+)
+from asr_s2s.model.recurrent import step, unroll
+
+
+@pytest.fixture(scope="module")
+def digits_in_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("int8") / "digits"
+    folder.mkdir()
+    for path in find_model("digits").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    convert_model(folder, "int8")
+    return folder
+
+
+def test_each_row_is_rounded_by_its_own_largest_value_and_once() -> None:
+    weights = {"w": torch.randn(5, 40) * torch.logspace(-4, 2, 5)[:, None], "b": torch.randn(5)}
+    rounded = round_matrices(weights)
+    assert rounded["w"].dtype == torch.int8
+    restored = restore_matrices(rounded)
+    half_a_step = weights["w"].abs().amax(1, keepdim=True) / 127 / 2
+    assert torch.all((restored["w"] - weights["w"]).abs() <= 1.001 * half_a_step)
+    assert torch.equal(restored["b"], weights["b"])
+    assert torch.equal(round_matrices(restored)["w"], rounded["w"])
+    assert torch.equal(restore_matrices(weights)["w"], weights["w"])
+
+
+def test_a_row_of_zeros_stays_one() -> None:
+    weights = {"w": torch.zeros(2, 3)}
+    assert torch.equal(restore_matrices(round_matrices(weights))["w"], weights["w"])
+
+
+def test_linear_layers_stay_within_the_rounding_of_weights_and_inputs() -> None:
+    torch.manual_seed(0)
+    layer, inputs = nn.Linear(64, 10), torch.randn(3, 7, 64)
+    exact, rounded = layer(inputs), Int8Linear(layer)(inputs)
+    assert rounded.shape == exact.shape
+    assert (rounded - exact).abs().max() < 0.05 * exact.std()
+
+
+def test_lstm_layers_stay_close_and_step_as_they_unroll() -> None:
+    torch.manual_seed(0)
+    layers, inputs = nn.LSTM(24, 16, 2, batch_first=True), torch.randn(3, 9, 24)
+    rounded = Int8LSTM(layers)
+    with torch.inference_mode():
+        exact = layers(inputs)[0]
+        assert (rounded(inputs)[0] - exact).abs().max() < 0.05 * exact.std()
+        hidden, cell = torch.randn(3, 2, 16) * 0.1, torch.randn(3, 2, 16) * 0.1
+        together = unroll(rounded, inputs, hidden, cell)
+        steps = []
+        for each in inputs.unbind(1):
+            output, hidden, cell = step(rounded, each, hidden, cell)
+            steps.append(output)
+        # A step rounds its inputs by their own largest value.
+        assert (torch.stack(steps, 1) - together).abs().max() < 0.05 * exact.std()
+
+
+@pytest.mark.parametrize("name", ["digits", "en-de"])
+def test_every_linear_and_lstm_layer_of_a_recurrent_model_is_replaced(name: str) -> None:
+    model = load_model(name).model
+    use_int8(model)
+    left = [type(module) for module in model.modules() if isinstance(module, nn.Linear | nn.LSTM)]
+    assert all(kind is not nn.Linear and kind is not nn.LSTM for kind in left)
+
+
+def test_words_are_the_same_alone_and_in_a_batch(digits_in_int8: Path, sample: Path) -> None:
+    exact, rounded = asr_s2s.load("digits", device="cpu"), asr_s2s.load(digits_in_int8)
+    whole = read_audio(sample)
+    sources = [whole, whole[: len(whole) // 2], whole[len(whole) // 3 :]]
+    expected = [result.text for result in exact.transcribe(sources)]
+    assert [result.text for result in rounded.transcribe(sources)] == expected
+    assert [rounded.transcribe(source).text for source in sources] == expected
+    times = [[w.start for w in r.segments[0].words] for r in exact.transcribe(sources, words=True)]
+    again = [
+        [w.start for w in r.segments[0].words] for r in rounded.transcribe(sources, words=True)
+    ]
+    for left, right in zip(times, again, strict=True):
+        assert left == pytest.approx(right, abs=0.05)
+
+
+def test_weights_in_8_bits_take_half_the_space_of_16_and_give_gradients_where_asked(
+    digits_in_int8: Path,
+) -> None:
+    sizes = [
+        (folder / "model.safetensors").stat().st_size
+        for folder in (digits_in_int8, find_model("digits"))
+    ]
+    assert sizes[0] < 0.55 * sizes[1]
+    for exact in (False, True):
+        loaded = load_model(digits_in_int8, exact=exact)
+        assert (Int8LSTM in map(type, loaded.model.modules())) is not exact
+    audio = torch.randn(1, 16_000, requires_grad=True)
+    memory = loaded.model.encode("speech", audio, torch.tensor([16_000]))
+    memory.values.sum().backward()
+    assert audio.grad is not None and audio.grad.abs().sum() > 0
