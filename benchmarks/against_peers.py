@@ -60,7 +60,8 @@ class Worker:
 
     def __init__(self, system: System, work: Work, options: argparse.Namespace) -> None:
         command = [system.python, "-m", "peers.worker", system.module, json.dumps(asdict(work))]
-        command += [*system.options, "--device", options.device, "--threads", str(options.threads)]
+        command += [*system.options, "--precision", system.precision]
+        command += ["--device", options.device, "--threads", str(options.threads)]
         environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
         if system.environment is None:
             paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
@@ -121,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
-    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), help="of ours")
+    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16", "int8"), help="of ours")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -129,12 +130,10 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.precision:
-        wanted = set(options.precision)
         options.systems = [
             name
             for name in options.systems
-            if ("bf16" if SYSTEMS[name].trains_only else "fp32") in wanted
-            or not name.startswith("ours")
+            if SYSTEMS[name].precision in options.precision or not name.startswith("ours")
         ]
 
     notes: dict[str, None] = {}  # in order, each once
@@ -161,7 +160,9 @@ def measure(work: Work, options: argparse.Namespace, notes: dict[str, None]) -> 
 
     for name in options.systems:
         system = SYSTEMS[name]
-        if work.kind not in system.kinds or (system.trains_only and not work.training):
+        if work.kind not in system.kinds or not system.does(work.training):
+            continue
+        if system.precision == "int8" and options.device != "cpu":
             continue
         if not system.python.is_file():
             notes[f"{system.label} is not installed: `peers/install.sh {name}`."] = None
@@ -205,7 +206,7 @@ def write_report(
         f"Medians of {options.rounds} interleaved rounds; in brackets, times the time of the first "
         f"column. {where}, {options.threads} threads; Python {platform.python_version()}, torch "
         f"{', '.join(torches)}; {', '.join(v for v in versions if not v.startswith('torch'))}. "
-        "All in fp32 but where bf16 is said.",
+        "All in fp32 but where bf16 or int8 is said.",
     ]
     for kind, title in (("speech", "Speech to text"), ("text", "Text to text")):
         works = list(dict.fromkeys(work for work, _ in measured if work.kind == kind))
@@ -262,7 +263,8 @@ HOW = """How the systems differ:
   AdamW; no dropout, no SpecAugment.
 - `ours` has a query layer and additive attention; `ours, input feeding` is like its peers, one
   layer that reads the previous context, and for speech location-aware attention as in SpeechBrain
-  and ESPnet. bf16 is autocast in training; decoding is in fp32 always.
+  and ESPnet. bf16 is autocast in training; int8 is weights and products of 8 bits in
+  decoding.
 - SpeechBrain has no pyramid: its LSTM layers, with pairs of frames joined between them. Beam 1
   without CTC is its greedy searcher.
 - ESPnet (`espnet.nets`) drops every second frame instead of joining pairs and projects 512 channels

@@ -18,7 +18,12 @@ class System(NamedTuple):
     """Its virtual environment in `venvs/`; None is the one that runs now."""
     options: tuple[str, ...] = ()
     """For the worker."""
-    trains_only: bool = False
+    precision: str = "fp32"
+    """Of training `bf16`, of decoding `int8`; fp32 does both."""
+
+    def does(self, training: bool) -> bool:
+        """Whether its precision is one for training, or for decoding."""
+        return self.precision != ("int8" if training else "bf16")
 
     @property
     def python(self) -> Path:
@@ -29,13 +34,16 @@ class System(NamedTuple):
 
 
 FEEDING = ("--input-feeding",)
-BF16 = ("--precision", "bf16")
 SYSTEMS = {
     "ours": System("ours", "with_ours"),
-    "ours-bf16": System("ours, bf16", "with_ours", options=BF16, trains_only=True),
+    "ours-bf16": System("ours, bf16", "with_ours", precision="bf16"),
+    "ours-int8": System("ours, int8", "with_ours", precision="int8"),
     "ours-feeding": System("ours, input feeding", "with_ours", options=FEEDING),
     "ours-feeding-bf16": System(
-        "ours, input feeding, bf16", "with_ours", options=FEEDING + BF16, trains_only=True
+        "ours, input feeding, bf16", "with_ours", options=FEEDING, precision="bf16"
+    ),
+    "ours-feeding-int8": System(
+        "ours, input feeding, int8", "with_ours", options=FEEDING, precision="int8"
     ),
     "speechbrain": System("SpeechBrain", "with_speechbrain", ("speech",), "speechbrain"),
     "espnet": System("ESPnet", "with_espnet", ("speech",), "espnet"),

@@ -30,6 +30,7 @@ from asr_s2s.config import (
     TextEncoderConfig,
 )
 from asr_s2s.data.datasets import Batch
+from asr_s2s.model.int8 import use_int8
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import decode
 from asr_s2s.train.objective import joint_loss
@@ -78,6 +79,8 @@ def build(work: Work, setting: Setting) -> Case:
             model, lambda: joint_loss(model, batch, config.objective).total, setting
         )
     model.eval()
+    if setting.precision == "int8":
+        use_int8(model)
 
     @torch.inference_mode()
     def run() -> None:

@@ -60,7 +60,7 @@ class Setting(NamedTuple):
 
     device: torch.device
     precision: str = "fp32"
-    """`bf16` trains under autocast."""
+    """`bf16` trains under autocast, `int8` decodes with weights of 8 bits."""
     input_feeding: bool = False
     """Of asr_s2s alone: the decoder's first layer reads the previous context."""
 

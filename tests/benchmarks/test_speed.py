@@ -23,17 +23,22 @@ def test_ours_is_measured_and_what_else_stood_in_the_results_stays(tmp_path: Pat
     results.write_text("# Written by hand\n")
     printed = run(
         "against_peers.py",
-        *("--tiny", "--systems", "ours", "--work", "asr_train", "text_decode"),
+        *("--tiny", "--systems", "ours", "ours-int8", "--work", "asr_train", "text_decode"),
         *("--rounds", "2", "--threads", "1", "--results", str(results)),
     )
     written = results.read_text()
     assert written.startswith("# Written by hand\n\n<!-- against_peers -->\n# Speed beside")
     assert written.endswith("<!-- end of against_peers -->\n")
     assert printed.strip() in written
-    times = re.findall(r"^\| (training step|decoding.*?) \| ([\d.e-]+) \|$", written, re.M)
-    assert [name for name, _ in times] == ["training step", "decoding, batch 2, beam 5"]
-    assert all(float(seconds) > 0 for _, seconds in times)
-    memory = re.findall(r"^\| .* \| (\d+) \((\d+)\) \|$", written, re.M)
+    times = re.findall(
+        r"^\| (training step|decoding.*?) \| ([\d.e-]+) \|( [\d.e-]+ \([\d.]+\) \|)?$",
+        written,
+        re.M,
+    )
+    assert [name for name, _, _ in times] == ["training step", "decoding, batch 2, beam 5"]
+    assert all(float(seconds) > 0 for _, seconds, _ in times)
+    assert [bool(rounded) for _, _, rounded in times] == [False, True]  # 8 bits do not train
+    memory = re.findall(r"^\| .*? \| (\d+) \((\d+)\) \|", written, re.M)
     assert len(memory) == 2
     assert all(int(peak) >= int(loaded) > 0 for peak, loaded in memory)
 
