@@ -1,11 +1,12 @@
 """Throughput, latency and memory of `asr-s2s serve` under many clients.
 
-    python benchmarks/serve_load.py [--requests 500] [--clients 64] [--model digits] [RECORDING ...]
+    python benchmarks/serve_load.py [RECORDING | FOLDER ...] [--requests 500] [--clients 64]
 
-Starts a server, and sends it recordings of 2 to 15 s, made of those that are given: first each one
-alone, which tells what is right and how fast one client is served, then drawn at random from all
-clients at once. Every answer is compared; 429 is obeyed and counted. The table goes to standard
-output. With --requests 2000, the last columns tell whether memory stays flat.
+Starts a server, and sends it recordings of 2 to 15 s, joined from those that are given, which are
+of one rate. First one client sends each of them, which tells what is right and how fast one at a
+time is served; then all clients send some drawn at random. Every answer is compared; 429 is obeyed
+and counted. The table goes to standard output and into benchmarks/RESULTS.md. With --requests 2000
+it tells whether memory stays flat.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import platform
 import random
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -27,12 +29,15 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 import soundfile
+from report import RESULTS, processor, write_section
 
 import asr_s2s
 
 SAMPLE = Path(__file__).parent.parent / "docs" / "samples" / "digits.wav"
 SHORTEST, LONGEST = 2.0, 15.0
 """Seconds."""
+PAUSE = 0.3
+"""Seconds between recordings that are joined."""
 ROUTE = "/v1/audio/transcriptions"
 
 
@@ -62,25 +67,33 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--distinct", type=int, default=50, help="recordings made")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, help="those of the server")
     parser.add_argument("--batch-seconds", type=float, help="those of the server")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write into")
     options = parser.parse_args()
 
     rng = random.Random(options.seed)
-    sources = [read(path) for path in options.recordings]
-    recordings = [make(rng, rng.choice(sources)) for _ in range(options.distinct)]
+    sources = [
+        read(file)
+        for path in options.recordings
+        for file in (sorted(path.iterdir()) if path.is_dir() else [path])
+    ]
+    recordings = [make(rng, sources) for _ in range(options.distinct)]
     command = [sys.executable, "-m", "asr_s2s", "serve", "--port", "0", "--model", options.model]
-    batch = ["--batch-seconds", str(options.batch_seconds)] if options.batch_seconds else []
+    chosen = ["--batch-seconds", str(options.batch_seconds)] if options.batch_seconds else []
+    chosen += ["--workers", str(options.workers)] if options.workers else []
     with subprocess.Popen(
-        [*command, "--workers", str(options.workers), *batch],
+        [*command, *chosen],
         stderr=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": str(options.threads)},
     ) as server:
         try:
             assert server.stderr is not None
             url = server.stderr.readline().decode().split()[-1]
-            print(report(options, url, recordings, rng))
+            table = report(options, url, recordings, rng)
+            print(table)
+            write_section("serve_load", table, options.results)
         finally:
             server.terminate()
 
@@ -91,14 +104,15 @@ def read(path: Path) -> tuple[np.ndarray, int]:
     return samples.mean(axis=1), rate
 
 
-def make(rng: random.Random, source: tuple[np.ndarray, int]) -> Recording:
-    """A recording of random length, from a random place on, of speech said over and over."""
-    samples, rate = source
+def make(rng: random.Random, sources: list[tuple[np.ndarray, int]]) -> Recording:
+    """A recording of random length: some of the sources after one another, the last one cut off."""
+    rate = sources[0][1]
     length = round(rng.uniform(SHORTEST, LONGEST) * rate)
-    start = rng.randrange(len(samples))
-    repeated = np.tile(samples, 2 + length // len(samples))[start : start + length]
+    parts: list[np.ndarray] = []
+    while sum(map(len, parts)) < length:
+        parts += [rng.choice(sources)[0], np.zeros(round(PAUSE * rate), np.float32)]
     file = io.BytesIO()
-    soundfile.write(file, repeated, rate, "PCM_16", format="WAV")
+    soundfile.write(file, np.concatenate(parts)[:length], rate, "PCM_16", format="WAV")
     return Recording(file.getvalue(), length / rate)
 
 
@@ -145,9 +159,9 @@ def report(
     ]
     return "\n".join(
         [
-            f"`python benchmarks/serve_load.py --model {options.model} --requests "
-            f"{options.requests} --clients {options.clients} --threads {options.threads} "
-            f"--workers {options.workers}`",
+            "# Serving many clients",
+            "",
+            f"`{shlex.join(['python', 'benchmarks/serve_load.py', *sys.argv[1:]])}`",
             "",
             f"Recordings of {SHORTEST:g} to {LONGEST:g} s; {options.threads} threads on "
             f"{processor()}; Python {platform.python_version()}, asr_s2s {asr_s2s.__version__}; "
@@ -208,13 +222,6 @@ def sample_memory(url: str, memory: list[float], done: threading.Event) -> None:
     """Add the server's memory to a list every two seconds."""
     while not done.wait(2.0):
         memory.append(resident(url))
-
-
-def processor() -> str:
-    """The processor's name."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*: (.*)", info.read_text() if info.is_file() else "")
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

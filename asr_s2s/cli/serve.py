@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from asr_s2s.translator import Translator
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+MOST_WORKERS = 8
+"""By default: more wait for each other, as Python runs one of them at a time."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -47,12 +49,19 @@ def serve(
     time_limit: Annotated[
         float, typer.Option(min=1.0, help="Seconds that a request may take.")
     ] = 600.0,
-    workers: Annotated[int, typer.Option(min=1, help="Threads that decode, for each model.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Threads that decode, for each model [default: one a core on a CPU, but not more "
+            "than 8; else 1].",
+        ),
+    ] = None,
     batch_seconds: Annotated[
         float | None,
         typer.Option(
             min=0.1,
-            help="Seconds of audio decoded together [default: 30 on a CPU, else 120].",
+            help="Seconds of audio decoded together [default: 90 on a CPU, else 120].",
         ),
     ] = None,
     device: Device = None,
@@ -84,9 +93,15 @@ def serve(
     from asr_s2s.serve.server import run
     from asr_s2s.serve.service import Limits, Service
 
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    models = _load(names, device)
+    cores = torch.get_num_threads()
+    if workers is None:
+        # Batches side by side gain more than threads within one: between its products is Python.
+        on_cpu = all(model.device.type == "cpu" for model in models.values())
+        workers = min(cores, MOST_WORKERS) if on_cpu else 1
+    torch.set_num_threads(max(1, cores // workers))
     limits = Limits(int(max_upload * 1024**2), max_requests, time_limit)
-    service = Service(_load(names, device), limits, batch_seconds, workers)
+    service = Service(models, limits, batch_seconds, workers)
     shown = f"[{host}]" if ":" in host else host
     if token is None and host not in LOOPBACK:
         print("anyone who reaches this address may use it; --token asks for one", file=sys.stderr)

@@ -18,8 +18,8 @@ from asr_s2s.serve.speech import Speech
 from asr_s2s.serve.text import Text
 from asr_s2s.translator import Translator
 
-CPU_BATCH_SECONDS = 30.0
-"""Of audio decoded together on a CPU: more takes longer a second, as caches overflow."""
+CPU_BATCH_SECONDS = 90.0
+"""Of audio decoded together on a CPU: with more, those who wait for it wait longer."""
 
 Model = TypeVar("Model")
 Result = TypeVar("Result")
