@@ -66,6 +66,8 @@ class Worker:
         if system.environment is None:
             paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+            if work.training:  # as `asr-s2s train` starts itself
+                environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `stop` closes it
         self.process = subprocess.Popen(
             command,

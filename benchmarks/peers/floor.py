@@ -13,6 +13,8 @@ from peers.case import Case
 from peers.work import Setting, Work
 from torch import Tensor
 
+from asr_s2s.allocator import keep_freed_memory
+
 
 class Product(NamedTuple):
     """`(batch, rows, inner)` times `(batch, inner, columns)`, some times in turn."""
@@ -30,7 +32,8 @@ def version() -> str:
 
 
 def build(work: Work, setting: Setting) -> Case:
-    """All products, each into memory of its own."""
+    """All products, each into memory of its own, which is kept as `with_ours` keeps it."""
+    keep_freed_memory()
     products = encoder(work)
     if work.training:
         steps = work.tokens + 1

@@ -19,6 +19,7 @@ from peers.work import (
 from torch import Tensor, nn
 
 import asr_s2s
+from asr_s2s.allocator import keep_freed_memory
 from asr_s2s.config import (
     AugmentConfig,
     Config,
@@ -57,6 +58,7 @@ class _Normalized(nn.Module):
 
 def build(work: Work, setting: Setting) -> Case:
     """The work as `asr-s2s train` and `asr-s2s transcribe` do it."""
+    keep_freed_memory()
     config = configure(work, setting.input_feeding)
     model = Seq2Seq(config, work.vocabulary, work.vocabulary).to(setting.device)
     if work.kind == "speech":

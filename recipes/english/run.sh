@@ -29,7 +29,7 @@ train() { # STAGE CONFIGURATION [KEY=VALUE ...]
 python prepare.py "$corpus" data
 # Word splitting is wanted: one name a text.
 python synthesize.py $texts --hours "$hours" --held-out "$corpus/dev.jsonl" --output data/synthetic
-awk 'NR % 8 == 0' data/synthetic/train.jsonl >data/synthetic/few.jsonl
+awk 'NR % 3 == 0' data/synthetic/train.jsonl >data/synthetic/few.jsonl
 [ -f data/silence/train.jsonl ] ||
     python silence.py --voices data/train.jsonl --hours 2 --output data/silence
 
