@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from asr_s2s.config import SearchConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.search.scorers import Scorer
-from asr_s2s.text.tokenizer import BLANK, BOS, EOS, UNK
+from asr_s2s.text.tokenizer import BOS, EOS, UNK
 
 LARGEST_BEAM = 1000
 """Most hypotheses of an utterance: time and memory grow with the square of the beam."""
@@ -30,15 +31,17 @@ class Hypothesis(NamedTuple):
     length ** length_normalization, the end token counted in the length."""
 
 
-class _Finished(NamedTuple):
-    """The best finished hypotheses of each utterance, best first."""
+class _Step(NamedTuple):
+    """What one step of the search did; places are those of the hypotheses before it."""
 
-    scores: Tensor
-    """`(batch, beam)`, -inf where there is none yet."""
-    tokens: Tensor
-    """`(batch, beam, steps)`"""
-    lengths: Tensor
-    """`(batch, beam)`"""
+    endings: Tensor
+    """Scores of the hypotheses that ended, `(batch, beam)`, -inf for none."""
+    ended: Tensor
+    """Their places, `(batch, beam)`."""
+    parent: Tensor
+    """Places of those that the hypotheses after this step go on from, `(batch, beam)`."""
+    token: Tensor
+    """What these write, `(batch, beam)`."""
 
 
 @torch.inference_mode()
@@ -61,7 +64,8 @@ def beam_search(
     shortest = (frames * config.min_length_ratio).floor()
     longest = (frames * config.max_length_ratio).floor().clamp_min(1)
     longest = torch.maximum(longest, shortest)
-    limit = int(longest.max())
+    # Most steps forbid no ending and force none.
+    free, forced, limit = (int(n) for n in (shortest.max(), longest.min(), longest.max()))
     (proposer, weight), *judges = scorers
     first_row = torch.arange(batch, device=device)[:, None] * beam
 
@@ -69,10 +73,7 @@ def beam_search(
     previous = torch.full((batch * beam,), BOS, device=device)
     scores = torch.full((batch, beam), -math.inf, device=device)
     scores[:, 0] = 0.0  # all hypotheses start alike: one of them is enough
-    tokens = torch.full((batch, beam, limit), BLANK, device=device)
-    finished = _Finished(
-        torch.full_like(scores, -math.inf), tokens.clone(), torch.zeros_like(scores).long()
-    )
+    steps: list[_Step] = []
     ended = torch.zeros(batch, dtype=torch.long, device=device)
     done = torch.zeros(batch, dtype=torch.bool, device=device)
     # Asking a GPU whether all are done makes it wait; a few idle steps cost less.
@@ -81,12 +82,16 @@ def beam_search(
     for step in range(limit + 1):
         log_probs, states[0] = proposer.step(previous, states[0], None)
         log_probs, candidates = _propose(
-            log_probs.view(batch, beam, -1), step, shortest, longest, config
+            log_probs.view(batch, beam, -1),
+            (step < shortest)[:, None] if step < free else None,
+            (step >= longest)[:, None] if step >= forced else None,
+            config,
         )
         # A weight of 0 must not turn what is forbidden (-inf) into NaN.
-        total = scores[:, :, None] + torch.where(
-            log_probs.isneginf(), log_probs, weight * log_probs
+        weighted = (
+            weight * log_probs if weight else torch.where(log_probs.isneginf(), log_probs, 0.0)
         )
+        total = scores[:, :, None] + weighted
         for index, (judge, judge_weight) in enumerate(judges, start=1):
             judged, states[index] = judge.step(previous, states[index], candidates.flatten(0, 1))
             total = total + judge_weight * judged.view_as(total)
@@ -100,91 +105,81 @@ def beam_search(
         token = candidates.flatten(1).gather(1, place)
         ends = token == EOS
 
-        counted = ends & best.isfinite() & ~done[:, None]
-        counted[:, beam:] = False  # an ending counts only if it would have kept its place
-        finished = _merge(finished, counted, best, tokens, parent, step, config)
+        # An ending counts only if it would have kept its place.
+        counted = (ends & best.isfinite())[:, :beam] & ~done[:, None]
+        endings = best[:, :beam] / (step + 1) ** config.length_normalization
+        endings = endings.masked_fill(~counted, -math.inf)
         ended += counted.sum(1)
-        done |= (ended >= beam) | (step >= longest)
+        done |= ended >= beam
+        if step >= forced:
+            done |= step >= longest
+        scores, keep = best.masked_fill(ends, -math.inf).topk(beam)
+        going, token = parent.gather(1, keep), token.gather(1, keep)
+        steps.append(_Step(endings, parent[:, :beam], going, token))
         if step == limit or ((step + 1) % ask_every == 0 and bool(done.all())):
             break
 
-        scores, keep = best.masked_fill(ends, -math.inf).topk(beam)
-        parent, token = parent.gather(1, keep), token.gather(1, keep)
-        tokens = tokens.gather(1, parent[:, :, None].expand_as(tokens))
-        tokens[:, :, step] = token
         previous = token.flatten()
-        rows = (first_row + parent).flatten()
-        states = [type(s)(*(part.index_select(0, rows) for part in s)) for s in states]
+        if beam > 1:
+            rows = (first_row + going).flatten()
+            states = [type(s)(*(part.index_select(0, rows) for part in s)) for s in states]
 
-    return _read(finished)
+    return _read(steps, beam)
 
 
 def _propose(
-    log_probs: Tensor, step: int, shortest: Tensor, longest: Tensor, config: SearchConfig
+    log_probs: Tensor, forbidden: Tensor | None, forced: Tensor | None, config: SearchConfig
 ) -> tuple[Tensor, Tensor]:
     """The proposer's best candidates, and the end token as the last one.
 
     Args:
         log_probs: `(batch, beam, vocabulary)`.
+        forbidden: utterances that may not end yet, `(batch, 1)`, if there are any.
+        forced: utterances that must end now, likewise.
 
     Returns:
         Log-probabilities and tokens, each `(batch, beam, candidates + 1)`; -inf marks what the
         length bounds or the end threshold forbid.
     """
     end = log_probs[:, :, EOS]
-    others = log_probs.clone()
-    others[:, :, [BLANK, BOS, EOS] if config.unknown else [BLANK, BOS, EOS, UNK]] = -math.inf
-    count = min(max(config.candidates, 2 * config.beam_size), others.size(-1) - 4)
-    others, candidates = others.topk(count)
+    first = UNK if config.unknown else UNK + 1  # BLANK, BOS and EOS come before
+    count = min(max(config.candidates, 2 * config.beam_size), log_probs.size(-1) - UNK - 1)
+    others, candidates = log_probs[:, :, first:].topk(count)
     if config.end_threshold is not None:
         unsure = end < config.end_threshold * others[:, :, 0]
         end = end.masked_fill(unsure, -math.inf)
-    end = end.masked_fill((step < shortest)[:, None], -math.inf)
-    must_end = (step >= longest)[:, None]
-    end = torch.where(must_end, log_probs[:, :, EOS], end)
-    others = others.masked_fill(must_end[:, :, None], -math.inf)
-    return (
-        torch.cat([others, end[:, :, None]], -1),
-        torch.cat([candidates, torch.full_like(candidates[:, :, :1], EOS)], -1),
+    if forbidden is not None:
+        end = end.masked_fill(forbidden, -math.inf)
+    if forced is not None:
+        end = torch.where(forced, log_probs[:, :, EOS], end)
+        others = others.masked_fill(forced[:, :, None], -math.inf)
+    return torch.cat([others, end[:, :, None]], -1), F.pad(candidates + first, (0, 1), value=EOS)
+
+
+def _read(steps: list[_Step], beam: int) -> list[list[Hypothesis]]:
+    """The best endings of each utterance, their tokens read from the last to the first."""
+    endings = torch.stack([step.endings for step in steps], 1).flatten(1)
+    best, place = endings.topk(min(beam, endings.size(1)))
+    scores, places = best.tolist(), place.tolist()
+    # Each of them `[step][utterance][place]`.
+    ended, parent, token = (
+        torch.stack(part).tolist() for part in list(zip(*steps, strict=True))[1:]
     )
-
-
-def _merge(
-    finished: _Finished,
-    counted: Tensor,
-    best: Tensor,
-    tokens: Tensor,
-    parent: Tensor,
-    step: int,
-    config: SearchConfig,
-) -> _Finished:
-    """Take the hypotheses that end here into the finished ones, keeping the best."""
-    beam = finished.scores.size(1)
-    ending = best / (step + 1) ** config.length_normalization
-    ending = ending.masked_fill(~counted, -math.inf)[:, :beam]
-    written = tokens.gather(1, parent[:, :beam, None].expand(-1, -1, tokens.size(2)))
-    scores, keep = torch.cat([finished.scores, ending], 1).topk(beam)
-    lengths = torch.cat(
-        [finished.lengths, torch.full_like(finished.lengths[:, : ending.size(1)], step)], 1
-    )
-    written = torch.cat([finished.tokens, written], 1)
-    return _Finished(
-        scores,
-        written.gather(1, keep[:, :, None].expand(-1, -1, written.size(2))),
-        lengths.gather(1, keep),
-    )
-
-
-def _read(finished: _Finished) -> list[list[Hypothesis]]:
-    scores, tokens, lengths = (part.tolist() for part in finished)
-    return [
-        [
-            Hypothesis(tokens[row][rank][: lengths[row][rank]], score)
-            for rank, score in enumerate(scores[row])
-            if score > -math.inf
-        ]
-        for row in range(len(scores))
-    ]
+    results = []
+    for row in range(len(scores)):
+        hypotheses = []
+        for score, index in zip(scores[row], places[row], strict=True):
+            if score == -math.inf:
+                continue
+            step, rank = divmod(index, beam)
+            at = ended[step][row][rank]
+            tokens = []
+            for before in range(step - 1, -1, -1):
+                tokens.append(token[before][row][at])
+                at = parent[before][row][at]
+            hypotheses.append(Hypothesis(tokens[::-1], score))
+        results.append(hypotheses)
+    return results
 
 
 def check_beam_size(key: str, value: int) -> None:

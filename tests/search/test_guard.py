@@ -152,10 +152,10 @@ def test_outputs_are_judged_alike_alone_and_in_a_batch(
 
 def test_ctc_knows_how_likely_an_output_is() -> None:
     probabilities = torch.tensor([[[0.5, 0, 0, 0, 0.5], [0.25, 0, 0, 0, 0.75], [1.0, 0, 0, 0, 0]]])
-    lengths = torch.tensor([2])
-    found = ctc_likelihoods(probabilities.log(), lengths, [0, 0, 0], [[], [4], [4, 4]])
+    frames = CTCFrames(probabilities.log(), torch.tensor([2]))
+    found = ctc_likelihoods(frames, [0, 0, 0], [[], [4], [4, 4]])
     assert np.exp(found) == pytest.approx([0.125, 0.875, 0.0])  # the last needs a third frame
-    assert ctc_likelihoods(probabilities.log(), lengths, [], []) == []
+    assert ctc_likelihoods(frames, [], []) == []
 
 
 # What attention says, without CTC
