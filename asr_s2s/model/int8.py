@@ -23,7 +23,7 @@ def round_matrices(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if value.ndim != 2:
             rounded[name] = value
             continue
-        scale = value.float().abs().amax(1).clamp_min(1e-12) / LARGEST
+        scale = _scales(value)
         rounded[name] = (value / scale[:, None]).round().to(torch.int8)
         rounded[name + SCALE] = scale
     return rounded
@@ -107,9 +107,13 @@ class Int8LSTM(nn.Module):
         return outputs, (hidden, cell)
 
 
+def _scales(matrix: Tensor) -> Tensor:
+    """What each row's 8-bit integers are to be multiplied by, `(rows,)`."""
+    return matrix.float().abs().amax(1).clamp_min(1e-12) / LARGEST
+
+
 def _pack(weight: Tensor, bias: Tensor | None) -> Any:
     weight = weight.detach().float()
-    scale = weight.abs().amax(1).clamp_min(1e-12) / LARGEST
     zeros = torch.zeros(len(weight), dtype=torch.long)
-    rounded = torch.quantize_per_channel(weight, scale.double(), zeros, 0, torch.qint8)
+    rounded = torch.quantize_per_channel(weight, _scales(weight).double(), zeros, 0, torch.qint8)
     return torch.ops.quantized.linear_prepack(rounded, None if bias is None else bias.detach())
