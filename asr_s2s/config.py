@@ -290,6 +290,10 @@ class TrainConfig:
     clip_norm: float = 5.0
     accumulate: int = 1
     """Batches whose gradients are averaged into one optimiser step."""
+    average_every: int = 1
+    """With several processes: 1 averages their gradients at every step; with more, each goes on
+    alone for so many steps, then weights and moments are averaged, as also before validations and
+    checkpoints (local Adam; after Stich, 2019)."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     validate_every: int = 500
     """Steps between validations, each with the real beam search."""

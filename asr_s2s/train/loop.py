@@ -10,6 +10,7 @@ from types import FrameType
 
 import torch
 import yaml
+from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from asr_s2s.config import Config
@@ -52,6 +53,8 @@ RESUMABLE_CHANGES = {
 }
 """Keys that may differ when a run is resumed: they change how long it trains, what it tells, and
 what its validations measure from then on."""
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW remembers of each parameter's gradients."""
 
 
 def train(config: Config, base: Path, output: Path, device: torch.device) -> Path | None:
@@ -147,6 +150,9 @@ def _train(
     batches = [endless(s, config, position, processes, monitor.warn) for s in streams]
     turns = itertools.islice(itertools.cycle(batches), turn, None)
 
+    # Otherwise the processes take each step together.
+    apart = processes.count > 1 and config.train.average_every > 1
+
     def measure() -> Validation:
         return validate(model, valid_streams, config, device)
 
@@ -164,7 +170,10 @@ def _train(
                     losses = joint_loss(model, batch, config.objective, sampling)
                 monitor.count(batch, losses)
                 torch.autograd.backward(scaler.scale(losses.total / config.train.accumulate))
-            stopping = processes.average_gradients(model, bool(stopped))
+            stopping = False
+            if not apart:
+                gradients = [p.grad for p in model.parameters() if p.grad is not None]
+                stopping = processes.average(gradients, bool(stopped))
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
             if monitor.check_finite(norm, scaler.is_enabled()):
@@ -178,6 +187,9 @@ def _train(
                 position.step == config.train.steps
                 or position.step % config.train.validate_every == 0
             )
+            saving = validating or position.step % config.train.checkpoint_every == 0
+            if apart and (saving or position.step % config.train.average_every == 0):
+                stopping = processes.average(_learnt(model, optimizer), bool(stopped))
             if validating:
                 if processes.first:
                     result = measure()
@@ -185,7 +197,7 @@ def _train(
                     position.stale = 0 if is_best else position.stale + 1
                     monitor.validated(position, result)
                 position.stale = processes.share(position.stale)
-            if stopping or validating or position.step % config.train.checkpoint_every == 0:
+            if stopping or saving:
                 save_state(state_path, position, model, optimizer, scaler, processes)
                 if processes.first:
                     best.prune(position)
@@ -242,6 +254,13 @@ def _parameter_groups(
         {"params": matrices, "weight_decay": weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
+
+
+@torch.no_grad()
+def _learnt(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The weights, and what the optimiser remembers of their gradients."""
+    moments = [state[name] for state in optimizer.state.values() for name in MOMENTS]
+    return [*(p.detach() for p in model.parameters()), *moments]
 
 
 def _claim(output: Path, config: Config) -> None:

@@ -1,13 +1,15 @@
 """Data-parallel training: processes started by torchrun take other batches of the same order, and
-each step takes the mean of their gradients."""
+each step takes the mean of their gradients, or every so many steps the mean of their weights."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 PATIENCE = timedelta(days=1)
 """How long a process waits for another, as for the first one's validation."""
@@ -52,8 +54,8 @@ class Processes:
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, 0)
 
-    def average_gradients(self, model: torch.nn.Module, stop: bool) -> bool:
-        """Put the mean of all processes' gradients in place of each one's own.
+    def average(self, tensors: Sequence[Tensor], stop: bool) -> bool:
+        """Put the mean of all processes' tensors in place of each one's own.
 
         Args:
             stop: whether this process has been asked to stop; it rides along, so that all
@@ -64,14 +66,13 @@ class Processes:
         """
         if self.count == 1:
             return stop
-        gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        flag = gradients[0].new_tensor([float(stop)])
-        flat = torch.cat([*(gradient.flatten() for gradient in gradients), flag])
+        flag = tensors[0].new_tensor([float(stop)])
+        flat = torch.cat([*(tensor.flatten() for tensor in tensors), flag])
         dist.all_reduce(flat)
         flat /= self.count
-        *means, stopping = torch.split(flat, [*(gradient.numel() for gradient in gradients), 1])
-        for gradient, mean in zip(gradients, means, strict=True):
-            gradient.copy_(mean.view_as(gradient))
+        *means, stopping = torch.split(flat, [*(tensor.numel() for tensor in tensors), 1])
+        for tensor, mean in zip(tensors, means, strict=True):
+            tensor.copy_(mean.view_as(tensor))
         return bool(stopping)
 
 

@@ -24,7 +24,7 @@ POSITIVE = (
     "decoder.size", "decoder.layers", "decoder.embedding_size", "language_model.layers",
     "language_model.size", "language_model.embedding_size", "objective.ctc_per_frame",
     "train.steps", "train.learning_rate",
-    "train.clip_norm", "train.accumulate", "train.validate_every",
+    "train.clip_norm", "train.accumulate", "train.average_every", "train.validate_every",
     "train.validation_beam_size", "train.checkpoint_every", "train.log_every", "train.keep_best",
 )  # fmt: skip
 NOT_NEGATIVE = (

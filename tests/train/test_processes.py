@@ -41,18 +41,20 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batches(
         torch.testing.assert_close(weights, two["model"][name], atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("average_every", [1, 3])
 def test_two_processes_that_are_stopped_and_resumed_equal_two_unbroken_ones(
-    corpus: Path, tmp_path: Path
+    corpus: Path, tmp_path: Path, average_every: int
 ) -> None:
+    settings = f"train.average_every={average_every}"
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    code, messages = run(corpus, unbroken, processes=2)
+    code, messages = run(corpus, unbroken, settings, processes=2)
     assert code == 0, messages
-    process = start(corpus, broken, processes=2)
+    process = start(corpus, broken, settings, processes=2)
     wait_for_step(broken, 5, process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert training_state(broken)["position"]["step"] < 12
-    code, messages = run(corpus, broken, processes=2)
+    code, messages = run(corpus, broken, settings, processes=2)
     assert code == 0, messages
     assert messages.count("resuming") == 1
     assert_same(training_state(unbroken), training_state(broken))
@@ -61,6 +63,23 @@ def test_two_processes_that_are_stopped_and_resumed_equal_two_unbroken_ones(
         load_file(broken / "model/model.safetensors"),
     )
     assert logged(unbroken) == logged(broken)
+
+
+def test_one_step_apart_averages_what_one_together_does(corpus: Path, tmp_path: Path) -> None:
+    """The mean of the first moments is the first moment of the mean gradient; weights differ, as
+    Adam's first step takes little but a gradient's sign."""
+    one_step = [*NOTHING_AT_RANDOM, "train.steps=1", "train.clip_norm=1e9"]
+    for name, settings in (("together", []), ("apart", ["train.average_every=2"])):
+        code, messages = run(corpus, tmp_path / name, *one_step, *settings, processes=2)
+        assert code == 0, messages
+    together, apart = (training_state(tmp_path / name) for name in ("together", "apart"))
+    moments = [
+        {k: state["exp_avg"] for k, state in run["optimizer"]["state"].items()}
+        for run in (together, apart)
+    ]
+    torch.testing.assert_close(*moments, atol=1e-6, rtol=1e-3)
+    weights = [run["model"]["decoder.output.weight"] for run in (together, apart)]
+    assert not torch.equal(*weights)
 
 
 def test_more_processes_than_batches_are_refused(corpus: Path, tmp_path: Path) -> None:
