@@ -88,14 +88,27 @@ class SingleHeadAttention(Attention):
 
 
 class AdditiveAttention(SingleHeadAttention):
-    """v . tanh(W q + U k) (Bahdanau et al., 2015)."""
+    """v . tanh(W q + U k) (Bahdanau et al., 2015).
+
+    Computed as 2 v . sigmoid(2 (W q + U k)): the difference, the sum of v, is the same for all
+    frames, so the softmax does not see it, and PyTorch's sigmoid is ten times as fast as its tanh.
+    """
 
     def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__(query_size, memory_size, config)
         self.energy = nn.Linear(config.attention_size, 1, bias=False)
 
+    def prepare(self, memory: Memory) -> AttendedMemory:
+        prepared = super().prepare(memory)
+        return prepared._replace(keys=2 * prepared.keys)
+
     def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
-        scores: Tensor = self.energy((query[:, :, None] + keys[:, None]).tanh())
+        return self._energies(2 * query[:, :, None] + keys[:, None])
+
+    def _energies(self, doubled: Tensor) -> Tensor:
+        """Scores `(batch, queries, time)` of sums `(batch, queries, time, attention_size)`, which
+        come doubled and are overwritten."""
+        scores: Tensor = 2 * self.energy(doubled.sigmoid_())
         return scores.squeeze(-1)
 
 
@@ -106,7 +119,7 @@ class DotAttention(SingleHeadAttention):
         return query @ keys.transpose(1, 2) / math.sqrt(keys.size(-1))
 
 
-class LocationAttention(SingleHeadAttention):
+class LocationAttention(AdditiveAttention):
     """Additive attention that also sees where it looked last (Chorowski et al., 2015)."""
 
     needs_alignment = True
@@ -121,14 +134,12 @@ class LocationAttention(SingleHeadAttention):
             bias=False,
         )
         self.location_key = nn.Linear(config.location_filters, config.attention_size, bias=False)
-        self.energy = nn.Linear(config.attention_size, 1, bias=False)
 
     def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
         batch, queries, time = alignment.shape
-        seen = self.location(alignment.reshape(batch * queries, 1, time))
+        seen = 2 * self.location(alignment.reshape(batch * queries, 1, time))
         seen = self.location_key(seen.view(batch, queries, -1, time).transpose(2, 3))
-        scores: Tensor = self.energy((query[:, :, None] + keys[:, None] + seen).tanh())
-        return scores.squeeze(-1)
+        return self._energies(seen + 2 * query[:, :, None] + keys[:, None])
 
 
 class MultiHeadAttention(Attention):

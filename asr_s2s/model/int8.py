@@ -1,9 +1,11 @@
 """8-bit weights: a quarter of the size on disk, and on CPU products of 8-bit integers.
 
 Weights are rounded once, each row of a matrix by its own largest value; what they multiply is
-rounded as it comes, by the largest value of a batch ("dynamic quantisation").
+rounded as it comes, by the largest value of a batch ("dynamic quantisation"). Where the processor
+multiplies bfloat16, LSTM layers use that for sequences, which then take two thirds of the time.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,8 +46,9 @@ def use_int8(network: nn.Module) -> None:
     """Let the linear and LSTM layers of a network compute in 8 bits from now on, on CPU and without
     gradients. Where the weights come from `round_matrices`, rounding them again changes nothing."""
     for name, child in network.named_children():
-        # Subclasses do more than this, and a Transformer reads its layers' weights itself.
-        if type(child) is nn.Linear:
+        # Subclasses do more than this, and a Transformer reads its layers' weights itself. A single
+        # row of weights takes less time than rounding what it multiplies.
+        if type(child) is nn.Linear and child.out_features > 1:
             setattr(network, name, Int8Linear(child))
         elif type(child) is nn.LSTM:
             setattr(network, name, Int8LSTM(child))
@@ -72,6 +75,8 @@ class Int8LSTM(nn.Module):
     def __init__(self, layers: nn.LSTM) -> None:
         super().__init__()
         self.num_layers, self.hidden_size = layers.num_layers, layers.hidden_size
+        self.in_bf16 = copy.deepcopy(layers).bfloat16() if _multiplies_bf16() else None
+        """For sequences of more than one step."""
         self.cells = [
             torch.ops.quantized.make_quantized_cell_params_dynamic(
                 _pack(getattr(layers, f"weight_ih_l{layer}"), getattr(layers, f"bias_ih_l{layer}")),
@@ -91,6 +96,10 @@ class Int8LSTM(nn.Module):
         if state is None:
             zeros = inputs.new_zeros(self.num_layers, len(inputs), self.hidden_size)
             state = zeros, zeros
+        if self.in_bf16 is not None and inputs.size(1) > 1:
+            rounded = state[0].bfloat16(), state[1].bfloat16()
+            outputs, (hidden, cell) = self.in_bf16(inputs.bfloat16(), rounded)
+            return outputs.float(), (hidden.float(), cell.float())
         outputs, hidden, cell = torch.quantized_lstm(
             inputs,
             list(state),
@@ -105,6 +114,10 @@ class Int8LSTM(nn.Module):
             use_dynamic=True,
         )
         return outputs, (hidden, cell)
+
+
+def _multiplies_bf16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _scales(matrix: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from asr_s2s.config import SearchConfig
 from asr_s2s.errors import ConfigError
@@ -106,9 +105,9 @@ def beam_search(
         ends = token == EOS
 
         # An ending counts only if it would have kept its place.
-        counted = (ends & best.isfinite())[:, :beam] & ~done[:, None]
+        counted = (ends & (best > -math.inf))[:, :beam] & ~done[:, None]
         endings = best[:, :beam] / (step + 1) ** config.length_normalization
-        endings = endings.masked_fill(~counted, -math.inf)
+        endings = torch.where(counted, endings, -math.inf)
         ended += counted.sum(1)
         done |= ended >= beam
         if step >= forced:
@@ -153,7 +152,11 @@ def _propose(
     if forced is not None:
         end = torch.where(forced, log_probs[:, :, EOS], end)
         others = others.masked_fill(forced[:, :, None], -math.inf)
-    return torch.cat([others, end[:, :, None]], -1), F.pad(candidates + first, (0, 1), value=EOS)
+    end_token = candidates.new_full((), EOS).expand(*end.shape, 1)
+    return (
+        torch.cat([others, end[:, :, None]], -1),
+        torch.cat([candidates + first, end_token], -1),
+    )
 
 
 def _read(steps: list[_Step], beam: int) -> list[list[Hypothesis]]:
