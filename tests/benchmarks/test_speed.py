@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -52,3 +54,15 @@ def test_loading_is_measured_for_each_augmentation(tmp_path: Path) -> None:
         "speed, gain",
         "speed, gain, noise",
     ]
+
+
+def test_where_the_time_goes_adds_up(tmp_path: Path) -> None:
+    results = tmp_path / "RESULTS.md"
+    arguments = ("--tiny", "--work", "asr_train", "text_decode", "--results", str(results))
+    printed = run("where_time_goes.py", *arguments)
+    rows = re.findall(r"^\| (?:speech|text), .*$", printed, re.M)
+    assert len(rows) == 2
+    for line in rows:
+        parts = [int(part) for part in re.findall(r"(\d+)%", line)]
+        assert sum(parts) == pytest.approx(100, abs=4)
+        assert float(line.split(" | ")[1]) > 0

@@ -1,0 +1,99 @@
+"""Where asr_s2s spends its time in the works of `against_peers.py`.
+
+    python benchmarks/where_time_goes.py [--work asr_decode ...]
+
+Each work runs in 8 bits (decoding) or bfloat16 (training), as in the fastest column of
+`against_peers.py`, once as it is and once under PyTorch's profiler. What tensor operations take is
+summed by kind; what is left of the time is Python's, between them. The table goes to standard
+output and into benchmarks/RESULTS.md.
+"""
+
+import argparse
+import platform
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from peers import with_ours
+from peers.work import Setting, Work, all_works
+from report import RESULTS, processor, write_section
+from torch.profiler import ProfilerActivity, profile
+
+GROUPS = ("asr_train", "asr_decode", "text_train", "text_decode")
+KINDS = {
+    "LSTM over sequences": ("aten::mkldnn_rnn_layer",),
+    "LSTM steps": ("aten::quantized_lstm", "aten::lstm_cell"),
+    "matrix products": ("quantized::linear", "aten::mm", "aten::addmm", "aten::bmm"),
+    "best of many": ("aten::topk", "aten::sort"),
+}  # fmt: skip
+"""What the names of operations begin with."""
+OTHERS = "other operations"
+RUNS = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--work", nargs="+", choices=GROUPS, default=list(GROUPS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write into")
+    parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+
+    torch.set_num_threads(options.threads)
+    rows = [row(work) for work in all_works(options.tiny) if work.group in options.work]
+    report = "\n".join(
+        [
+            "# Where the time goes",
+            "",
+            f"`{shlex.join(['python', 'benchmarks/where_time_goes.py', *sys.argv[1:]])}`",
+            "",
+            f"The works of `against_peers.py`, decoding in 8 bits and training in bf16, each with "
+            f"a query layer; parts of the time, and in the last columns how many operations there "
+            f"are besides LSTMs, products and the search for the best, and what one of them "
+            f"takes. {processor()}, {options.threads} threads; Python "
+            f"{platform.python_version()}, torch {torch.__version__}.",
+            "",
+            f"| work | seconds | {' | '.join(KINDS)} | {OTHERS} | Python | number | µs each |",
+            "|---" * (len(KINDS) + 6) + "|",
+            *rows,
+        ]
+    )
+    print(report)
+    write_section("where_time_goes", report, options.results)
+
+
+def row(work: Work) -> str:
+    """A work's line of the table."""
+    torch.manual_seed(0)
+    precision = "bf16" if work.training else "int8"
+    case = with_ours.build(work, Setting(torch.device("cpu"), precision))
+    for _ in range(2):
+        case.run()
+    seconds = statistics.median(timed(case.run) for _ in range(RUNS))
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        profiled = timed(case.run)
+    spent, count = dict.fromkeys([*KINDS, OTHERS], 0.0), 0
+    for operation in profiler.key_averages():
+        kind = next((k for k, names in KINDS.items() if operation.key.startswith(names)), OTHERS)
+        spent[kind] += operation.self_cpu_time_total / 1e6
+        count += operation.count if kind == OTHERS else 0
+    python = max(0.0, profiled - sum(spent.values()))
+    parts = [f"{part / profiled:.0%}" for part in (*spent.values(), python)]
+    title = f"{work.kind}, {work.name}"
+    each = 1e6 * spent[OTHERS] / max(count, 1)
+    return f"| {title} | {seconds:.4g} | {' | '.join(parts)} | {count} | {each:.1f} |"
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Seconds that a run takes."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
