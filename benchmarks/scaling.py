@@ -3,8 +3,8 @@
     python benchmarks/scaling.py [--factors 1 2 4 8] [--rounds 3] [--plot benchmarks/scaling.svg]
 
 One size grows at a time from that of the speech works of `against_peers.py`: utterances of 8 s, 16
-of them, 500 tokens, beam 10 with CTC prefix scores; tokens grow with length. Each size runs in a
-process of its own, and all sizes take turns within a round. An exponent of 1 means twice the time
+of them, 500 tokens, beam 10 with CTC prefix scores; tokens grow with length. Each size runs in
+processes of its own, and all sizes take turns within a round. An exponent of 1 means twice the time
 for twice the size; it is the slope of a line through the logarithms. The table goes to standard
 output and into benchmarks/RESULTS.md, the curves into a picture.
 """
@@ -12,6 +12,7 @@ output and into benchmarks/RESULTS.md, the curves into a picture.
 import argparse
 import platform
 import shlex
+import statistics
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import torch
-from against_peers import Worker
+from against_peers import Measured, Worker
 from peers.systems import SYSTEMS
 from peers.work import Work, all_works
 from report import RESULTS, processor, write_section
@@ -85,26 +86,24 @@ def grow(work: Work, size: str, factor: int) -> Work:
 
 
 def measure(title: str, work: Work, size: str, options: argparse.Namespace) -> Curve:
-    """A work at all sizes, in rounds."""
+    """A work at all sizes, in rounds, one process at a time: the largest needs much memory."""
     name = "ours-feeding" if options.input_feeding else "ours"
     grown = [grow(work, size, factor) for factor in options.factors]
-    workers: list[Worker] = []
-    try:
-        for one in grown:
-            workers.append(Worker(SYSTEMS[name], one, options))
-        for number in range(options.rounds):
-            for index in np.roll(range(len(workers)), number):
-                workers[index].time_once()
-        measured = [worker.finish() for worker in workers]
-    finally:
-        for worker in workers:
-            worker.stop()
+    measured: list[list[Measured]] = [[] for _ in grown]
+    for number in range(options.rounds):
+        for index in np.roll(range(len(grown)), number):
+            worker = Worker(SYSTEMS[name], grown[index], options)
+            try:
+                worker.time_once()
+                measured[index].append(worker.finish())
+            finally:
+                worker.stop()
     return Curve(
         title,
         size,
         [getattr(one, size) for one in grown],
-        [one.median for one in measured],
-        [one.peak - one.loaded for one in measured],
+        [statistics.median(one.median for one in rounds) for rounds in measured],
+        [statistics.median(one.peak - one.loaded for one in rounds) for rounds in measured],
     )
 
 

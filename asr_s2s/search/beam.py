@@ -66,6 +66,8 @@ def beam_search(
     # Most steps forbid no ending and force none.
     free, forced, limit = (int(n) for n in (shortest.max(), longest.min(), longest.max()))
     (proposer, weight), *judges = scorers
+    # Where nobody else judges, twice the beam is as good as all; where somebody does, each costs.
+    count = config.candidates if judges else max(config.candidates, 2 * beam)
     first_row = torch.arange(batch, device=device)[:, None] * beam
 
     states: list[Any] = [scorer.start(beam) for scorer, _ in scorers]
@@ -84,6 +86,7 @@ def beam_search(
             log_probs.view(batch, beam, -1),
             (step < shortest)[:, None] if step < free else None,
             (step >= longest)[:, None] if step >= forced else None,
+            count,
             config,
         )
         # A weight of 0 must not turn what is forbidden (-inf) into NaN.
@@ -127,7 +130,11 @@ def beam_search(
 
 
 def _propose(
-    log_probs: Tensor, forbidden: Tensor | None, forced: Tensor | None, config: SearchConfig
+    log_probs: Tensor,
+    forbidden: Tensor | None,
+    forced: Tensor | None,
+    count: int,
+    config: SearchConfig,
 ) -> tuple[Tensor, Tensor]:
     """The proposer's best candidates, and the end token as the last one.
 
@@ -135,6 +142,7 @@ def _propose(
         log_probs: `(batch, beam, vocabulary)`.
         forbidden: utterances that may not end yet, `(batch, 1)`, if there are any.
         forced: utterances that must end now, likewise.
+        count: how many candidates each hypothesis gets, the end not counted.
 
     Returns:
         Log-probabilities and tokens, each `(batch, beam, candidates + 1)`; -inf marks what the
@@ -142,8 +150,7 @@ def _propose(
     """
     end = log_probs[:, :, EOS]
     first = UNK if config.unknown else UNK + 1  # BLANK, BOS and EOS come before
-    count = min(max(config.candidates, 2 * config.beam_size), log_probs.size(-1) - UNK - 1)
-    others, candidates = log_probs[:, :, first:].topk(count)
+    others, candidates = log_probs[:, :, first:].topk(min(count, log_probs.size(-1) - UNK - 1))
     if config.end_threshold is not None:
         unsure = end < config.end_threshold * others[:, :, 0]
         end = end.masked_fill(unsure, -math.inf)
