@@ -130,6 +130,7 @@ def draw(curves: list[Curve], path: Path) -> None:
         axes[1][column].set(ylabel="MB", xlabel="times the size")
         for axis in axes[:, column]:
             axis.set_xticks(factors, [f"{factor:g}" for factor in factors])
+            axis.set_xticks([], minor=True)
             axis.grid(alpha=0.3)
         axes[0][column].legend()
     path.parent.mkdir(parents=True, exist_ok=True)
