@@ -378,6 +378,7 @@ def choose_device(name: str | None) -> torch.device:
         if device.type not in DEVICES:
             raise RuntimeError(f"{device.type} is not one of {DEVICES}")
         torch.empty(1, device=device)
+    # Which of these torch raises for a device that is not there depends on how it was built.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ModelError(
             f"device {name}", "torch cannot use this device here", "Use cpu, or cuda with a GPU"

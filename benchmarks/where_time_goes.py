@@ -18,18 +18,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from against_peers import GROUPS
 from peers import with_ours
 from peers.work import Setting, Work, all_works
 from report import RESULTS, processor, write_section
 from torch.profiler import ProfilerActivity, profile
 
-GROUPS = ("asr_train", "asr_decode", "text_train", "text_decode")
 KINDS = {
     "LSTM over sequences": ("aten::mkldnn_rnn_layer",),
     "LSTM steps": ("aten::quantized_lstm", "aten::lstm_cell"),
     "matrix products": ("quantized::linear", "aten::mm", "aten::addmm", "aten::bmm"),
     "best of many": ("aten::topk", "aten::sort"),
-}  # fmt: skip
+}
 """What the names of operations begin with."""
 OTHERS = "other operations"
 RUNS = 7

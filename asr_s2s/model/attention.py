@@ -91,7 +91,8 @@ class AdditiveAttention(SingleHeadAttention):
     """v . tanh(W q + U k) (Bahdanau et al., 2015).
 
     Computed as 2 v . sigmoid(2 (W q + U k)): the difference, the sum of v, is the same for all
-    frames, so the softmax does not see it, and PyTorch's sigmoid is ten times as fast as its tanh.
+    frames, so the softmax does not see it, and on CPUs PyTorch's sigmoid takes a tenth of its
+    tanh's time.
     """
 
     def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:

@@ -52,7 +52,8 @@ RESUMABLE_CHANGES = {
     "text.bleu_tokenizer",
 }
 """Keys that may differ when a run is resumed: they change how long it trains, what it tells, and
-what its validations measure from then on."""
+what its validations measure from then on. Processes that train apart meet for validations and
+checkpoints, so there they also change when."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What AdamW remembers of each parameter's gradients."""
 
