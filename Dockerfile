@@ -27,7 +27,7 @@ ENV PATH=/opt/asr_s2s/bin:$PATH
 # pyproject.toml says why these releases; asr_s2s itself is the last to come, as it changes most.
 # hadolint ignore=DL3013
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
-        "torch>=2.11,<2.13" "torchaudio==2.11.*"
+        "torch>=2.11,<2.13" "torchaudio==2.11.0"
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY asr_s2s asr_s2s

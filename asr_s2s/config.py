@@ -14,8 +14,12 @@ class TextConfig:
 
     normalizer: str = "verbatim"
     """Name of a normaliser in `text/normalize.py`; recorded in the model folder."""
-    tokenizer: Literal["characters", "sentencepiece", "words"] = "characters"
-    """Units: single characters, subwords, or words as blanks part them (phonemes, for one)."""
+    tokenizer: Literal["characters", "sentencepiece", "words", "phonemes"] = "characters"
+    """Units: single characters, subwords, words as blanks part them, or the phonemes by which a
+    lexicon spells words, which need the least speech to learn."""
+    lexicon: str | None = None
+    """For phonemes: a file of lines that are a word, a tab, and its phonemes, relative to the
+    configuration file. Of words that sound alike the usual one stands first."""
     vocabulary_size: int = 500
     """Size of a sentencepiece vocabulary, specials included, and the most that one of words may
     have; characters take what there is."""

@@ -21,7 +21,8 @@ from asr_s2s.config import (
 from asr_s2s.config_file import load_config
 from asr_s2s.errors import ConfigError, ModelError, TextError
 from asr_s2s.model.folder import LoadedModel, build_model
-from asr_s2s.text.tokenizer import UNK, Tokenizer, WordTokenizer, train_tokenizer
+from asr_s2s.text.tokenizer import UNK, Tokenizer, WordTokenizer
+from asr_s2s.text.vocabulary import train_tokenizer
 from asr_s2s.train.loop import train
 from asr_s2s.translator import Translator
 

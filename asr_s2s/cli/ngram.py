@@ -23,7 +23,8 @@ def ngram(
         int | None,
         typer.Option(
             min=1,
-            help="N-grams of words, the most frequent so many, for a model that writes characters.",
+            help="N-grams of words, the most frequent so many, for a model that writes "
+            "characters or phonemes.",
             show_default=False,
         ),
     ] = None,
@@ -63,7 +64,8 @@ def ngram(
     from asr_s2s.model.ngram_file import save_ngram
     from asr_s2s.model.word_ngram import check_spelling, spell
     from asr_s2s.text.normalize import normalizer
-    from asr_s2s.text.tokenizer import WordTokenizer, load_tokenizer
+    from asr_s2s.text.tokenizer import WordTokenizer
+    from asr_s2s.text.vocabulary import load_tokenizer
     from asr_s2s.train.ngram import check_order, encode_lines, estimate, frequent_words
 
     folder = find_model(model)
@@ -151,7 +153,7 @@ def attach(
         own_folder,
     )
     from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
-    from asr_s2s.text.tokenizer import load_tokenizer
+    from asr_s2s.text.vocabulary import load_tokenizer
 
     folder = own_folder(model)
     tokenizer = load_tokenizer(folder)

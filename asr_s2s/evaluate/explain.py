@@ -14,6 +14,7 @@ end token stays as it is.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -124,8 +125,9 @@ def explain(
         TextError: there is no word in the output, or none in the source.
     """
     tokenizer = dataset.output.tokenizer
-    surfaces = [tokenizer.decode([token]) for token in tokens]
-    words = group_tokens(tokenizer.decode(tokens), surfaces)
+    text = tokenizer.decode(tokens)
+    surfaces = [text[begin:end] for begin, end in pairwise([0, *tokenizer.reached(tokens)])]
+    words = group_tokens(text, surfaces)
     if not words:
         raise TextError("the output", "there is no word to explain", "Give --output-text")
     heard: Sound | list[str]

@@ -47,12 +47,11 @@ def read_arpa(path: Path, tokenizer: Tokenizer) -> list[Level]:
 
 
 def arpa_words(path: Path, tokenizer: Tokenizer) -> list[str]:
-    """The words of an ARPA file that characters of the tokeniser can spell, in order.
+    """The words of an ARPA file that the tokeniser can spell, in order.
 
     Raises:
         ModelError: the file cannot be read, or is not ARPA.
     """
-    writable = set(tokenizer.pieces)
     words = []
     try:
         with _open(path) as file:
@@ -66,7 +65,7 @@ def arpa_words(path: Path, tokenizer: Tokenizer) -> list[str]:
                     words.append(columns[1])
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
         raise ModelError(path, f"it cannot be read ({error})", "Check the path") from error
-    return [word for word in words if set(word) <= writable]
+    return [word for word in words if not tokenizer.unknown_characters(word)]
 
 
 def is_arpa(path: Path) -> bool:

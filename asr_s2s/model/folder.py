@@ -29,7 +29,10 @@ from asr_s2s.model.int8 import restore_matrices, round_matrices, use_int8
 from asr_s2s.model.language_model import LanguageModel, LanguageModels, is_language_model
 from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.text.tokenizer import Tokenizer, load_tokenizer
+from asr_s2s.model.word_ngram import WordNgramModel
+from asr_s2s.text.phonemes import PhonemeTokenizer
+from asr_s2s.text.tokenizer import Tokenizer
+from asr_s2s.text.vocabulary import load_tokenizer
 
 FORMAT = 1
 """Version of the layout above; a folder of a later version is refused."""
@@ -205,8 +208,12 @@ def load_model(
             "Copy the folder again",
         ) from error
     _load(network, folder, device, exact)
-    language_models = load_language_models(folder, tokenizers[0], device, exact=exact)
-    return LoadedModel(network, *tokenizers, config, folder, language_models)
+    tokenizer, source_tokenizer = tokenizers
+    language_models = load_language_models(folder, tokenizer, device, exact=exact)
+    ngram = language_models.ngram
+    if isinstance(tokenizer, PhonemeTokenizer) and isinstance(ngram, WordNgramModel):
+        tokenizer = tokenizer.chosen_by(ngram.choose)
+    return LoadedModel(network, tokenizer, source_tokenizer, config, folder, language_models)
 
 
 def load_language_models(

@@ -65,13 +65,14 @@ class NgramModel(nn.Module):
         return len(self.known) - 1
 
     def step(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Natural log-probabilities of tokens after states, and the states that follow; all of one
-        shape. Tokens beyond the vocabulary count as unknown.
+        """Natural log-probabilities of tokens after states, and the states that follow; of
+        shapes that broadcast to one. Tokens beyond the vocabulary count as unknown.
 
         The longest n-gram that is stored counts; each shorter context tried costs its back-off.
         """
-        tokens = self.known[tokens.clamp_max(self.vocabulary)]
-        states = states.long()
+        states, tokens = torch.broadcast_tensors(
+            states.long(), self.known[tokens.clamp_max(self.vocabulary)]
+        )
         total = torch.zeros(states.shape, device=states.device)
         entries = tokens
         found = torch.zeros_like(states, dtype=torch.bool)

@@ -202,8 +202,8 @@ def _owners(tokenizer: Tokenizer, tokens: list[int], texts: list[str]) -> list[i
     """The word that each token is part of; a blank between words is of the word after it. A word
     that begins within a token, as two characters of Chinese in a subword, has that token too."""
     ends = np.cumsum([len(text) for text in texts])
-    reached = [len(tokenizer.decode(tokens[: i + 1])) for i in range(len(tokens))]
-    return [min(int(np.searchsorted(ends, max(place, 1))), len(texts) - 1) for place in reached]
+    places = [int(np.searchsorted(ends, max(place, 1))) for place in tokenizer.reached(tokens)]
+    return [min(place, len(texts) - 1) for place in places]
 
 
 def settle_bounds(words: list[tuple[float, float]], samples: Waveform) -> list[tuple[float, float]]:

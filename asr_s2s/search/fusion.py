@@ -41,7 +41,7 @@ class NgramScorer:
         if candidates is None:
             vocabulary = torch.arange(self.model.vocabulary, device=previous.device)
             candidates = vocabulary.expand(len(previous), -1)
-        scores, _ = self.model.step(node[:, None].expand_as(candidates), candidates)
+        scores, _ = self.model.step(node[:, None], candidates)
         return scores, NgramState(node)
 
 

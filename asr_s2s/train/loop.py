@@ -101,7 +101,7 @@ def _train(
     check_kinds(corpus, config, "data.train")
     check_kinds(valid_corpus, config, "data.valid")
     if processes.first:
-        write_tokenizers(config, output, vocabulary, corpus)
+        write_tokenizers(config, output, vocabulary, corpus, base)
     processes.wait()
     tokenizers = load_tokenizers(output, config)
     streams = make_streams(corpus, config, tokenizers, training=True, base=base, say=monitor.say)

@@ -35,15 +35,15 @@ class _Grams(NamedTuple):
 def frequent_words(
     lines: Iterable[str], tokenizer: Tokenizer, normalize: Callable[[str], str], most: int
 ) -> list[str]:
-    """The `most` most frequent words that characters of the tokeniser can spell, the most frequent
+    """The `most` most frequent words that the tokeniser can spell, the most frequent
     first.
 
     Raises:
         TextError: there are none.
     """
     counts = Counter(word for line in lines for word in normalize(line).split())
-    writable = set(tokenizer.pieces)
-    words = [word for word, _ in counts.most_common() if set(word) <= writable][:most]
+    common = (word for word, _ in counts.most_common())
+    words = [word for word in common if not tokenizer.unknown_characters(word)][:most]
     if not words:
         raise TextError("text", "it holds no word that the model can write", "Name other files")
     return words

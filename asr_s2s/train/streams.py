@@ -23,7 +23,8 @@ from asr_s2s.model.folder import load_tokenizers
 from asr_s2s.model.language_model import is_language_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.normalize import normalizer
-from asr_s2s.text.tokenizer import Tokenizer, train_tokenizer
+from asr_s2s.text.tokenizer import Tokenizer
+from asr_s2s.text.vocabulary import train_tokenizer
 from asr_s2s.train.checkpoint import Position
 from asr_s2s.train.processes import Processes
 
@@ -118,7 +119,9 @@ def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = Fals
             )
 
 
-def write_tokenizers(config: Config, output: Path, start_from: Path | None, corpus: Corpus) -> None:
+def write_tokenizers(
+    config: Config, output: Path, start_from: Path | None, corpus: Corpus, base: Path
+) -> None:
     """Save the run's tokenisers of output and source in `output`, unless it is resumed: those of
     the model to start from, or else made from the training texts."""
     has_text = "text" in config.model.encoders
@@ -131,7 +134,7 @@ def write_tokenizers(config: Config, output: Path, start_from: Path | None, corp
         texts += [pair.target for pair in corpus.pairs]
         sources = [pair.source for pair in corpus.pairs]
         joint = has_text and config.source_text.joint
-        target = train_tokenizer(config.text, [*texts, *sources] if joint else texts)
+        target = train_tokenizer(config.text, [*texts, *sources] if joint else texts, base=base)
         source = target if joint else None
         if has_text and not joint:
             source = train_tokenizer(config.source_text, sources, "source_text")

@@ -24,7 +24,7 @@ install() { # NAME PACKAGE ...
         "$python" -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent.parent)' \
             > "$packages/torch_from.pth"
     else
-        $pip 'torch>=2.11,<2.13' 'torchaudio==2.11.*' $COMMON
+        $pip 'torch>=2.11,<2.13' 'torchaudio==2.11.0' $COMMON
     fi
     $pip --no-deps "$@"
 }

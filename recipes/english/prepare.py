@@ -8,6 +8,7 @@ gets
 
 - `train.jsonl`: everything to train on;
 - `clean.jsonl`: of that, what fluent speakers say into a good microphone, to begin with;
+- `sentences.jsonl`: of that, what is no single word or command, to hear more often;
 - `dev_CORPUS.jsonl`: the development set of each corpus;
 - `valid.jsonl`: a few of each corpus, equally many, to choose the model by while it trains.
 
@@ -32,6 +33,8 @@ from asr_s2s.errors import UserError
 
 HARD = ("speechocean762", "asterisk")
 """Corpora of learners and of telephones."""
+COMMANDS = ("speechcommands", "grid")
+"""Corpora of few words."""
 
 messages = Console(stderr=True, highlight=False, emoji=False)
 
@@ -51,6 +54,8 @@ def prepare(
     write_rows(output_folder / "train.jsonl", short)
     clean = [row for row in short if row["corpus"] not in HARD]
     write_rows(output_folder / "clean.jsonl", clean)
+    sentences = [row for row in short if row["corpus"] not in COMMANDS]
+    write_rows(output_folder / "sentences.jsonl", sentences)
     dev = read_rows(corpus_folder / "dev.jsonl")
     corpora: defaultdict[str, list[Row]] = defaultdict(list)
     for row in dev:

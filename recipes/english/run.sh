@@ -29,7 +29,6 @@ train() { # STAGE CONFIGURATION [KEY=VALUE ...]
 python prepare.py "$corpus" data
 # Word splitting is wanted: one name a text.
 python synthesize.py $texts --hours "$hours" --held-out "$corpus/dev.jsonl" --output data/synthetic
-awk 'NR % 3 == 0' data/synthetic/train.jsonl >data/synthetic/few.jsonl
 [ -f data/silence/train.jsonl ] ||
     python silence.py --voices data/train.jsonl --hours 2 --output data/silence
 
@@ -37,19 +36,15 @@ awk 'NR % 3 == 0' data/synthetic/train.jsonl >data/synthetic/few.jsonl
     case $text in *.xz) xzcat "$text" ;; *) zcat "$text" ;; esac
 done | awk 'NR % 500 { print; next } { print >"data/valid.txt" }' | gzip >data/text.gz
 
-# Clean speech in small batches, nothing changed, until CTC and attention have found where letters are:
-# on all data at once this takes many times as long.
-train clean english.yaml 'data.train=[data/clean.jsonl]' data.batch_seconds=30 'augment.speeds=[1.0]' \
+[ -f data/lexicon.txt ] ||
+    python pronounce.py $texts --manifest data/train.jsonl --output data/lexicon.txt
+# Clean speech, nothing masked, until CTC and attention have found where phonemes are.
+train clean english.yaml 'data.train=[data/clean.jsonl]' data.batch_seconds=32 \
     augment.noise_probability=0.1 augment.frequency_masks=0 augment.time_masks=0 \
-    objective.ctc_weight=0.5 train.steps=800 train.validate_every=800
-# Everything, at a constant learning rate.
+    train.schedule=constant train.average_every=8 train.steps=1000 train.validate_every=1000
 train english english.yaml train.initialize=runs/clean/model
-# Mostly real speech, at a learning rate that falls to nothing.
-train real english.yaml train.initialize=runs/english/model train.schedule=cosine \
-    train.warmup_steps=0 train.steps=4000 train.validate_every=500 \
-    'data.train=[data/train.jsonl,data/train.jsonl,data/synthetic/few.jsonl,data/silence/train.jsonl]'
 train language_model language_model.yaml
-model=runs/real/model
+model=runs/english/model
 asr-s2s ngram data/text.gz --model $model --held-out "$corpus/dev.jsonl" \
     --words 60000 --order 3 --prune 0,1,1 --output runs/ngram.safetensors
 asr-s2s attach runs/ngram.safetensors --model $model

@@ -10,7 +10,7 @@ from asr_s2s.errors import ConfigError, ModelError
 from asr_s2s.model.folder import find_model
 from asr_s2s.model.ngram_file import load_ngram
 from asr_s2s.model.word_ngram import WordNgramModel
-from asr_s2s.text.tokenizer import load_tokenizer
+from asr_s2s.text.vocabulary import load_tokenizer
 
 
 def ngram(*arguments: object) -> Result:

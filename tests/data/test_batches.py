@@ -14,7 +14,8 @@ from asr_s2s.data.datasets import MeasuredPair, Output, SpeechDataset, TextDatas
 from asr_s2s.data.manifest import read_manifest
 from asr_s2s.data.parallel import read_parallel
 from asr_s2s.text.normalize import normalizer
-from asr_s2s.text.tokenizer import BLANK, EOS, CharacterTokenizer, train_tokenizer
+from asr_s2s.text.tokenizer import BLANK, EOS, CharacterTokenizer
+from asr_s2s.text.vocabulary import train_tokenizer
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
 import ciphers

@@ -9,7 +9,8 @@ from asr_s2s.data.datasets import Output, TextDataset
 from asr_s2s.data.parallel import TextPair, read_parallel
 from asr_s2s.errors import ManifestError
 from asr_s2s.text.normalize import normalizer
-from asr_s2s.text.tokenizer import CharacterTokenizer, WordTokenizer, train_tokenizer
+from asr_s2s.text.tokenizer import CharacterTokenizer, WordTokenizer
+from asr_s2s.text.vocabulary import train_tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

@@ -101,5 +101,5 @@ def test_a_model_of_words_is_kept_in_a_file(model: WordNgramModel, tmp_path: Pat
 
 def test_only_characters_can_spell(ngrams: tuple[NgramModel, WordTokenizer]) -> None:
     for units in (CharacterTokenizer("acnrt"), ngrams[1]):
-        with pytest.raises(ModelError, match="characters and blanks"):
+        with pytest.raises(ModelError, match="characters or phonemes, and blanks"):
             spell(ngrams[0], ngrams[1].pieces[4:], units)

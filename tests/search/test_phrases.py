@@ -16,8 +16,8 @@ from asr_s2s.text.tokenizer import (
     CharacterTokenizer,
     Tokenizer,
     WordTokenizer,
-    train_tokenizer,
 )
+from asr_s2s.text.vocabulary import train_tokenizer
 
 CHARACTERS = CharacterTokenizer("abcdef ")
 NAMES = [("ab", 1.0), ("ab cd", 0.5), ("cd", 2.0), ("abba", 1.0), ("b", 0.25), ("cd ab e", 1.0)]

@@ -11,6 +11,7 @@ import pytest
 
 from asr_s2s.config import SourceTextConfig, TextConfig
 from asr_s2s.errors import ModelError, TextError
+from asr_s2s.text.subwords import SentencePieceTokenizer
 from asr_s2s.text.tokenizer import (
     BLANK,
     BOS,
@@ -18,12 +19,10 @@ from asr_s2s.text.tokenizer import (
     SPECIALS,
     UNK,
     CharacterTokenizer,
-    SentencePieceTokenizer,
     Tokenizer,
     WordTokenizer,
-    load_tokenizer,
-    train_tokenizer,
 )
+from asr_s2s.text.vocabulary import load_tokenizer, train_tokenizer
 
 TEXTS = [
     "the birch canoe slid on the smooth planks",

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from asr_s2s.config_file import load_config
 from asr_s2s.errors import ConfigError, ModelError, UserError
 from asr_s2s.model.folder import find_model, load_language_model, load_model, own_folder
-from asr_s2s.text.tokenizer import load_tokenizer
+from asr_s2s.text.vocabulary import load_tokenizer
 from asr_s2s.train.loop import train
 
 sys.path.insert(0, str(Path(__file__).parent))

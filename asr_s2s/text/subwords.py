@@ -1,0 +1,157 @@
+"""Subwords: text by the pieces of a sentencepiece model."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import sentencepiece
+
+from asr_s2s.config import SourceTextConfig, TextConfig
+from asr_s2s.errors import TextError
+from asr_s2s.text.tokenizer import (
+    BLANK,
+    BOS,
+    EOS,
+    SPECIALS,
+    UNK,
+    Side,
+    Tokenizer,
+    vocabulary_path,
+)
+
+_WORD_BEGINNING = "\u2581"
+_SEGMENTATIONS = 16
+"""Segmentations of a word that sampling draws from."""
+_REMEMBERED_WORDS = 100_000
+"""Words whose segmentations are kept: without blanks, as in Chinese, each sentence is a word."""
+_LEAST_COVERAGE = 0.98  # what sentencepiece takes
+_LONGEST_LINE = 1_000_000  # bytes; sentencepiece skips longer lines, from 4,192 unless told
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """Subwords of a sentencepiece model (Kudo and Richardson, 2018).
+
+    Args:
+        model: content of a sentencepiece model file whose first pieces are `SPECIALS`.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        self.pieces = [self._processor.id_to_piece(i) for i in range(len(self._processor))]
+        letters = "".join(self.pieces[len(SPECIALS) :]).replace(_WORD_BEGINNING, " ")
+        self._characters = set(letters) | {" "}
+        self._segmentations: dict[str, tuple[list[list[int]], list[float]]] = {}
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._processor.encode(text)
+        return ids
+
+    def sample(self, text: str, power: float, chance: np.random.Generator) -> list[int]:
+        # Pieces do not cross blanks, so words are segmented independently. Not sentencepiece's own
+        # sampling: its source of chance cannot be set for each sentence.
+        ids: list[int] = []
+        words = text.split(" ")
+        for word, place in zip(words, chance.random(len(words)), strict=True):
+            if word not in self._segmentations:
+                if len(self._segmentations) == _REMEMBERED_WORDS:
+                    self._segmentations.clear()
+                self._segmentations[word] = self._segment(word)
+            segmentations, scores = self._segmentations[word]
+            weights = np.exp(power * (np.array(scores) - max(scores)))
+            cumulative = weights.cumsum()
+            ids += segmentations[int(cumulative.searchsorted(place * cumulative[-1]))]
+        return ids
+
+    def _segment(self, word: str) -> tuple[list[list[int]], list[float]]:
+        """The most probable segmentations of a word, and their log-probabilities."""
+        found = self._processor.nbest_encode(word, nbest_size=_SEGMENTATIONS, out_type=int)
+        return found, [sum(map(self._processor.get_score, ids)) for ids in found]
+
+    def surfaces(self, text: str) -> list[str]:
+        pieces = self._processor.encode(text, out_type=str)  # unknown characters as they are
+        return [piece.removeprefix(_WORD_BEGINNING) for piece in pieces]
+
+    def decode(self, ids: Sequence[int], unknowns: Sequence[str] = ()) -> str:
+        if unknowns:
+            return "".join(self._written(ids, unknowns)).replace(_WORD_BEGINNING, " ").strip()
+        text: str = self._processor.decode([int(i) for i in ids if i >= len(SPECIALS)])
+        return text
+
+    def unknown_characters(self, text: str) -> set[str]:
+        return set(text) - self._characters
+
+    def save(self, folder: str | Path, side: Side = "target") -> None:
+        vocabulary_path(folder, side, "model").write_bytes(self._model)
+        vocabulary_path(folder, side, "json").unlink(missing_ok=True)
+
+
+def train_sentencepiece(
+    config: TextConfig | SourceTextConfig, lines: list[str], section: str
+) -> Tokenizer:
+    """The vocabulary of normalised lines.
+
+    Raises:
+        TextError: its size does not suit them.
+    """
+    size, key = config.vocabulary_size, f"{section}.vocabulary_size"
+    if config.character_coverage < _LEAST_COVERAGE:
+        raise TextError(
+            f"{section}.character_coverage",
+            f"expected a number from {_LEAST_COVERAGE} to 1, found {config.character_coverage}",
+            "Use for example 0.9995",
+        )
+    characters = _covering(lines, config.character_coverage)
+    # The word-boundary mark is a piece of its own, in place of the space.
+    smallest = len(SPECIALS) + len(characters | {" "})
+    if size < smallest:
+        raise TextError(
+            key,
+            f"{size} is too small: the text has {len(characters)} different characters",
+            f"Set it to {smallest} or more, or lower {section}.character_coverage",
+        )
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=size,
+        hard_vocab_limit=False,  # what the text can fill is named in our error, not guessed
+        character_coverage=config.character_coverage,
+        byte_fallback=False,
+        normalization_rule_name="identity",  # our own normalisers did it
+        pad_id=BLANK,
+        bos_id=BOS,
+        eos_id=EOS,
+        unk_id=UNK,
+        pad_piece=SPECIALS[BLANK],
+        bos_piece=SPECIALS[BOS],
+        eos_piece=SPECIALS[EOS],
+        unk_piece=SPECIALS[UNK],
+        max_sentence_length=_LONGEST_LINE,
+        minloglevel=2,
+    )
+    tokenizer = SentencePieceTokenizer(model.getvalue())
+    if len(tokenizer) < size:
+        raise TextError(
+            key,
+            f"{size} is too large: the text yields {len(tokenizer)} pieces",
+            f"Set it to {len(tokenizer)} or less, or set {section}.tokenizer to characters",
+        )
+    return tokenizer
+
+
+def _covering(lines: list[str], coverage: float) -> set[str]:
+    """The most frequent characters, as many as make up this part of the text."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        counts.update(f" {line}")  # sentencepiece marks the beginning of a line as that of a word
+    wanted, characters = coverage * counts.total(), set[str]()
+    for character, times in counts.most_common():
+        if wanted <= 0:
+            break
+        characters.add(character)
+        wanted -= times
+    return characters

@@ -1,0 +1,100 @@
+"""Vocabularies of every kind: made from training texts, and loaded from model folders."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from asr_s2s.config import SourceTextConfig, TextConfig
+from asr_s2s.errors import ModelError, TextError
+from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.phonemes import SPACE, PhonemeTokenizer, read_lexicon
+from asr_s2s.text.subwords import SentencePieceTokenizer, train_sentencepiece
+from asr_s2s.text.tokenizer import (
+    SPECIALS,
+    CharacterTokenizer,
+    Side,
+    Tokenizer,
+    WordTokenizer,
+    vocabulary_path,
+)
+
+
+def train_tokenizer(
+    config: TextConfig | SourceTextConfig,
+    texts: Iterable[str],
+    section: str = "text",
+    base: Path = Path(),
+) -> Tokenizer:
+    """Build the vocabulary of training texts; the texts are normalised here.
+
+    Args:
+        section: the configuration's section, to be named in errors.
+        base: folder that `text.lexicon` is relative to.
+
+    Raises:
+        TextError: there is no text, or the vocabulary's size does not suit it.
+    """
+    normalize = normalizer(config.normalizer)
+    lines = [line for line in map(normalize, texts) if line]
+    if not lines:
+        raise TextError(
+            "data.train",
+            "there is no text to build a vocabulary from",
+            f"Check the texts, and whether {section}.normalizer {config.normalizer} suits them",
+        )
+    if config.tokenizer == "characters":
+        return CharacterTokenizer(set().union(*lines))
+    if isinstance(config, TextConfig) and config.tokenizer == "phonemes":
+        if config.lexicon is None:
+            raise TextError(
+                "text.lexicon", "phonemes need a lexicon, and none is named", "Name its file"
+            )
+        lexicon = read_lexicon(base / config.lexicon)
+        phonemes = {phoneme for ways in lexicon.values() for way in ways for phoneme in way}
+        return PhonemeTokenizer(sorted({*phonemes, SPACE}), lexicon)
+    if config.tokenizer == "words":
+        counts = Counter(word for line in lines for word in line.split())
+        frequent = sorted(counts, key=lambda word: (-counts[word], word))
+        return WordTokenizer(frequent[: max(1, config.vocabulary_size - len(SPECIALS))])
+    return train_sentencepiece(config, lines, section)
+
+
+def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
+    """The vocabulary that `save` wrote into a model folder.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    units, subwords = vocabulary_path(folder, side, "json"), vocabulary_path(folder, side, "model")
+    if units.is_file():
+        try:
+            content = json.loads(units.read_text(encoding="utf-8"))
+            if content["kind"] == "words" and all(isinstance(u, str) for u in content["units"]):
+                return WordTokenizer(content["units"])
+            if content["kind"] == "phonemes" and SPACE in content["units"]:
+                ways = content["lexicon"].items()
+                lexicon = {word: [tuple(way.split()) for way in spoken] for word, spoken in ways}
+                return PhonemeTokenizer(content["units"], lexicon)
+            if content["kind"] == "characters" and all(len(u) == 1 for u in content["units"]):
+                return CharacterTokenizer(content["units"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass
+        raise _damaged(units)
+    if subwords.is_file():
+        try:
+            tokenizer = SentencePieceTokenizer(subwords.read_bytes())
+        except RuntimeError as error:
+            raise _damaged(subwords) from error
+        if tuple(tokenizer.pieces[: len(SPECIALS)]) != SPECIALS:
+            raise _damaged(subwords)
+        return tokenizer
+    raise ModelError(
+        folder,
+        f"there is no {units.name} or {subwords.name} in it",
+        "Name a model folder that asr-s2s train wrote",
+    )
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(path, "this is not a vocabulary of asr_s2s", "Copy the model folder again")

@@ -1,0 +1,157 @@
+"""Text as the phonemes of a lexicon, and back to words."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr_s2s.config import TextConfig
+from asr_s2s.errors import ModelError, TextError
+from asr_s2s.model.ngram import from_levels
+from asr_s2s.model.ngram_file import load_ngram, save_ngram
+from asr_s2s.model.word_ngram import WordNgramModel, spell
+from asr_s2s.text.phonemes import PhonemeTokenizer
+from asr_s2s.text.tokenizer import EOS, SPECIALS, UNK, WordTokenizer
+from asr_s2s.text.vocabulary import load_tokenizer, train_tokenizer
+from asr_s2s.train.ngram import encode_lines, estimate
+
+LEXICON = """the\tdh ax
+the\tdh iy
+to\tt uw
+sea\ts iy
+see\ts iy
+two\tt uw
+men\tm eh n
+cats\tk ae t s
+"""
+LINES = [
+    "two men see the sea",
+    "the two cats",
+    "to see the two men",
+    "to see the sea",
+    "see two cats",
+]
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> PhonemeTokenizer:
+    (tmp_path / "lexicon.txt").write_text(LEXICON)
+    config = TextConfig(tokenizer="phonemes", lexicon="lexicon.txt")
+    made = train_tokenizer(config, LINES, base=tmp_path)
+    assert isinstance(made, PhonemeTokenizer)
+    return made
+
+
+@pytest.fixture
+def words(tokenizer: PhonemeTokenizer) -> WordNgramModel:
+    units = WordTokenizer(list(tokenizer.lexicon))
+    levels = estimate(encode_lines(LINES, units, str), len(units), 3)
+    return spell(from_levels(levels), units.pieces[len(SPECIALS) :], tokenizer)
+
+
+def spoken(tokenizer: PhonemeTokenizer, phonemes: str) -> list[int]:
+    """Ids of phonemes; a bar stands between words."""
+    return [tokenizer.pieces.index(unit.replace("|", " ")) for unit in phonemes.split()]
+
+
+def test_text_is_its_first_pronunciation(tokenizer: PhonemeTokenizer) -> None:
+    ids = tokenizer.encode("the cats")
+    assert [tokenizer.pieces[i] for i in ids] == ["dh", "ax", " ", "k", "ae", "t", "s"]
+    assert tokenizer.decode(ids) == "the cats"
+    assert tokenizer.encode("the dogs")[-1] == UNK
+    assert tokenizer.unknown_characters("the dogs see") == {"dogs"}
+
+
+def test_every_pronunciation_is_read(tokenizer: PhonemeTokenizer) -> None:
+    assert tokenizer.decode(spoken(tokenizer, "dh iy | s iy")) == "the sea"
+
+
+def test_an_unknown_word_is_written_by_its_sound(tokenizer: PhonemeTokenizer) -> None:
+    assert tokenizer.decode(spoken(tokenizer, "dh ax | m iy t")) == "the meet"
+
+
+def test_each_token_belongs_to_a_word(tokenizer: PhonemeTokenizer) -> None:
+    text = "the cats see"
+    assert tokenizer.words(text) == ["the"] * 2 + ["cats"] * 5 + ["see"] * 3
+    surfaces = tokenizer.surfaces(text)
+    assert len(surfaces) == len(tokenizer.encode(text))
+    assert "".join(surfaces) == text
+    ids = spoken(tokenizer, "| dh ax | | k ae t s |")
+    assert tokenizer.reached(ids) == [0, 1, 3, 4, 4, 5, 6, 7, 8, 9]
+    assert tokenizer.reached(spoken(tokenizer, "|")) == [0]
+
+
+def test_a_lexicon_is_kept_in_the_model_folder(tokenizer: PhonemeTokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert isinstance(loaded, PhonemeTokenizer)
+    assert loaded.pieces == tokenizer.pieces
+    for text in LINES:
+        assert loaded.encode(text) == tokenizer.encode(text)
+
+
+def test_words_that_sound_alike_are_chosen_by_their_neighbours(
+    tokenizer: PhonemeTokenizer, words: WordNgramModel
+) -> None:
+    ids = tokenizer.encode("two men see the sea")
+    assert tokenizer.decode(ids) == "to men sea the sea"
+    assert tokenizer.chosen_by(words.choose).decode(ids) == "two men see the sea"
+
+
+def test_the_search_takes_the_likeliest_of_words_that_sound_alike(
+    tokenizer: PhonemeTokenizer, words: WordNgramModel, tmp_path: Path
+) -> None:
+    save_ngram(tmp_path / "n.safetensors", words, tokenizer)
+    loaded = load_ngram(tmp_path / "n.safetensors", tokenizer)
+    assert isinstance(loaded, WordNgramModel)
+
+    def score(text: str) -> float:
+        total, state = 0.0, loaded.start[None]
+        for token in [*tokenizer.encode(text), EOS]:
+            gain, state = loaded.step(state, torch.tensor([token]))
+            total += float(gain)
+        return total
+
+    def by_words(text: str) -> float:
+        total, state = 0.0, loaded.ngrams.start[None]
+        for token in [*(loaded.numbers[word] for word in text.split()), EOS]:
+            gain, state = loaded.ngrams.step(state, torch.tensor([token]))
+            total += float(gain)
+        return total
+
+    assert score("the see") == score("the sea") == pytest.approx(by_words("the sea"), abs=1e-5)
+    assert by_words("the sea") > by_words("the see")
+
+
+def test_words_that_the_lexicon_lacks_cannot_be_spelled(
+    tokenizer: PhonemeTokenizer, words: WordNgramModel
+) -> None:
+    with pytest.raises(ModelError, match="cannot spell 'dogs'"):
+        spell(words.ngrams, ["the", "to", "sea", "see", "two", "men", "dogs"], tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "it holds no word"),
+        ("the dh ax\n", "lexicon.txt:1: expected a word, a tab and its phonemes"),
+        ("the\tdh ax\ncat\t\n", "lexicon.txt:2: expected"),
+        (b"\xff\xfe", "this lexicon cannot be read"),
+    ],
+)
+def test_a_lexicon_of_another_form_is_refused(
+    content: str | bytes, message: str, tmp_path: Path
+) -> None:
+    raw = content.encode() if isinstance(content, str) else content
+    (tmp_path / "lexicon.txt").write_bytes(raw)
+    config = TextConfig(tokenizer="phonemes", lexicon="lexicon.txt")
+    with pytest.raises(TextError) as caught:
+        train_tokenizer(config, LINES, base=tmp_path)
+    assert message in str(caught.value)
+
+
+def test_phonemes_need_a_lexicon(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match=r"text.lexicon"):
+        train_tokenizer(TextConfig(tokenizer="phonemes"), LINES, base=tmp_path)
+    with pytest.raises(TextError, match=r"missing.txt"):
+        train_tokenizer(TextConfig(tokenizer="phonemes", lexicon="missing.txt"), LINES)
