@@ -102,6 +102,7 @@ def check(
     from asr_s2s.data.overlap import check_overlap, read_held_out
     from asr_s2s.model.folder import find_model, load_tokenizers, read_config
     from asr_s2s.text.normalize import normalizer
+    from asr_s2s.text.vocabulary import phonemes_of_lexicon
 
     messages = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     if overrides and config is None:
@@ -111,6 +112,8 @@ def check(
     own = read_config(folder) if folder else None
     tokenizer, source_tokenizer = load_tokenizers(folder, own) if folder and own else (None, None)
     settings = recipe or own
+    if recipe and config and tokenizer is None and recipe.text.tokenizer == "phonemes":
+        tokenizer = phonemes_of_lexicon(recipe.text, config.parent)
     if manifests:
         named_before: set[Path] = set()
         for path in manifests:

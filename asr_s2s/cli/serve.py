@@ -26,7 +26,7 @@ def serve(
         typer.Option(
             help="A shipped model's name, or a model folder. May be repeated: of those that "
             "transcribe, and of those that translate text, the first serves requests that name "
-            "none. [default: digits]"
+            "none. [default: english]"
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
@@ -81,7 +81,7 @@ def serve(
     if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
         raise UserError("--token", "expected printable ASCII characters", "Choose another token")
 
-    names = _names(model or ["digits"])
+    names = _names(model or ["english"])
 
     from asr_s2s.serve.listening import listen
 

@@ -41,7 +41,7 @@ def transcribe(
         list[str],
         typer.Argument(help="Recordings, folders of them, quoted globs, or - for standard input."),
     ],
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "digits",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "english",
     output_dir: Annotated[
         Path | None,
         typer.Option(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from asr_s2s.errors import TextError
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u2032\u0060\u00b4"), "'")
 # Letters that Unicode does not decompose into a base letter and an accent; 0131 is a dotless i.
 _LETTERS = str.maketrans(
@@ -49,20 +50,21 @@ def english(text: str) -> str:
     spelled "and", "%" "percent". Full stops vanish (U.S.A.: usa), and so do commas between digits;
     hyphens, dashes and all other punctuation separate words.
 
-    A word of digits only is spelled digit by digit (42: four two; 1,000: one zero zero zero);
-    digits within other words, and other scripts, are dropped. Amounts, dates and times are read
-    aloud in more ways than a rule can know: write them in words.
+    The titles mr, mrs and dr are written as they are said: mister, missus, doctor. A word of digits
+    only is spelled digit by digit (42: four two; 1,000: one zero zero zero); digits within other
+    words, and other scripts, are dropped. Amounts, dates and times are read aloud in more ways than
+    a rule can know: write them in words.
     """
-    letters = lowercase(text).translate(_APOSTROPHES).translate(_LETTERS)
+    plain = lowercase(text).translate(_APOSTROPHES).translate(_LETTERS)
     # Decomposed, accents are marks of their own.
-    decomposed = unicodedata.normalize("NFKD", letters).lower()
+    decomposed = unicodedata.normalize("NFKD", plain).lower()
     plain = "".join(c for c in decomposed if c != "." and not unicodedata.combining(c))
     plain = re.sub(r"(?<=\d),(?=\d)", "", plain)
     words = (word.strip("'") for word in re.sub(r"[^a-z0-9']", " ", plain).split())
     spelled = (
         " ".join(_DIGITS[int(digit)] for digit in word)
         if word.isdigit()
-        else re.sub(r"\d", "", word).strip("'")
+        else _TITLES.get(letters := re.sub(r"\d", "", word).strip("'"), letters)
         for word in words
     )
     return " ".join(filter(None, spelled))

@@ -9,6 +9,7 @@ search go along pronunciations of the lexicon, and chooses among words that soun
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -34,20 +35,18 @@ class PhonemeTokenizer(UnitTokenizer):
         units: phonemes and SPACE, in the order of their ids.
         lexicon: pronunciations of each word, each a tuple of phonemes; the first is the one to
             train on. Of words that sound alike the one that comes first is the usual one.
-        choose: chooses among words that sound alike; by default the first.
+
+    Words that sound alike are written as the first of them, unless `chosen_by` says otherwise.
     """
 
     kind = "phonemes"
 
     def __init__(
-        self,
-        units: Sequence[str],
-        lexicon: Mapping[str, Sequence[tuple[str, ...]]],
-        choose: Choice | None = None,
+        self, units: Sequence[str], lexicon: Mapping[str, Sequence[tuple[str, ...]]]
     ) -> None:
         super().__init__(units)
         self.lexicon = lexicon
-        self.choose = choose
+        self.choose: Choice | None = None
         self._tokens = {word: [self._of(way) for way in ways] for word, ways in lexicon.items()}
         self._words: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
         for word, ways in self._tokens.items():
@@ -57,7 +56,9 @@ class PhonemeTokenizer(UnitTokenizer):
 
     def chosen_by(self, choose: Choice) -> "PhonemeTokenizer":
         """The same vocabulary, which chooses otherwise among words that sound alike."""
-        return PhonemeTokenizer(self.pieces[len(SPECIALS) :], self.lexicon, choose)
+        chosen = copy(self)
+        chosen.choose = choose
+        return chosen
 
     def pronunciations(self, word: str) -> list[tuple[int, ...]]:
         """Token ids of each way to say a word; none for unknown words."""

@@ -46,18 +46,30 @@ def train_tokenizer(
     if config.tokenizer == "characters":
         return CharacterTokenizer(set().union(*lines))
     if isinstance(config, TextConfig) and config.tokenizer == "phonemes":
-        if config.lexicon is None:
-            raise TextError(
-                "text.lexicon", "phonemes need a lexicon, and none is named", "Name its file"
-            )
-        lexicon = read_lexicon(base / config.lexicon)
-        phonemes = {phoneme for ways in lexicon.values() for way in ways for phoneme in way}
-        return PhonemeTokenizer(sorted({*phonemes, SPACE}), lexicon)
+        return phonemes_of_lexicon(config, base)
     if config.tokenizer == "words":
         counts = Counter(word for line in lines for word in line.split())
         frequent = sorted(counts, key=lambda word: (-counts[word], word))
         return WordTokenizer(frequent[: max(1, config.vocabulary_size - len(SPECIALS))])
     return train_sentencepiece(config, lines, section)
+
+
+def phonemes_of_lexicon(config: TextConfig, base: Path) -> PhonemeTokenizer:
+    """The vocabulary of a lexicon, which no texts are needed for.
+
+    Args:
+        base: folder that `text.lexicon` is relative to.
+
+    Raises:
+        TextError: there is no lexicon, or it cannot be read.
+    """
+    if config.lexicon is None:
+        raise TextError(
+            "text.lexicon", "phonemes need a lexicon, and none is named", "Name its file"
+        )
+    lexicon = read_lexicon(base / config.lexicon)
+    phonemes = {phoneme for ways in lexicon.values() for way in ways for phoneme in way}
+    return PhonemeTokenizer(sorted({*phonemes, SPACE}), lexicon)
 
 
 def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:

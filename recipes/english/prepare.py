@@ -9,6 +9,7 @@ gets
 - `train.jsonl`: everything to train on;
 - `clean.jsonl`: of that, what fluent speakers say into a good microphone, to begin with;
 - `sentences.jsonl`: of that, what is no single word or command, to hear more often;
+- `transcripts.txt`: what is said in it, for language models;
 - `dev_CORPUS.jsonl`: the development set of each corpus;
 - `valid.jsonl`: a few of each corpus, equally many, to choose the model by while it trains.
 
@@ -56,6 +57,8 @@ def prepare(
     write_rows(output_folder / "clean.jsonl", clean)
     sentences = [row for row in short if row["corpus"] not in COMMANDS]
     write_rows(output_folder / "sentences.jsonl", sentences)
+    transcripts = "".join(row["text"] + "\n" for row in short)
+    (output_folder / "transcripts.txt").write_text(transcripts, "utf-8")
     dev = read_rows(corpus_folder / "dev.jsonl")
     corpora: defaultdict[str, list[Row]] = defaultdict(list)
     for row in dev:

@@ -15,6 +15,8 @@ import soundfile
 from joined import write_joined
 
 COMMAND = [sys.executable, "-m", "asr_s2s"]
+DIGITS = ("--model", "digits")
+"""The smallest shipped model."""
 
 
 def run(
@@ -43,14 +45,21 @@ def sound(sample: Path) -> tuple[np.ndarray, int]:
 
 
 def test_text_goes_to_standard_output_alone(sample: Path, expected: str) -> None:
-    done = run("transcribe", sample)
+    done = run("transcribe", *DIGITS, sample)
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode() == expected + "\n"
     assert done.stderr == b""
 
 
+def test_without_options_the_english_model_transcribes(sample: Path) -> None:
+    english = sample.with_name("english.wav")
+    done = run("transcribe", english)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode() == english.with_suffix(".txt").read_text()
+
+
 def test_json_is_one_object_a_recording(sample: Path, expected: str) -> None:
-    done = run("transcribe", sample, sample, "--format", "json", "--n-best", "3")
+    done = run("transcribe", *DIGITS, sample, sample, "--format", "json", "--n-best", "3")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 2
     for row in rows:
@@ -65,7 +74,7 @@ def test_folders_globs_and_standard_input(sample: Path, expected: str, tmp_path:
     for name in ("b.wav", "a.wav", "deep/c.WAV"):
         shutil.copy(sample, tmp_path / name)
     (tmp_path / "notes.txt").write_text("not a recording")
-    done = run("transcribe", ".", "*.wav", "-", stdin=sample.read_bytes(), cwd=tmp_path)
+    done = run("transcribe", *DIGITS, ".", "*.wav", "-", stdin=sample.read_bytes(), cwd=tmp_path)
     lines = [line.split("\t") for line in done.stdout.decode().splitlines()]
     assert done.returncode == 0, done.stderr
     assert [name for name, _ in lines] == ["a.wav", "b.wav", "deep/c.WAV", "a.wav", "b.wav", "-"]
@@ -79,7 +88,7 @@ def test_output_folder_gets_a_file_for_each_recording(
         (tmp_path / name).mkdir()
         shutil.copy(sample, tmp_path / name / "same.wav")
     output = tmp_path / "out"
-    done = run("transcribe", tmp_path / "x", tmp_path / "y", "--output-dir", output)
+    done = run("transcribe", *DIGITS, tmp_path / "x", tmp_path / "y", "--output-dir", output)
     assert done.returncode == 0, done.stderr
     assert {p.name: p.read_text() for p in output.iterdir()} == {
         "same.txt": expected + "\n",
@@ -103,7 +112,7 @@ def test_every_rate_width_and_channel_count_is_transcribed_alike(
         soundfile.write(tmp_path / f"{channels}-channels.wav", many, rate)
     for suffix in ("ogg", "mp3", "flac"):
         soundfile.write(tmp_path / f"coded.{suffix}", samples, rate)
-    done = run("transcribe", tmp_path, "--format", "json")
+    done = run("transcribe", *DIGITS, tmp_path, "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = {Path(r["source"]).name: r["text"] for r in map(json.loads, done.stdout.splitlines())}
     assert len(rows) == 6 + 5 + 5 + 3
@@ -134,7 +143,7 @@ def test_bad_recordings_are_named_and_the_others_still_transcribed(
     if os.geteuid() != 0:  # root reads everything
         bad.append("locked.wav")
     sources = ["good.wav", *bad, "good.wav"]
-    done = run("transcribe", *sources, "--format", "json", cwd=tmp_path)
+    done = run("transcribe", *DIGITS, *sources, "--format", "json", cwd=tmp_path)
     messages = done.stderr.decode()
     assert done.returncode == 1
     assert "Traceback" not in messages
@@ -160,13 +169,13 @@ def test_bad_recordings_are_named_and_the_others_still_transcribed(
 def test_a_wrong_option_is_one_message(
     sample: Path, arguments: list[str], code: int, words: str
 ) -> None:
-    done = run("transcribe", sample, *arguments)
+    done = run("transcribe", *DIGITS, sample, *arguments)
     assert done.returncode == code
     assert words in done.stderr.decode() and b"Traceback" not in done.stderr
 
 
 def test_results_come_one_by_one_and_an_interrupt_keeps_them(sample: Path) -> None:
-    command = [*COMMAND, "transcribe", *[str(sample)] * 500, "--batch-seconds", "5"]
+    command = [*COMMAND, "transcribe", *DIGITS, *[str(sample)] * 500, "--batch-seconds", "5"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -194,9 +203,19 @@ def test_a_folder_killed_half_way_ends_as_one_unbroken(
         soundfile.write(recordings / f"{number:02}.wav", np.roll(samples, 4000 * number), rate)
     options = ("--format", "json", "--format", "txt", "--format", "srt", "--batch-seconds", "5")
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    assert run("transcribe", recordings, *options, "--output-dir", unbroken).returncode == 0
+    assert (
+        run("transcribe", *DIGITS, recordings, *options, "--output-dir", unbroken).returncode == 0
+    )
 
-    command = [*COMMAND, "transcribe", str(recordings), *options, "--output-dir", str(broken)]
+    command = [
+        *COMMAND,
+        "transcribe",
+        *DIGITS,
+        str(recordings),
+        *options,
+        "--output-dir",
+        str(broken),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for _ in range(10):
         process.stdout.readline()
@@ -209,7 +228,7 @@ def test_a_folder_killed_half_way_ends_as_one_unbroken(
         if all((broken / f"{name}.{suffix}") in before for suffix in ("json", "txt", "srt"))
     ]
     assert 0 < len(whole) < 60
-    again = run("transcribe", recordings, *options, "--output-dir", broken)
+    again = run("transcribe", *DIGITS, recordings, *options, "--output-dir", broken)
     assert again.returncode == 0, again.stderr
     assert f"skipped {len(whole)} of 60".encode() in again.stderr
     for path in unbroken.iterdir():
@@ -221,7 +240,8 @@ def test_a_folder_killed_half_way_ends_as_one_unbroken(
 
 
 def test_output_may_be_closed_early(sample: Path) -> None:
-    line = f"{sys.executable} -m asr_s2s transcribe {' '.join([str(sample)] * 100)} | head -1"
+    recordings = " ".join([str(sample)] * 100)
+    line = f"{sys.executable} -m asr_s2s transcribe --model digits {recordings} | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
     assert done.stdout.count(b"\n") == 1
     assert b"Traceback" not in done.stderr
@@ -253,12 +273,12 @@ def test_a_transcript_by_a_person_beside_a_recording_is_not_replaced(
     shutil.copy(sample, tmp_path / "a.wav")
     shutil.copy(sample, tmp_path / "b.wav")
     (tmp_path / "a.txt").write_text("by a person")
-    done = run("transcribe", tmp_path, "--output-dir", tmp_path, "--overwrite")
+    done = run("transcribe", *DIGITS, tmp_path, "--output-dir", tmp_path, "--overwrite")
     assert done.returncode == 1
     assert b"a.txt: it lies beside its recording" in done.stderr
     assert (tmp_path / "a.txt").read_text() == "by a person"
     assert (tmp_path / "b.txt").is_file()
-    again = run("transcribe", tmp_path, "--output-dir", tmp_path)
+    again = run("transcribe", *DIGITS, tmp_path, "--output-dir", tmp_path)
     assert again.returncode == 0
     assert b"skipped 2 of 2" in again.stderr
     assert (tmp_path / "a.txt").read_text() == "by a person"
@@ -269,13 +289,13 @@ def test_a_name_in_no_encoding_is_opened_and_printed_as_it_is(
 ) -> None:
     name = os.fsencode(tmp_path) + b"/bad\xff.wav"
     Path(os.fsdecode(name)).write_bytes(sample.read_bytes())
-    done = run("transcribe", tmp_path, tmp_path)
+    done = run("transcribe", *DIGITS, tmp_path, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == 2 * (name + b"\t" + expected.encode() + b"\n")
 
 
 def test_a_full_disk_is_one_message(sample: Path) -> None:
-    line = f"{sys.executable} -m asr_s2s transcribe {sample} > /dev/full"
+    line = f"{sys.executable} -m asr_s2s transcribe --model digits {sample} > /dev/full"
     done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60)
     assert done.returncode == 1
     assert b"standard output: cannot be written" in done.stderr
@@ -293,7 +313,7 @@ def test_a_long_recording_becomes_subtitles(sample: Path, expected: str, tmp_pat
     formats = ("srt", "json", "vtt", "tsv", "txt")
     options = [option for format in formats for option in ("--format", format)]
     done = run(
-        "transcribe", tmp_path / "long.flac", *options, "--beam-size", "1",
+        "transcribe", *DIGITS, tmp_path / "long.flac", *options, "--beam-size", "1",
         "--output-dir", tmp_path / "out",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -313,7 +333,7 @@ def test_a_long_recording_becomes_subtitles(sample: Path, expected: str, tmp_pat
 
 def test_silero_finds_the_same_words(sample: Path, expected: str, tmp_path: Path) -> None:
     write_joined(tmp_path / "long.flac", sample, times=6)
-    done = run("transcribe", tmp_path / "long.flac", "--vad", "silero", "--beam-size", "1")
+    done = run("transcribe", *DIGITS, tmp_path / "long.flac", "--vad", "silero", "--beam-size", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode() == " ".join([expected] * 6) + "\n"
 
@@ -326,7 +346,9 @@ def test_a_damaged_long_recording_is_reported_by_every_run(
     (tmp_path / "long.flac").write_bytes(whole[: int(0.7 * len(whole))])
     shutil.copy(sample, tmp_path / "short.wav")
     for _ in range(2):
-        done = run("transcribe", tmp_path, "--output-dir", tmp_path / "out", "--beam-size", "1")
+        done = run(
+            "transcribe", *DIGITS, tmp_path, "--output-dir", tmp_path / "out", "--beam-size", "1"
+        )
         assert done.returncode == 1
         assert done.stderr.count(b"long.flac: is damaged or cut short") == 1
         assert done.stdout.count(expected.encode()) >= 4
@@ -350,7 +372,16 @@ def test_memory_does_not_grow_with_the_recording(sample: Path, tmp_path: Path) -
     for minutes in (1, 10):
         path = tmp_path / f"{minutes}.flac"
         spoken = write_joined(path, sample, seconds=60 * minutes)
-        command = [sys.executable, "-c", script, "transcribe", str(path), "--beam-size", "1"]
+        command = [
+            sys.executable,
+            "-c",
+            script,
+            "transcribe",
+            *DIGITS,
+            str(path),
+            "--beam-size",
+            "1",
+        ]
         done = subprocess.run(
             [*command, "--batch-seconds", "40"], capture_output=True, text=True, timeout=200
         )
@@ -372,7 +403,7 @@ def test_a_killed_job_goes_on_where_it_stopped(sample: Path, tmp_path: Path) -> 
 
     def command(output: str) -> list[str]:
         return [
-            *COMMAND, "transcribe", str(tmp_path / "in"), *options,
+            *COMMAND, "transcribe", *DIGITS, str(tmp_path / "in"), *options,
             "--output-dir", str(tmp_path / output),
         ]  # fmt: skip
 
@@ -402,7 +433,7 @@ def test_a_killed_job_goes_on_where_it_stopped(sample: Path, tmp_path: Path) -> 
 
 
 def test_done_work_is_done_again_when_asked(sample: Path, tmp_path: Path) -> None:
-    command = ["transcribe", sample, "--output-dir", tmp_path]
+    command = ["transcribe", *DIGITS, sample, "--output-dir", tmp_path]
     for options, skipped in (([], False), ([], True), (["--overwrite"], False)):
         done = run(*command, *options)
         assert done.returncode == 0

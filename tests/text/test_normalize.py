@@ -23,7 +23,8 @@ from asr_s2s.text.normalize import NORMALIZERS, normalizer
         ("lowercase", "\uff21\uff22\uff23 ﬁve", "abc five"),  # full-width ABC
         ("english", "Don\u2019t stop \u2014 it\u2019s \u201c42\u201d!", "don't stop it's four two"),
         ("english", "A well-known café/naïve", "a well known cafe naive"),
-        ("english", "the U.S.A., e.g. Mr. Smith", "the usa eg mr smith"),
+        ("english", "the U.S.A., e.g. Mr. Smith", "the usa eg mister smith"),
+        ("english", "Dr. No, Mrs. Bell\u2019s, mr3", "doctor no missus bell's mister"),
         ("english", "1,000 men; 3.5 m", "one zero zero zero men three five m"),
         ("english", "B2B at 50% & more", "bb at five zero percent and more"),
         ("english", "'Quoted words,' the dogs' and 'em", "quoted words the dogs and em"),
