@@ -70,9 +70,8 @@ class NgramModel(nn.Module):
 
         The longest n-gram that is stored counts; each shorter context tried costs its back-off.
         """
-        states, tokens = torch.broadcast_tensors(
-            states.long(), self.known[tokens.clamp_max(self.vocabulary)]
-        )
+        tokens = self.known[tokens.clamp_max(self.vocabulary)] + torch.zeros_like(states)
+        states = states.long() + torch.zeros_like(tokens)
         total = torch.zeros(states.shape, device=states.device)
         entries = tokens
         found = torch.zeros_like(states, dtype=torch.bool)

@@ -27,9 +27,10 @@ from asr_s2s.search.align import STEP, sound_levels
 from asr_s2s.text.tokenizer import BLANK
 
 SPOKEN = 3.0
-"""Nats a token by which CTC finds words likelier than silence, if somebody said them. Measured on
-digits that were recognised rightly: 7 and more, 4 and more in white noise as loud or among voices
-10 dB below; on noise and silence below 1.7, on 44 of 48 tones below 3."""
+"""Nats a token by which CTC finds words likelier than silence, if somebody said them: those of the
+output, or its own. Measured on digits that were recognised rightly: 7 and more, 4 and more in white
+noise as loud or among voices 10 dB below; on noise and silence below 1.7, on 44 of 48 tones below
+3. With phonemes CTC's own have 2.9 and more in noisy speech, 3.0 and less in dense babble."""
 SURE = 10.0
 """Nats by which CTC finds an output likelier with what the output lacks."""
 SKIPPED_SECONDS, SKIPPED_TOKENS = 0.5, 3
@@ -126,11 +127,16 @@ def examine_by_ctc(
     best = log_probs.argmax(-1).masked_fill(padded, BLANK).tolist()
     silence = log_probs[:, :, BLANK].masked_fill(padded, 0.0).sum(1).tolist()
     likelihoods = likely(range(len(outputs)), outputs)
+    spellings = [_spelling(path) for path in best]
+    unsure = [r for r, output in enumerate(outputs) if likelihoods[r] < UNSURE * len(output)]
+    # Words may be wrong though somebody spoke, so what CTC hears counts as well.
+    as_spelled = dict(zip(unsure, likely(unsure, [spellings[r][0] for r in unsure]), strict=True))
     doubts: list[_Doubt] = []
     for row, output in enumerate(outputs):
-        spelled, frames = _spelling(best[row])
+        spelled, frames = spellings[row]
         faint = likelihoods[row] - silence[row] < SPOKEN * len(output)
-        if not output or (faint and likelihoods[row] < UNSURE * len(output)):
+        faint &= as_spelled.get(row, math.inf) - silence[row] < SPOKEN * max(1, len(spelled))
+        if not output or faint:
             doubts.append(_Doubt(row, 0, len(output), spelled, last=True, spoken=SPOKEN))
         elif output != spelled:
             differences = _differences(output, spelled, [f * frame_seconds for f in frames])
