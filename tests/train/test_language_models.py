@@ -24,6 +24,7 @@ from asr_s2s.train.loop import train
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import asr_s2s, assert_same, logged, run, start, training_state, wait_for_step
 
+SMALL = ("--model", "digits")
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 CONFIG = """
 model: {encoders: [none]}
@@ -185,15 +186,17 @@ def test_an_arpa_file_is_converted(recogniser: Path, tmp_path: Path) -> None:
 
 
 def test_favoured_phrases_are_written(tmp_path: Path, sample: Path) -> None:
-    (tmp_path / "names.txt").write_text("Eight\t20\n")
-    plain = asr_s2s("transcribe", sample)
-    favoured = asr_s2s("transcribe", sample, "--phrases", tmp_path / "names.txt")
+    names = tmp_path / "names.txt"
+    names.write_text("Eight\t20\n")
+    plain = asr_s2s("transcribe", sample, *SMALL)
+    favoured = asr_s2s("transcribe", sample, *SMALL, "--phrases", names)
     assert favoured.returncode == 0, favoured.stderr
     assert favoured.stdout.split().count("eight") > plain.stdout.split().count("eight")
 
 
 def test_phrases_that_the_model_cannot_write_are_refused(tmp_path: Path, sample: Path) -> None:
-    (tmp_path / "names.txt").write_text("quick\n")
-    refused = asr_s2s("transcribe", sample, "--phrases", tmp_path / "names.txt")
+    names = tmp_path / "names.txt"
+    names.write_text("quick\n")
+    refused = asr_s2s("transcribe", sample, *SMALL, "--phrases", names)
     assert refused.returncode == 1
     assert "cannot write 'ckq'" in refused.stderr
