@@ -70,8 +70,9 @@ class NgramModel(nn.Module):
 
         The longest n-gram that is stored counts; each shorter context tried costs its back-off.
         """
-        tokens = self.known[tokens.clamp_max(self.vocabulary)] + torch.zeros_like(states)
-        states = states.long() + torch.zeros_like(tokens)
+        shape = (states + tokens).shape
+        states = states.long().expand(shape)
+        tokens = self.known[tokens.clamp_max(self.vocabulary)].expand(shape)
         total = torch.zeros(states.shape, device=states.device)
         entries = tokens
         found = torch.zeros_like(states, dtype=torch.bool)

@@ -49,7 +49,7 @@ model=runs/english/model
 said=data/transcripts.txt
 asr-s2s ngram data/text.gz $said $said $said --model $model --held-out "$corpus/dev.jsonl" \
     --words 60000 --order 3 --prune 0,1,1 --output runs/ngram.safetensors
-asr-s2s attach runs/ngram.safetensors --model $model
+asr-s2s attach runs/ngram.safetensors --model $model --weight 0.6
 asr-s2s attach runs/language_model/model --model $model
 asr-s2s tune data/valid.jsonl --model $model
 asr-s2s calibrate data/dev_*.jsonl --model $model
