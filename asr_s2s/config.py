@@ -95,6 +95,9 @@ class AugmentConfig:
     """Speed factors drawn with equal chance (Ko et al., 2015); (1.0,) switches it off."""
     gain_db: float = 6.0
     """Level changes drawn uniformly from -gain_db to +gain_db."""
+    vocal_tract_range: float = 0.0
+    """Frequencies of an utterance are stretched by a factor drawn from 1 - this to 1 + this (Jaitly
+    & Hinton, 2013), as if a speaker of another size had said it; 0.15 suits few speakers."""
     noise_probability: float = 0.0
     """Chance that an utterance gets additive noise."""
     noise_snr_db: tuple[float, float] = (5.0, 30.0)
@@ -250,6 +253,9 @@ class SearchConfig:
     """Weight of the LSTM language model there, likewise."""
     token_bonus: float = 0.0
     """Added to the score of each token but the end: language models favour short outputs."""
+    word_bonus: float = 0.0
+    """Added for each word but the last, where the n-gram model is one of words: below 0, it keeps
+    long words from being written as several short ones."""
     candidates: int = 20
     """Tokens per hypothesis that attention hands to the other scorers at each step."""
     length_normalization: float = 1.0

@@ -13,6 +13,8 @@ HOP = 160
 """Samples between windows: 10 ms."""
 FFT = 512
 FRAMES_PER_SECOND = SAMPLE_RATE / HOP
+WARPS = 21
+"""Vocal tract lengths that training draws from."""
 ENERGY_FLOOR = 1e-6
 """Mel energies below this count as silence, so that digital zeros stay finite and near it."""
 
@@ -27,12 +29,18 @@ class LogMel(nn.Module):
 
     The signal is extended with zeros, not by reflection, at both ends: a reflection would see a
     row's padding, and the same recording would then differ alone and in a batch.
+
+    Args:
+        mel_bins: number of filters.
+        vocal_tract_range: in training, each utterance's frequencies are stretched by a factor drawn
+            from 1 - this to 1 + this (see `warped_filters`); 0 leaves them.
     """
 
     filters: Tensor
+    warped: Tensor | None
     window: Tensor
 
-    def __init__(self, mel_bins: int) -> None:
+    def __init__(self, mel_bins: int, vocal_tract_range: float = 0.0) -> None:
         super().__init__()
         filters = melscale_fbanks(
             FFT // 2 + 1,
@@ -45,6 +53,8 @@ class LogMel(nn.Module):
         )
         # Constants, not weights: they are not saved with the model.
         self.register_buffer("filters", filters, persistent=False)
+        warped = warped_filters(filters, vocal_tract_range) if vocal_tract_range > 0.0 else None
+        self.register_buffer("warped", warped, persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,8 +73,38 @@ class LogMel(nn.Module):
                 normalized=False,
                 pad_mode="constant",
             )
-            energies = power.transpose(1, 2) @ self.filters
+            filters = self.filters
+            if self.training and self.warped is not None:
+                drawn = torch.randint(len(self.warped), (len(waveforms),), device=power.device)
+                filters = self.warped[drawn]
+            energies = power.transpose(1, 2) @ filters
         return energies.clamp_min(ENERGY_FLOOR).log(), lengths // HOP + 1
+
+
+def warped_filters(filters: Tensor, widest: float) -> Tensor:
+    """Mel filters of speakers with longer and shorter vocal tracts (Jaitly & Hinton, 2013).
+
+    A factor a moves the energy at frequency f to a x f, up to the frequency above which the rest is
+    stretched or squeezed to end at the same highest one.
+
+    Args:
+        filters: `(frequencies, mel_bins)`.
+        widest: the factors lie evenly from 1 - this to 1 + this.
+
+    Returns:
+        `(WARPS, frequencies, mel_bins)`; the middle one is `filters`.
+    """
+    top = len(filters) - 1
+    place = torch.arange(top + 1, dtype=torch.float64)
+    warped = []
+    for factor in torch.linspace(1.0 - widest, 1.0 + widest, WARPS, dtype=torch.float64).tolist():
+        knee = 0.6 * top * min(factor, 1.0) / factor  # 4.8 kHz of 8
+        upper = top - (top - knee * factor) / (top - knee) * (top - place)
+        moved = torch.where(place <= knee, place * factor, upper).clamp(0.0, top)
+        below = moved.floor().long().clamp_max(top - 1)
+        above = (moved - below)[:, None].float()
+        warped.append((1.0 - above) * filters[below] + above * filters[below + 1])
+    return torch.stack(warped)
 
 
 class FeatureNormalizer(nn.Module):

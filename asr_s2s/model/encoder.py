@@ -42,7 +42,7 @@ class SpeechEncoder(nn.Module):
     Args:
         config: sizes and the total time reduction.
         features: the log-mel frontend.
-        augment: SpecAugment, active in training only.
+        augment: vocal tract perturbation and SpecAugment, active in training only.
 
     Raises:
         ConfigError: the time reduction cannot be reached with these layers.
@@ -54,7 +54,7 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         self.edge_frames = features.edge_frames
         self.time_reduction = config.time_reduction
-        self.log_mel = LogMel(features.mel_bins)
+        self.log_mel = LogMel(features.mel_bins, augment.vocal_tract_range)
         self.normalize = FeatureNormalizer(features)
         self.spec_augment = SpecAugment(augment)
 

@@ -234,12 +234,13 @@ def check_search(config: SearchConfig) -> None:
                 f"expected a number from 0 to 10, found {value}",
                 f"Use for example {usual}",
             )
-    if not -10.0 <= config.token_bonus <= 10.0:
-        raise ConfigError(
-            "search.token_bonus",
-            f"expected a number from -10 to 10, found {config.token_bonus}",
-            "Use for example 0.5",
-        )
+    for key, value in (("token_bonus", config.token_bonus), ("word_bonus", config.word_bonus)):
+        if not -10.0 <= value <= 10.0:
+            raise ConfigError(
+                f"search.{key}",
+                f"expected a number from -10 to 10, found {value}",
+                "Use for example 0.5",
+            )
     if not 0.0 <= config.ctc_weight <= 1.0:
         raise ConfigError(
             "search.ctc_weight",

@@ -9,8 +9,9 @@ from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.language_model import LanguageModels
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.search.beam import Hypothesis, beam_search
-from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer
+from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer, WordScorer
 from asr_s2s.search.phrases import Phrases, PhraseScorer
 from asr_s2s.search.scorers import (
     AttentionScorer,
@@ -65,6 +66,8 @@ def decode(
     ngram, recurrent = language_models
     if ngram is not None and config.ngram_weight > 0.0:
         scorers.append((NgramScorer(ngram, batch), config.ngram_weight))
+    if isinstance(ngram, WordNgramModel) and config.word_bonus:
+        scorers.append((WordScorer(ngram.space), config.word_bonus))
     if recurrent is not None and config.language_model_weight > 0.0:
         scorer = LanguageModelScorer(recurrent, batch)
         scorers.append((scorer, config.language_model_weight))

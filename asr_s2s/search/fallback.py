@@ -130,10 +130,10 @@ def recognise(search: Search, waveforms: Sequence[Waveform]) -> list[Result]:
     tries = [[_Try(None, [part])] for part in _decode(search, heard, search.config)]
     for remedy, reasons in (
         (Remedy.beam, LOST),
-        # What is only hard to hear, attention and CTC know together or not at all.
+        # What is only hard to hear, attention, CTC and language models know together or not at all.
         (Remedy.beam, (Reason.unsure,)),
         (Remedy.ctc, LOST),
-        (Remedy.pieces, (*LOST, Reason.unsure)),
+        (Remedy.pieces, LOST),
     ):
         rows = [
             row
@@ -192,9 +192,11 @@ def _normalized(hypothesis: Hypothesis, config: SearchConfig) -> Hypothesis:
 def _settle(tried: list[_Try]) -> Result:
     """The first try with nothing wrong, else the best; what is still invented is cut."""
     first = tried[0]
-    chosen = next((one for one in tried if one.reason in SETTLED), None) or max(
-        tried, key=lambda one: one.fit
-    )
+    if first.reason is Reason.unsure:  # the same search, only wider: its scores tell
+        chosen = max(tried, key=lambda one: one.parts[0].hypotheses[0].score)
+    else:
+        settled = (one for one in tried if one.reason in SETTLED)
+        chosen = next(settled, None) or max(tried, key=lambda one: one.fit)
     parts = [_cut(part) for part in chosen.parts]
     silent = not any(part.hypotheses[0].tokens for part in parts)
     reason = Reason.unspoken if silent and chosen.reason in SETTLED else first.reason

@@ -45,6 +45,30 @@ class NgramScorer:
         return scores, NgramState(node)
 
 
+class NoState(NamedTuple):
+    """Of a scorer that needs to know nothing of the output so far."""
+
+
+class WordScorer:
+    """One for each word but the last: its weight is what another word is worth.
+
+    Args:
+        space: the token between words.
+    """
+
+    def __init__(self, space: int) -> None:
+        self.space = space
+
+    def start(self, beam_size: int) -> NoState:
+        return NoState()
+
+    def step(
+        self, previous: Tensor, state: NoState, candidates: Tensor | None
+    ) -> tuple[Tensor, NoState]:
+        assert candidates is not None, "it judges, but proposes nothing"
+        return (candidates == self.space).float(), state
+
+
 class LanguageModelScorer:
     """A recurrent language model over the output's tokens.
 

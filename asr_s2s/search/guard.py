@@ -39,9 +39,12 @@ INVENTED_TOKENS = 6
 """What is invented in the midst of words is no shorter than this, for the same reason."""
 ROUNDS = 4
 """Times that a loop says the same. People do so too, but then CTC hears them."""
-UNSURE = -0.8
-"""Mean log-probability of tokens below which an output is unsure; Radford et al. (2022) take -1.
-Only then may all of it be unspoken: a CTC head that has learned little hears silence everywhere."""
+CLEAR = -0.8
+"""Mean log-probability of tokens above which an output was said, however likely silence is: a CTC
+head that has learned little hears silence everywhere."""
+UNSURE = -1.5
+"""Mean log-probability of tokens of an unsure output, at most. Radford et al. (2022) take -1, but
+CTC gives less than that to half of what strangers say into their own microphones."""
 UNREAD_SECONDS = 1.5
 """Attention has read the sound between tokens that are closer than this."""
 LOUD = 0.25
@@ -128,9 +131,11 @@ def examine_by_ctc(
     silence = log_probs[:, :, BLANK].masked_fill(padded, 0.0).sum(1).tolist()
     likelihoods = likely(range(len(outputs)), outputs)
     spellings = [_spelling(path) for path in best]
-    unsure = [r for r, output in enumerate(outputs) if likelihoods[r] < UNSURE * len(output)]
+    unclear = [r for r, output in enumerate(outputs) if likelihoods[r] < CLEAR * len(output)]
     # Words may be wrong though somebody spoke, so what CTC hears counts as well.
-    as_spelled = dict(zip(unsure, likely(unsure, [spellings[r][0] for r in unsure]), strict=True))
+    as_spelled = dict(
+        zip(unclear, likely(unclear, [spellings[r][0] for r in unclear]), strict=True)
+    )
     doubts: list[_Doubt] = []
     for row, output in enumerate(outputs):
         spelled, frames = spellings[row]

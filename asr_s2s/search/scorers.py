@@ -145,7 +145,7 @@ class CTCPrefixScorer:
 
     A candidate's prefix probability needs the forward variables of the hypothesis before it, not
     its own: psi(h c) is a sum over frames of "h spelt before t" times "c at t". So candidates
-    cost one reduction over time, and only the hypotheses that the beam keeps get new forward
+    cost one product of matrices, and only the hypotheses that the beam keeps get new forward
     variables. Those are first-order linear recurrences, solved in closed form by cumulative
     sums: there is no loop over frames, candidates, hypotheses or utterances. float64 keeps the
     cumulative sums exact over thousands of frames.
@@ -160,6 +160,7 @@ class CTCPrefixScorer:
         self.lengths = lengths
         time = log_probs.size(1)
         self.valid = torch.arange(time, device=lengths.device)[None, :] < lengths[:, None]
+        self.probabilities = self.log_probs.exp().masked_fill(~self.valid[:, None], 0.0)
 
     def start(self, beam_size: int) -> CTCState:
         blank = self.log_probs[:, BLANK].cumsum(-1).repeat_interleave(beam_size, 0)
@@ -183,17 +184,24 @@ class CTCPrefixScorer:
             vocabulary = torch.arange(self.log_probs.size(1), device=previous.device)
             candidates = vocabulary.expand(len(previous), -1)
 
-        fresh, repeat = _before(state)
-        repeated = candidates == state.last[:, None]
-        before = torch.where(repeated[:, :, None], repeat[:, None], fresh[:, None])
-        emitted = self.log_probs[utterance[:, None], candidates]  # (rows, candidates, time)
-        paths = (before + emitted).masked_fill(~valid[:, None], -math.inf)
-        scores = paths.logsumexp(-1)
+        fresh, repeat = (part.masked_fill(~valid, -math.inf) for part in _before(state))
+        scores = self._followed(fresh, utterance, candidates)
+        again = self._followed(repeat, utterance, state.last[:, None])
+        scores = torch.where(candidates == state.last[:, None], again, scores)
         final = (self.lengths[utterance] - 1)[:, None]
         complete = torch.logaddexp(state.nonblank, state.blank).gather(1, final)
         scores = torch.where(candidates == EOS, complete, scores)
         scores = scores.clamp_min(LOG_ZERO) - state.prefix[:, None].clamp_min(LOG_ZERO)
         return scores.float(), state
+
+    def _followed(self, before: Tensor, utterance: Tensor, tokens: Tensor) -> Tensor:
+        """Log of the sum over frames of what was spelt before each, `(rows, time)`, times the
+        probability of `tokens` there, `(rows, tokens)`; of their shape. Sums of products, not of
+        logarithms: float64 holds e ** -700 beside the largest, and so needs no exponentials."""
+        largest = before.amax(-1, keepdim=True).clamp_min(LOG_ZERO)
+        emitted = self.probabilities[utterance[:, None], tokens]  # (rows, tokens, time)
+        total = emitted @ (before - largest).exp()[:, :, None]
+        return largest + total[:, :, 0].log()
 
     def _extend(self, token: Tensor, state: CTCState, utterance: Tensor, valid: Tensor) -> CTCState:
         """The state of each prefix followed by its token; BOS leaves the empty prefix as it is."""

@@ -52,6 +52,7 @@ def check_settings(config: Config, device: torch.device) -> None:
         (POSITIVE, "a number above 0", lambda value: value > 0),
         (NOT_NEGATIVE, "0 or more", lambda value: value >= 0),
         (PARTS, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+        (("augment.vocal_tract_range",), "a number from 0 to 0.5", lambda value: 0 <= value <= 0.5),
     )
     for keys, expected, holds in ranges:
         for key in keys:

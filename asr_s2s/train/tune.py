@@ -17,6 +17,7 @@ from asr_s2s.errors import TrainingError
 from asr_s2s.evaluate.error_rate import Utterance
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.folder import LoadedModel
+from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.search.decode import decode
 from asr_s2s.train.streams import check_kinds, make_streams, read_corpus
 from asr_s2s.train.validation import measure_texts
@@ -25,6 +26,7 @@ VALUES: dict[str, tuple[float, ...]] = {
     "ngram_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
     "language_model_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0),
     "token_bonus": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0),
+    "word_bonus": (0.0, -1.0, -2.0, -3.0, -4.0),
     "ctc_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7),
     "length_normalization": (0.0, 0.5, 1.0),
 }
@@ -98,6 +100,7 @@ class Tuner:
         speech = any(part.kind == "speech" for part in self.encoded)
         matter = {
             "ngram_weight": ngram is not None,
+            "word_bonus": isinstance(ngram, WordNgramModel),
             "language_model_weight": recurrent is not None,
             "ctc_weight": speech and self.loaded.model.ctc is not None,
         }

@@ -3,7 +3,15 @@ import numpy as np
 import torch
 
 from asr_s2s.audio.augment import WaveformAugment, add_noise
-from asr_s2s.audio.features import FFT, HOP, WINDOW, FeatureNormalizer, LogMel
+from asr_s2s.audio.features import (
+    FFT,
+    HOP,
+    WARPS,
+    WINDOW,
+    FeatureNormalizer,
+    LogMel,
+    warped_filters,
+)
 from asr_s2s.audio.spec_augment import SpecAugment
 from asr_s2s.config import AugmentConfig, FeatureConfig
 
@@ -26,6 +34,28 @@ def test_log_mel_equals_librosa() -> None:
     assert features.shape == (1, *expected.shape)
     assert int(lengths) == len(expected)
     np.testing.assert_allclose(features[0], expected, atol=2e-3)
+
+
+def test_vocal_tracts_vary_in_training_alone() -> None:
+    tone = 0.5 * torch.sin(2 * torch.pi * 1000 * torch.arange(16_000) / 16_000)
+    batch, lengths = tone.expand(64, -1), torch.full((64,), 16_000)
+    log_mel = LogMel(80, vocal_tract_range=0.2)
+    peaks = log_mel(batch, lengths)[0][:, 50].argmax(-1)
+    centre = LogMel(80).eval()(batch[:1], lengths[:1])[0][0, 50].argmax()
+    assert peaks.min() < centre < peaks.max()
+    assert (peaks - centre).abs().max() <= 0.2 * centre + 1  # bands lie evenly up to 1 kHz
+    torch.testing.assert_close(
+        log_mel.eval()(batch, lengths)[0], LogMel(80)(batch, lengths)[0], atol=0, rtol=0
+    )
+
+
+def test_a_stretched_axis_keeps_its_ends() -> None:
+    filters = LogMel(80).filters
+    warped = warped_filters(filters, 0.2)
+    torch.testing.assert_close(warped[WARPS // 2], filters)
+    for one in warped:
+        assert one.argmax(0).diff().min() >= 0  # no band crosses another
+        assert one[-10:, -1].max() > 0
 
 
 def test_global_normalisation_gives_the_training_set_zero_mean_and_unit_variance() -> None:

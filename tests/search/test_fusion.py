@@ -18,13 +18,14 @@ from asr_s2s.errors import ConfigError
 from asr_s2s.model.language_model import LanguageModel, LanguageModels
 from asr_s2s.model.ngram import NgramModel, from_levels
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.model.word_ngram import spell
 from asr_s2s.search.beam import beam_search
 from asr_s2s.search.decode import decode
 from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer
 from asr_s2s.search.phrases import Phrases, make_phrases
 from asr_s2s.text.normalize import verbatim
-from asr_s2s.text.tokenizer import BLANK, BOS, EOS, UNK, CharacterTokenizer
-from asr_s2s.train.ngram import encode_lines, estimate
+from asr_s2s.text.tokenizer import BLANK, BOS, EOS, SPECIALS, UNK, CharacterTokenizer, WordTokenizer
+from asr_s2s.train.ngram import encode_lines, estimate, frequent_words
 
 TOKENIZER = CharacterTokenizer("abcdef ")
 LINES = ["abc abd", "abc", "fed cab", "bad cafe", "abba", "cab abc"] * 3
@@ -181,7 +182,24 @@ def test_a_token_bonus_lengthens_outputs(translator: Seq2Seq) -> None:
     assert lengths[0] < lengths[2]
 
 
-@pytest.mark.parametrize("key", ["ngram_weight", "language_model_weight", "token_bonus"])
+def test_a_word_bonus_parts_words_or_joins_them(translator: Seq2Seq) -> None:
+    units = WordTokenizer(frequent_words(LINES, TOKENIZER, str, 20))
+    grams = from_levels(estimate(encode_lines(LINES, units, str), len(units), 2))
+    models = LanguageModels(spell(grams, units.pieces[len(SPECIALS) :], TOKENIZER))
+    config = replace(BEAM, ngram_weight=0.3, length_normalization=0.0, candidates=100)
+    words = [
+        sum(
+            text.count(" ") for text in texts(translator, replace(config, word_bonus=bonus), models)
+        )
+        for bonus in (-5.0, 0.0, 5.0)
+    ]
+    assert words == sorted(words)
+    assert words[0] < words[2]
+
+
+@pytest.mark.parametrize(
+    "key", ["ngram_weight", "language_model_weight", "token_bonus", "word_bonus"]
+)
 def test_senseless_weights_are_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=f"search.{key}"):
         beam_search([], torch.tensor([3]), replace(SearchConfig(), **{key: -11.0}))

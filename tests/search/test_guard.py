@@ -223,7 +223,7 @@ def test_silence_need_not_be_read() -> None:
 
 
 def test_without_more_evidence_the_improbable_is_unsure() -> None:
-    verdicts = examine_by_probability([[4], [4], []], [-0.5, -1.5, -0.1])
+    verdicts = examine_by_probability([[4], [4], []], [-0.5, -1.6, -0.1])
     assert [verdict.reason for verdict in verdicts] == [None, Reason.unsure, Reason.unspoken]
 
 
