@@ -16,6 +16,7 @@ from asr_s2s.data.datasets import Batch
 from asr_s2s.errors import TrainingError
 from asr_s2s.evaluate.error_rate import Utterance
 from asr_s2s.model.attention import Memory
+from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.folder import LoadedModel
 from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.search.decode import decode
@@ -47,6 +48,7 @@ class _Encoded(NamedTuple):
 
     kind: str
     memory: Memory
+    ctc: CTCFrames | None
     prompts: Tensor
     ids: list[str]
     texts: list[str]
@@ -91,7 +93,8 @@ class Tuner:
     @torch.inference_mode()
     def _encode(self, batch: Batch) -> _Encoded:
         memory = self.loaded.model.encode(batch.kind, batch.source, batch.lengths)
-        return _Encoded(batch.kind, memory, batch.prompts, batch.ids, batch.texts)
+        ctc = self.loaded.model.hear(memory) if batch.kind == "speech" else None
+        return _Encoded(batch.kind, memory, ctc, batch.prompts, batch.ids, batch.texts)
 
     @property
     def keys(self) -> list[str]:
@@ -117,6 +120,7 @@ class Tuner:
                 search,
                 part.prompts,
                 language_models=self.loaded.language_models,
+                ctc=part.ctc,
             )
             for name, reference, hypotheses in zip(part.ids, part.texts, results, strict=True):
                 text = self.loaded.tokenizer.decode(hypotheses[0].tokens)

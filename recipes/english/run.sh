@@ -40,9 +40,15 @@ done | awk 'NR % 500 { print; next } { print >"data/valid.txt" }' | gzip >data/t
     python pronounce.py $texts --manifest data/train.jsonl --output data/lexicon.txt
 # Clean speech, nothing masked, until CTC and attention have found where phonemes are.
 train clean english.yaml 'data.train=[data/clean.jsonl]' data.batch_seconds=32 \
-    augment.noise_probability=0.1 augment.frequency_masks=0 augment.time_masks=0 \
-    train.schedule=constant train.average_every=8 train.steps=1000 train.validate_every=1000
-train english english.yaml train.initialize=runs/clean/model
+    augment.vocal_tract_range=0 augment.noise_probability=0.1 augment.frequency_masks=0 \
+    augment.time_masks=0 speech_encoder.dropout=0.1 train.schedule=constant \
+    train.learning_rate=1e-3 train.average_every=8 train.steps=1000 train.validate_every=1000
+# Then everything, at first with little augmentation: that learns faster.
+train first english.yaml train.initialize=runs/clean/model \
+    augment.vocal_tract_range=0 augment.noise_probability=0.2 augment.frequency_masks=1 \
+    augment.time_masks=1 speech_encoder.dropout=0.1 train.learning_rate=1e-3 \
+    train.warmup_steps=100 train.steps=8600
+train english english.yaml train.initialize=runs/first/model
 train language_model language_model.yaml
 model=runs/english/model
 # Transcripts three times: they are few, but of the kind that is said.

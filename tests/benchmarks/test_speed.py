@@ -1,5 +1,6 @@
-"""The benchmarks of speed, at sizes that only show that they run."""
+"""The benchmarks of speed and of times, at sizes that only show that they run."""
 
+import json
 import os
 import re
 import subprocess
@@ -66,3 +67,21 @@ def test_where_the_time_goes_adds_up(tmp_path: Path) -> None:
         parts = [int(part) for part in re.findall(r"(\d+)%", line)]
         assert sum(parts) == pytest.approx(100, abs=4)
         assert float(line.split(" | ")[1]) > 0
+
+
+def test_times_of_words_are_near_those_of_joined_recordings(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    folder = shared_data / "fsdd" / "recordings"
+    rows = [
+        {"audio": str(folder / f"{digit}_george_{take}.wav"), "text": name, "speaker": "george"}
+        for digit, name in enumerate(names)
+        for take in range(2)
+    ]
+    manifest = tmp_path / "words.jsonl"
+    manifest.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    printed = run("word_times.py", str(manifest), "--model", "digits", "--strings", "6")
+    assert int(printed.split()[0]) >= 20, printed  # of 30 words
+    times = [float(seconds) for seconds in re.findall(r"(\d\.\d+) s", printed)]
+    assert len(times) == 2 and max(times) < 0.06

@@ -1,0 +1,29 @@
+#!/bin/sh
+# What each part gains: short trainings with more and more of it, then the shipped model's search.
+#
+#   recipes/english/gains.sh [STEPS]
+#
+# Run it where run.sh has prepared the data and trained its first stage. Run it again to resume.
+set -eu
+steps=${1:-1500}
+cd "$(dirname "$0")"
+PATH=$(realpath ../..)/.venv/bin:$PATH
+processes=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+[ "$processes" -gt 0 ] || processes=$(nproc)
+
+train() { # NAME [KEY=VALUE ...]
+    name=$1
+    shift
+    [ -d "runs/$name/model" ] || torchrun --standalone --nproc-per-node "$processes" -m asr_s2s \
+        train english.yaml train.initialize=runs/clean/model "train.steps=$steps" "$@" -o "runs/$name"
+}
+
+nothing='augment.speeds=[1.0] augment.gain_db=0 augment.vocal_tract_range=0
+    augment.noise_probability=0 augment.frequency_masks=0 augment.time_masks=0'
+# Word splitting is wanted: one setting each.
+train real 'data.train=[data/train.jsonl,data/sentences.jsonl,data/sentences.jsonl]' $nothing
+train synthetic $nothing
+train augmented
+python ../../benchmarks/gains.py data/dev_librispeech.jsonl data/dev_commonvoice.jsonl \
+    --model english --trained "real speech=runs/real/model" \
+    "+ synthetic speech=runs/synthetic/model" "+ augmentation=runs/augmented/model"
