@@ -1,11 +1,13 @@
 #!/bin/sh
 # What each part gains: short trainings with more and more of it, then the shipped model's search.
 #
-#   recipes/english/gains.sh [STEPS]
+#   recipes/english/gains.sh STEPS
 #
 # Run it where run.sh has prepared the data and trained its first stage. Run it again to resume.
 set -eu
-steps=${1:-1500}
+usage="usage: recipes/english/gains.sh STEPS"
+[ $# -eq 1 ] || { echo "$usage" >&2 && exit 2; }
+steps=$1
 cd "$(dirname "$0")"
 PATH=$(realpath ../..)/.venv/bin:$PATH
 processes=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
