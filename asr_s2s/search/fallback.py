@@ -193,7 +193,8 @@ def _settle(tried: list[_Try]) -> Result:
     """The first try with nothing wrong, else the best; what is still invented is cut."""
     first = tried[0]
     if first.reason is Reason.unsure:  # the same search, only wider: its scores tell
-        chosen = max(tried, key=lambda one: one.parts[0].hypotheses[0].score)
+        sound = (one for one in tried if one.reason not in LOST)
+        chosen = max(sound, key=lambda one: one.parts[0].hypotheses[0].score)
     else:
         settled = (one for one in tried if one.reason in SETTLED)
         chosen = next(settled, None) or max(tried, key=lambda one: one.fit)

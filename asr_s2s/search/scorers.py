@@ -197,7 +197,7 @@ class CTCPrefixScorer:
     def _followed(self, before: Tensor, utterance: Tensor, tokens: Tensor) -> Tensor:
         """Log of the sum over frames of what was spelt before each, `(rows, time)`, times the
         probability of `tokens` there, `(rows, tokens)`; of their shape. Sums of products, not of
-        logarithms: float64 holds e ** -700 beside the largest, and so needs no exponentials."""
+        logarithms, so no exponential for each token: float64 holds e ** -700 beside the largest."""
         largest = before.amax(-1, keepdim=True).clamp_min(LOG_ZERO)
         emitted = self.probabilities[utterance[:, None], tokens]  # (rows, tokens, time)
         total = emitted @ (before - largest).exp()[:, :, None]

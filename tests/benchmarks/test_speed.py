@@ -69,9 +69,9 @@ def test_where_the_time_goes_adds_up(tmp_path: Path) -> None:
         assert float(line.split(" | ")[1]) > 0
 
 
-def test_times_of_words_are_near_those_of_joined_recordings(
-    shared_data: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def words(shared_data: Path, tmp_path: Path) -> Path:
+    """A manifest of recordings of single digits."""
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     folder = shared_data / "fsdd" / "recordings"
     rows = [
@@ -81,7 +81,21 @@ def test_times_of_words_are_near_those_of_joined_recordings(
     ]
     manifest = tmp_path / "words.jsonl"
     manifest.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    printed = run("word_times.py", str(manifest), "--model", "digits", "--strings", "6")
+    return manifest
+
+
+def test_times_of_words_are_near_those_of_joined_recordings(words: Path) -> None:
+    printed = run("word_times.py", str(words), "--model", "digits", "--strings", "6")
     assert int(printed.split()[0]) >= 20, printed  # of 30 words
     times = [float(seconds) for seconds in re.findall(r"(\d\.\d+) s", printed)]
     assert len(times) == 2 and max(times) < 0.06
+
+
+def test_what_each_part_gains_is_a_row_of_its_own(words: Path) -> None:
+    printed = run("gains.py", str(words), "--model", "digits", "--trained", "less=digits")
+    rows = re.findall(r"^\| ([a-zA-Z+ ]+?) \| (\d+\.\d+)", printed, re.M)
+    names = [name for name, _ in rows]
+    assert names == ["less", "attention", "+ CTC in the beam", "+ guards"], printed
+    rates = [float(rate) for _, rate in rows]
+    assert rates[0] == rates[1]  # the same model
+    assert rates[-1] < 20.0
