@@ -305,6 +305,7 @@ class TrainConfig:
     alone for so many steps, then weights and moments are averaged, as also before validations and
     checkpoints (local Adam; after Stich, 2019)."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of matrix products. A processor without bf16 instructions takes fp32 for bf16."""
     validate_every: int = 500
     """Steps between validations, each with the real beam search."""
     validation_beam_size: int = 1

@@ -44,6 +44,17 @@ def ngram(
             show_default=False,
         ),
     ] = None,
+    domain: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Text of the kind that will be said, such as transcripts: its own n-grams, all of "
+            "them, are mixed in. May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    domain_weight: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of --domain in all probabilities.")
+    ] = 0.2,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
         "ngram.safetensors"
     ),
@@ -66,6 +77,7 @@ def ngram(
     from asr_s2s.text.normalize import normalizer
     from asr_s2s.text.tokenizer import WordTokenizer
     from asr_s2s.text.vocabulary import load_tokenizer
+    from asr_s2s.train.interpolate import interpolate
     from asr_s2s.train.ngram import check_order, encode_lines, estimate, frequent_words
 
     folder = find_model(model)
@@ -80,6 +92,8 @@ def ngram(
             raise ConfigError(str(texts[1]), "one ARPA file makes a model alone", "Name only it")
         if held_out:
             raise ConfigError("--held-out", "an ARPA file holds no lines", "Leave it out")
+        if domain:
+            raise ConfigError("--domain", "only texts are mixed", "Leave it out, or give texts")
         if words is not None:
             vocabulary = arpa_words(texts[0], tokenizer)[:words]
             units = WordTokenizer(vocabulary)
@@ -92,20 +106,28 @@ def ngram(
                 "--prune", f"expected numbers, found {prune!r}", "Write for example 0,0,1"
             ) from error
         unseen, _ = read_held_out(held_out or [])
-        lines = [line for path in texts for line in read_lines(path)]
-        if held_out:
+
+        def usable(paths: list[Path]) -> list[str]:
+            lines = [line for path in paths for line in read_lines(path)]
+            if not held_out:
+                return lines
             shown = _shown(lines, "comparing", console)
             kept = [line for line in shown if unseen.overlap(line) is None]
             overlapping = f"{len(lines) - len(kept):,} of {len(lines):,} lines"
             console.print(f"{overlapping} overlap held-out transcripts and are left out")
-            lines = kept
+            return kept
+
+        lines, said = usable(texts), usable(domain) if domain else []
         if words is not None:
-            shown = _shown(lines, "counting words", console)
+            shown = _shown([*lines, *said], "counting words", console)
             vocabulary = frequent_words(shown, tokenizer, normalize, words)
             units = WordTokenizer(vocabulary)
         tokens = encode_lines(_shown(lines, "tokenising", console), units, normalize)
         with console.status("estimating"):
             levels = estimate(tokens, len(units), order, thresholds)
+            if said:
+                tokens = encode_lines(said, units, normalize)
+                levels = interpolate(levels, estimate(tokens, len(units), order), domain_weight)
     built = from_levels(levels)
     try:
         save_ngram(output, spell(built, vocabulary, tokenizer) if words else built, tokenizer)

@@ -75,7 +75,7 @@ class Int8LSTM(nn.Module):
     def __init__(self, layers: nn.LSTM) -> None:
         super().__init__()
         self.num_layers, self.hidden_size = layers.num_layers, layers.hidden_size
-        self.in_bf16 = copy.deepcopy(layers).bfloat16() if _multiplies_bf16() else None
+        self.in_bf16 = copy.deepcopy(layers).bfloat16() if multiplies_bf16() else None
         """For sequences of more than one step."""
         self.cells = [
             torch.ops.quantized.make_quantized_cell_params_dynamic(
@@ -116,7 +116,8 @@ class Int8LSTM(nn.Module):
         return outputs, (hidden, cell)
 
 
-def _multiplies_bf16() -> bool:
+def multiplies_bf16() -> bool:
+    """Whether this processor does, in hardware; others take several times as long as in fp32."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

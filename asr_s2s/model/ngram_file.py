@@ -24,7 +24,7 @@ def save_ngram(path: Path, model: NgramModel | WordNgramModel, tokenizer: Tokeni
     """
     ngrams = model.ngrams if isinstance(model, WordNgramModel) else model
     states = torch.arange(len(ngrams.backoffs) + 1)
-    narrow = torch.int16 if ngrams.vocabulary < 2**15 else torch.int32
+    narrow = torch.uint16 if ngrams.vocabulary <= 2**16 else torch.int32
     tensors = {
         "order": torch.tensor(ngrams.order),
         "pieces": torch.tensor(_checksum(tokenizer)),

@@ -26,11 +26,12 @@ from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.search.align import STEP, sound_levels
 from asr_s2s.text.tokenizer import BLANK
 
-SPOKEN = 3.0
-"""Nats a token by which CTC finds words likelier than silence, if somebody said them: those of the
-output, or its own. Measured on digits that were recognised rightly: 7 and more, 4 and more in white
-noise as loud or among voices 10 dB below; on noise and silence below 1.7, on 44 of 48 tones below
-3. With phonemes CTC's own have 2.9 and more in noisy speech, 3.0 and less in dense babble."""
+SPOKEN = (3.5, 0.0), (2.5, 10.0)
+"""Nats a token, and nats besides, by which CTC finds words likelier than silence, if somebody said
+them: those of the output, or its own. The lesser of the two sums counts, so that many words need
+less evidence each. Single digits that were recognised rightly had 7 and more a token, 4 and more in
+white noise as loud or among voices 10 dB below; noise and silence below 1.7, 44 of 48 tones below
+3. With phonemes 34 tokens of a stranger had 2.9, 10 tokens heard in dense babble 3.4."""
 SURE = 10.0
 """Nats by which CTC finds an output likelier with what the output lacks."""
 SKIPPED_SECONDS, SKIPPED_TOKENS = 0.5, 3
@@ -39,9 +40,6 @@ INVENTED_TOKENS = 6
 """What is invented in the midst of words is no shorter than this, for the same reason."""
 ROUNDS = 4
 """Times that a loop says the same. People do so too, but then CTC hears them."""
-CLEAR = -0.8
-"""Mean log-probability of tokens above which an output was said, however likely silence is: a CTC
-head that has learned little hears silence everywhere."""
 UNSURE = -1.5
 """Mean log-probability of tokens of an unsure output, at most. Radford et al. (2022) take -1, but
 CTC gives less than that to half of what strangers say into their own microphones."""
@@ -99,8 +97,8 @@ class _Doubt(NamedTuple):
     last: bool
     """Whether neither the output nor CTC's goes on after it."""
     spoken: float = 0.0
-    """Nats a token by which words there are likelier than silence, if somebody said them: none in
-    the midst of words that somebody did say."""
+    """Nats by which words there are likelier than silence, if somebody said them: none in the midst
+    of words that somebody did say."""
 
     def mended(self, output: list[int], tokens: list[int]) -> list[int]:
         return [*output[: self.start], *tokens, *output[self.end :]]
@@ -131,18 +129,22 @@ def examine_by_ctc(
     silence = log_probs[:, :, BLANK].masked_fill(padded, 0.0).sum(1).tolist()
     likelihoods = likely(range(len(outputs)), outputs)
     spellings = [_spelling(path) for path in best]
-    unclear = [r for r, output in enumerate(outputs) if likelihoods[r] < CLEAR * len(output)]
+    faint = {
+        row
+        for row, output in enumerate(outputs)
+        if likelihoods[row] - silence[row] < _least_odds(len(output))
+    }
     # Words may be wrong though somebody spoke, so what CTC hears counts as well.
-    as_spelled = dict(
-        zip(unclear, likely(unclear, [spellings[r][0] for r in unclear]), strict=True)
-    )
+    heard_instead = likely(sorted(faint), [spellings[row][0] for row in sorted(faint)])
+    for row, nats in zip(sorted(faint), heard_instead, strict=True):
+        if nats - silence[row] >= _least_odds(max(1, len(spellings[row][0]))):
+            faint.remove(row)
     doubts: list[_Doubt] = []
     for row, output in enumerate(outputs):
         spelled, frames = spellings[row]
-        faint = likelihoods[row] - silence[row] < SPOKEN * len(output)
-        faint &= as_spelled.get(row, math.inf) - silence[row] < SPOKEN * max(1, len(spelled))
-        if not output or faint:
-            doubts.append(_Doubt(row, 0, len(output), spelled, last=True, spoken=SPOKEN))
+        if not output or row in faint:
+            spoken = _least_odds(len(output))
+            doubts.append(_Doubt(row, 0, len(output), spelled, last=True, spoken=spoken))
         elif output != spelled:
             differences = _differences(output, spelled, [f * frame_seconds for f in frames])
             doubts += [_Doubt(row, *difference) for difference in differences]
@@ -168,6 +170,11 @@ def examine_by_ctc(
             name = Reason.unsure
         verdicts.append(Verdict(name, likelihoods[row] / int(lengths[row]), cuts[row]))
     return verdicts
+
+
+def _least_odds(tokens: int) -> float:
+    """Nats by which CTC finds so many tokens likelier than silence, if somebody said them."""
+    return min(each * tokens + besides for each, besides in SPOKEN)
 
 
 def ctc_likelihoods(
@@ -227,11 +234,11 @@ def _decide(
     """What is wrong there, by how likely CTC finds the output with what is written there, with what
     it hears there, and with nothing."""
     size = doubt.end - doubt.start
-    if heard - max(written, silent) >= max(SURE, SPOKEN * len(doubt.heard)):
+    if heard - max(written, silent) >= max(SURE, _least_odds(len(doubt.heard))):
         return Reason.early_end if doubt.last and size < len(doubt.heard) else Reason.gap
     if written == -math.inf and find_repetition(output) is None:
         return None  # it is too long for CTC to spell in these frames, which says nothing of it
-    return Reason.unspoken if written - silent < doubt.spoken * size else None
+    return Reason.unspoken if written - silent < doubt.spoken else None
 
 
 def _name(output: list[int], cut: list[int], found: list[tuple[_Doubt, Reason]]) -> Reason | None:

@@ -25,6 +25,7 @@ from asr_s2s.model.folder import (
     read_config,
     save_model,
 )
+from asr_s2s.model.int8 import multiplies_bf16
 from asr_s2s.model.language_model import LanguageModel, is_language_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
@@ -118,11 +119,15 @@ def _train(
         betas=(0.9, 0.98),
         fused=device.type == "cuda",
     )
-    scaler = GradScaler(device.type, enabled=config.train.precision == "fp16")
+    precision = config.train.precision
+    if precision == "bf16" and device.type == "cpu" and not multiplies_bf16():
+        precision = "fp32"
+        monitor.say("this processor has no bf16 instructions: training in fp32, which is faster")
+    scaler = GradScaler(device.type, enabled=precision == "fp16")
     autocast = torch.autocast(
         device.type,
-        dtype=torch.float16 if config.train.precision == "fp16" else torch.bfloat16,
-        enabled=config.train.precision != "fp32",
+        dtype=torch.float16 if precision == "fp16" else torch.bfloat16,
+        enabled=precision != "fp32",
     )
     best = BestCheckpoints(output / "best", config.train.keep_best)
     position = Position()
@@ -216,8 +221,8 @@ def _train(
 
         def finish(steps: list[int]) -> Validation:
             """Write the mean of these steps as the model folder, and measure what was written."""
-            precision = config.train.saved_precision
-            save_model(folder, config, *tokenizers, best.load(steps), precision)
+            weights, saved_as = best.load(steps), config.train.saved_precision
+            save_model(folder, config, *tokenizers, weights, saved_as)
             load_weights(model, folder)
             return measure()
 

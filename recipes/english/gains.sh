@@ -1,13 +1,15 @@
 #!/bin/sh
-# What each part gains: short trainings with more and more of it, then the shipped model's search.
+# What each part gains: short trainings with more and more of it, then the search of MODEL, which is
+# the shipped one unless named: runs/english/model, which run.sh makes, has an LSTM language model too.
 #
-#   recipes/english/gains.sh STEPS
+#   recipes/english/gains.sh STEPS [MODEL]
 #
 # Run it where run.sh has prepared the data and trained its first stage. Run it again to resume.
 set -eu
-usage="usage: recipes/english/gains.sh STEPS"
-[ $# -eq 1 ] || { echo "$usage" >&2 && exit 2; }
+usage="usage: recipes/english/gains.sh STEPS [MODEL]"
+[ $# -eq 1 ] || [ $# -eq 2 ] || { echo "$usage" >&2 && exit 2; }
 steps=$1
+model=${2:-english}
 cd "$(dirname "$0")"
 PATH=$(realpath ../..)/.venv/bin:$PATH
 processes=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
@@ -27,5 +29,5 @@ train real 'data.train=[data/train.jsonl,data/sentences.jsonl,data/sentences.jso
 train synthetic $nothing
 train augmented
 python ../../benchmarks/gains.py data/dev_librispeech.jsonl data/dev_commonvoice.jsonl \
-    --model english --trained "real speech=runs/real/model" \
+    --model "$model" --trained "real speech=runs/real/model" \
     "+ synthetic speech=runs/synthetic/model" "+ augmentation=runs/augmented/model"

@@ -51,10 +51,10 @@ train first english.yaml train.initialize=runs/clean/model \
 train english english.yaml train.initialize=runs/first/model
 train language_model language_model.yaml
 model=runs/english/model
-# Transcripts three times: they are few, but of the kind that is said.
-said=data/transcripts.txt
-asr-s2s ngram data/text.gz $said $said $said --model $model --held-out "$corpus/dev.jsonl" \
-    --words 60000 --order 3 --prune 0,1,1 --output runs/ngram.safetensors
+# Transcripts are few, but of the kind that is said.
+asr-s2s ngram data/text.gz --domain data/transcripts.txt --model $model \
+    --held-out "$corpus/dev.jsonl" --words 60000 --order 4 --prune 0,1,1,2 \
+    --output runs/ngram.safetensors
 asr-s2s attach runs/ngram.safetensors --model $model --weight 0.6
 asr-s2s attach runs/language_model/model --model $model
 asr-s2s tune data/valid.jsonl --model $model

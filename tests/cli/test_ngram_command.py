@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -10,6 +11,7 @@ from asr_s2s.errors import ConfigError, ModelError
 from asr_s2s.model.folder import find_model
 from asr_s2s.model.ngram_file import load_ngram
 from asr_s2s.model.word_ngram import WordNgramModel
+from asr_s2s.text.tokenizer import EOS
 from asr_s2s.text.vocabulary import load_tokenizer
 
 
@@ -38,6 +40,24 @@ def test_an_arpa_file_has_no_lines_to_leave_out(tmp_path: Path) -> None:
     result = ngram(arpa, "--held-out", dev, "--output", tmp_path / "ngram.safetensors")
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("--held-out: an ARPA file holds no lines")
+
+
+def test_a_text_of_the_domain_has_its_share(tmp_path: Path) -> None:
+    text, said, output = (tmp_path / name for name in ("text.txt", "said.txt", "n.safetensors"))
+    text.write_text("one two three\n" * 50 + "one two four\n")
+    said.write_text("one two four\n")
+    tokenizer = load_tokenizer(find_model("digits"))
+    chances = []
+    for options in ([], ["--domain", said], ["--domain", said, "--domain-weight", 0.9]):
+        result = ngram(text, "--words", 9, "--order", 3, "--output", output, *options)
+        assert result.exit_code == 0, result.output
+        model = load_ngram(output, tokenizer)
+        state, total = model.start, 0.0
+        for token in [*tokenizer.encode("one two four"), EOS]:
+            score, state = model.step(state, torch.tensor(token))
+            total += float(score)
+        chances.append(total)
+    assert chances[0] + 1 < chances[1] < chances[2] - 0.5
 
 
 def test_words_of_text_and_of_an_arpa_file_serve_a_model_that_spells(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_linear_layers_stay_within_the_rounding_of_weights_and_inputs() -> None:
 def test_lstm_layers_stay_close_and_step_as_they_unroll(
     bf16: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(int8, "_multiplies_bf16", lambda: bf16)
+    monkeypatch.setattr(int8, "multiplies_bf16", lambda: bf16)
     torch.manual_seed(0)
     layers, inputs = nn.LSTM(24, 16, 2, batch_first=True), torch.randn(3, 9, 24)
     rounded = Int8LSTM(layers)

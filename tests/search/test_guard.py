@@ -26,7 +26,7 @@ from asr_s2s.search.guard import (
     examine_by_probability,
     find_repetition,
 )
-from asr_s2s.text.tokenizer import EOS
+from asr_s2s.text.tokenizer import BLANK, EOS
 from asr_s2s.writers import to_record
 
 RATE = 16_000
@@ -127,15 +127,20 @@ def test_who_says_the_same_five_times_does_not_loop(
     assert only(result).reason is None
 
 
-@pytest.mark.parametrize(("certainty", "reason"), [(0.48, None), (0.1, "unspoken")])
-def test_a_ctc_head_that_is_half_sure_takes_no_words_away(
-    certainty: float, reason: str | None
+@pytest.mark.parametrize(
+    ("count", "odds", "reason"),
+    [(3, 3.7, None), (3, 3.3, "unspoken"), (30, 3.0, None), (30, 2.7, "unspoken")],
+)
+def test_words_must_be_likelier_than_silence_and_many_together_by_less(
+    count: int, odds: float, reason: str | None
 ) -> None:
-    frames = torch.full((1, 7, 6), 0.005)
-    frames[0, :, 0] = 0.97
-    for frame, token in ((1, 4), (3, 5), (5, 4)):
-        frames[0, frame, [0, token]] = torch.tensor([0.98 - certainty, certainty])
-    (verdict,) = examine_by_ctc(CTCFrames(frames.log(), torch.tensor([7])), [[4, 5, 4]], 0.04)
+    tokens = [4 + place % 2 for place in range(count)]
+    frames = torch.full((1, 2 * count + 1, 6), -20.0)
+    frames[0, ::2, BLANK] = 0.0
+    for place, token in enumerate(tokens):
+        frames[0, 2 * place + 1, [BLANK, token]] = torch.tensor([0.0, odds])
+    ctc = CTCFrames(frames.log_softmax(-1), torch.tensor([2 * count + 1]))
+    (verdict,) = examine_by_ctc(ctc, [tokens], 0.04)
     assert verdict.reason == reason
 
 

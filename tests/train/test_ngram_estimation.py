@@ -11,6 +11,7 @@ from asr_s2s.errors import ConfigError, TextError
 from asr_s2s.model.ngram import NgramModel, from_levels
 from asr_s2s.text.normalize import verbatim
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, CharacterTokenizer
+from asr_s2s.train.interpolate import interpolate
 from asr_s2s.train.ngram import encode_lines, estimate
 
 TOKENIZER = CharacterTokenizer("abcdefghij")
@@ -117,3 +118,26 @@ def test_lines_without_text_are_passed_over() -> None:
 def test_senseless_settings_are_refused(order: int, prune: list[int]) -> None:
     with pytest.raises(ConfigError, match=r"--(order|prune)"):
         estimate(encode_lines(["ab"], TOKENIZER, verbatim), len(TOKENIZER), order, prune)
+
+
+@pytest.mark.parametrize("prune", [[0], [0, 1, 1]])
+def test_an_interpolated_model_is_the_mean_of_both(prune: list[int]) -> None:
+    much, few = some_lines(), ["jab", "jabba", "cab"]
+    texts = [encode_lines(lines, TOKENIZER, verbatim) for lines in (much, few)]
+    levels = [
+        estimate(text, len(TOKENIZER), 3, p) for text, p in zip(texts, (prune, [0]), strict=True)
+    ]
+    *models, mixed = map(from_levels, [*levels, interpolate(levels[0], levels[1], 0.25)])
+
+    def chance(model: NgramModel, history: tuple[int, ...], token: int) -> float:
+        scores, _ = model.step(state_after(model, history), torch.tensor(token))
+        return float(scores.exp())
+
+    for line in few:
+        tokens = (BOS, *TOKENIZER.encode(line), EOS)
+        for end in range(1, len(tokens)):
+            first, second, mean = (chance(m, tokens[:end], tokens[end]) for m in (*models, mixed))
+            assert mean == pytest.approx(0.75 * first + 0.25 * second, rel=1e-4)
+    states = torch.arange(len(mixed.backoffs))[:, None].expand(-1, len(PREDICTED))
+    scores, _ = mixed.step(states, torch.tensor(PREDICTED).expand_as(states))
+    torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(states)))

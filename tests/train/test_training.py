@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import asr_s2s
+from asr_s2s.model.int8 import multiplies_bf16
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import assert_same, logged, run, start, training_state, wait_for_step
@@ -30,9 +31,11 @@ def test_training_killed_and_resumed_equals_training_unbroken(
     corpus: Path, tmp_path: Path, precision: str
 ) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    replaced = precision == "bf16" and not multiplies_bf16()
     precision = f"train.precision={precision}"
     code, messages = run(corpus, unbroken, precision)
     assert code == 0, messages
+    assert ("no bf16 instructions" in messages) == replaced
     process = start(
         corpus, broken, precision, "data.workers=1"
     )  # reading ahead must not matter either
