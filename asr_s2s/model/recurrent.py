@@ -73,9 +73,7 @@ def step(
     """One time step on `(rows, input_size)`: its output, and states `(rows, layers, size)`. A
     sequence of one through the fused kernel costs twice as much."""
     if isinstance(layers, Int8LSTM):
-        state = hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()
-        outputs, (hidden, cell) = layers(inputs[:, None], state)
-        return outputs[:, 0], hidden.transpose(0, 1), cell.transpose(0, 1)
+        return layers.step(inputs, hidden, cell)
     hiddens, cells = [], []
     for layer in range(layers.num_layers):
         weights = [
