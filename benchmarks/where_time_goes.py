@@ -2,10 +2,11 @@
 
     python benchmarks/where_time_goes.py [--work asr_decode ...]
 
-Each work runs in 8 bits (decoding) or bfloat16 (training), as in the fastest column of
-`against_peers.py`, once as it is and once under PyTorch's profiler. What tensor operations take is
-summed by kind; what is left of the time is Python's, between them. The table goes to standard
-output and into benchmarks/RESULTS.md.
+Each work runs in 8 bits (decoding) or bfloat16 (training, where the processor multiplies it), as in
+the fastest column of `against_peers.py`, once as it is and once under PyTorch's profiler. What
+tensor operations take is summed by kind, steps of 8-bit LSTMs as the products that they are made
+of; what is left of the time is Python's, between them. The table goes to standard output and into
+benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -24,9 +25,10 @@ from peers.work import Setting, Work, all_works
 from report import RESULTS, processor, write_section
 from torch.profiler import ProfilerActivity, profile
 
+from asr_s2s.model.int8 import multiplies_bf16
+
 KINDS = {
     "LSTM over sequences": ("aten::mkldnn_rnn_layer",),
-    "LSTM steps": ("aten::quantized_lstm", "aten::lstm_cell"),
     "matrix products": ("quantized::linear", "aten::mm", "aten::addmm", "aten::bmm"),
     "best of many": ("aten::topk", "aten::sort"),
 }
@@ -51,11 +53,11 @@ def main() -> None:
             "",
             f"`{shlex.join(['python', 'benchmarks/where_time_goes.py', *sys.argv[1:]])}`",
             "",
-            f"The works of `against_peers.py`, decoding in 8 bits and training in bf16, each with "
-            f"a query layer; parts of the time, and in the last columns how many operations there "
-            f"are besides LSTMs, products and the search for the best, and what one of them "
-            f"takes. {processor()}, {options.threads} threads; Python "
-            f"{platform.python_version()}, torch {torch.__version__}.",
+            f"The works of `against_peers.py`, decoding in 8 bits and training in "
+            f"{training_precision()}, each with a query layer; parts of the time, and in the last "
+            f"columns how many operations there are besides LSTMs, products and the search for "
+            f"the best, and what one of them takes. {processor()}, {options.threads} threads; "
+            f"Python {platform.python_version()}, torch {torch.__version__}.",
             "",
             f"| work | seconds | {' | '.join(KINDS)} | {OTHERS} | Python | number | µs each |",
             "|---" * (len(KINDS) + 6) + "|",
@@ -69,7 +71,7 @@ def main() -> None:
 def row(work: Work) -> str:
     """A work's line of the table."""
     torch.manual_seed(0)
-    precision = "bf16" if work.training else "int8"
+    precision = training_precision() if work.training else "int8"
     case = with_ours.build(work, Setting(torch.device("cpu"), precision))
     for _ in range(2):
         case.run()
@@ -86,6 +88,11 @@ def row(work: Work) -> str:
     title = f"{work.kind}, {work.name}"
     each = 1e6 * spent[OTHERS] / max(count, 1)
     return f"| {title} | {seconds:.4g} | {' | '.join(parts)} | {count} | {each:.1f} |"
+
+
+def training_precision() -> str:
+    """As training itself chooses."""
+    return "bf16" if multiplies_bf16() else "fp32"
 
 
 def timed(run: Callable[[], object]) -> float:

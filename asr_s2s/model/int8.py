@@ -125,7 +125,7 @@ class Int8LSTM(nn.Module):
 
 
 def multiplies_bf16() -> bool:
-    """Whether this processor does, in hardware; others take several times as long as in fp32."""
+    """Whether this processor does. On others oneDNN has no LSTM layers of bf16."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 

@@ -122,7 +122,7 @@ def _train(
     precision = config.train.precision
     if precision == "bf16" and device.type == "cpu" and not multiplies_bf16():
         precision = "fp32"
-        monitor.say("this processor has no bf16 instructions: training in fp32, which is faster")
+        monitor.say("this processor has no bf16 instructions: training in fp32")
     scaler = GradScaler(device.type, enabled=precision == "fp16")
     autocast = torch.autocast(
         device.type,

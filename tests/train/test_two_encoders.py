@@ -65,7 +65,7 @@ def character_error_rates(loaded: LoadedModel, corpus: Path) -> tuple[float, flo
 
 def test_one_model_learns_to_listen_and_to_read(corpus: Path, tmp_path: Path) -> None:
     code, messages = run(
-        corpus, tmp_path, "train.steps=240", "train.validate_every=120", "train.learning_rate=5e-3",
+        corpus, tmp_path, "train.steps=320", "train.validate_every=160", "train.learning_rate=5e-3",
         "data.batch_seconds=8", "speech_encoder.time_reduction=2", "speech_encoder.size=64",
         "text_encoder.size=64", "decoder.size=64", "decoder.attention_size=64",
         "speech_encoder.dropout=0", "decoder.dropout=0", "augment.time_masks=0",
@@ -78,7 +78,7 @@ def test_one_model_learns_to_listen_and_to_read(corpus: Path, tmp_path: Path) ->
         for kind, values in losses.items():  # they take turns
             if f"{kind}/attention_loss" in row:
                 values.append(row[f"{kind}/attention_loss"])
-    assert len(losses["speech"]) == len(losses["text"]) == 120
+    assert len(losses["speech"]) == len(losses["text"]) == 160
     for values in losses.values():
         assert sum(values[-10:]) < 0.7 * sum(values[:10])
 
