@@ -125,7 +125,7 @@ def ngram(
         tokens = encode_lines(_shown(lines, "tokenising", console), units, normalize)
         with console.status("estimating"):
             levels = estimate(tokens, len(units), order, thresholds)
-            if said:
+            if domain:
                 tokens = encode_lines(said, units, normalize)
                 levels = interpolate(levels, estimate(tokens, len(units), order), domain_weight)
     built = from_levels(levels)

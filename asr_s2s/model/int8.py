@@ -99,7 +99,8 @@ class Int8LSTM(nn.Module):
             )
             for n in range(self.num_layers)
         ]
-        """Of each layer, for its inputs and its hidden state side by side."""
+        """Of each layer, for its inputs and its hidden state side by side: one product instead of
+        two, though weights that `round_matrices` rounded apart are rounded together once more."""
 
     def forward(
         self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None

@@ -129,16 +129,18 @@ def examine_by_ctc(
     silence = log_probs[:, :, BLANK].masked_fill(padded, 0.0).sum(1).tolist()
     likelihoods = likely(range(len(outputs)), outputs)
     spellings = [_spelling(path) for path in best]
-    faint = {
+    faint = [
         row
         for row, output in enumerate(outputs)
         if likelihoods[row] - silence[row] < _least_odds(len(output))
-    }
+    ]
     # Words may be wrong though somebody spoke, so what CTC hears counts as well.
-    heard_instead = likely(sorted(faint), [spellings[row][0] for row in sorted(faint)])
-    for row, nats in zip(sorted(faint), heard_instead, strict=True):
-        if nats - silence[row] >= _least_odds(max(1, len(spellings[row][0]))):
-            faint.remove(row)
+    as_spelled = likely(faint, [spellings[row][0] for row in faint])
+    faint = [
+        row
+        for row, nats in zip(faint, as_spelled, strict=True)
+        if nats - silence[row] < _least_odds(max(1, len(spellings[row][0])))
+    ]
     doubts: list[_Doubt] = []
     for row, output in enumerate(outputs):
         spelled, frames = spellings[row]

@@ -7,7 +7,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from asr_s2s.cli.main import app
-from asr_s2s.errors import ConfigError, ModelError
+from asr_s2s.errors import ConfigError, ModelError, TextError
 from asr_s2s.model.folder import find_model
 from asr_s2s.model.ngram_file import load_ngram
 from asr_s2s.model.word_ngram import WordNgramModel
@@ -58,6 +58,19 @@ def test_a_text_of_the_domain_has_its_share(tmp_path: Path) -> None:
             total += float(score)
         chances.append(total)
     assert chances[0] + 1 < chances[1] < chances[2] - 0.5
+
+
+def test_a_domain_needs_lines_and_no_arpa_file(tmp_path: Path) -> None:
+    text, said, arpa = (tmp_path / name for name in ("text.txt", "said.txt", "a.arpa"))
+    text.write_text("one two three\n")
+    said.write_text("\n")
+    arpa.write_text("\\data\\\n")
+    result = ngram(text, "--domain", said, "--output", tmp_path / "n.safetensors")
+    assert isinstance(result.exception, TextError)
+    assert "no sentence" in str(result.exception)
+    result = ngram(arpa, "--domain", said, "--output", tmp_path / "n.safetensors")
+    assert isinstance(result.exception, ConfigError)
+    assert str(result.exception).startswith("--domain: only texts are mixed")
 
 
 def test_words_of_text_and_of_an_arpa_file_serve_a_model_that_spells(tmp_path: Path) -> None:
