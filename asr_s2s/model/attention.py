@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from asr_s2s.audio.features import padding_mask
@@ -104,7 +105,7 @@ class AdditiveAttention(SingleHeadAttention):
         return prepared._replace(keys=2 * prepared.keys)
 
     def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
-        return self._energies(2 * query[:, :, None] + keys[:, None])
+        return self._energies(torch.add(keys[:, None], query[:, :, None], alpha=2))
 
     def _energies(self, doubled: Tensor) -> Tensor:
         """Scores `(batch, queries, time)` of sums `(batch, queries, time, attention_size)`, which

@@ -148,10 +148,8 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, DecoderState]:
         """One step from embedded tokens `(rows, embedding_size)`: top hidden `(rows, size)`."""
         inputs = torch.cat([embedded, state.context], -1) if self.input_feeding else embedded
-        below = self.query_layers.num_layers
-        query, hidden, cell = step(
-            self.query_layers, inputs, state.hidden[:, :below], state.cell[:, :below]
-        )
+        hidden, cell = step(self.query_layers, inputs, state.hidden, state.cell)
+        query = top = hidden[-1]
         batch = len(memory.keys)
         context, weights = self.attention(
             query.view(batch, -1, self.size),
@@ -159,14 +157,14 @@ class Decoder(nn.Module):
             state.alignment.view(batch, -1, state.alignment.size(-1)),
         )
         context, weights = context.flatten(0, 1), weights.flatten(0, 1)
-        top = query
         if self.upper_layers is not None:
             joined = torch.cat([self.dropout(query), context], dim=-1)
-            top, upper_hidden, upper_cell = step(
-                self.upper_layers, joined, state.hidden[:, below:], state.cell[:, below:]
-            )
-            hidden, cell = torch.cat([hidden, upper_hidden], 1), torch.cat([cell, upper_cell], 1)
-        return top, DecoderState(hidden, cell, context, weights)
+            upper = step(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
+            hidden, cell = hidden + upper[0], cell + upper[1]
+            top = hidden[-1]
+        stacked = torch.stack(hidden, 1)
+        cells = torch.stack(cell, 1) if cell else state.cell
+        return top, DecoderState(stacked, cells, context, weights)
 
     def _logits(self, hidden: Tensor, context: Tensor) -> Tensor:
         features = self.readout(torch.cat([self.dropout(hidden), context], dim=-1)).tanh()

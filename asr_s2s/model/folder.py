@@ -25,7 +25,7 @@ from torch import Tensor
 from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.errors import ConfigError, ModelError
-from asr_s2s.model.int8 import restore_matrices, round_matrices, use_int8
+from asr_s2s.model.int8 import multiplies_int8, restore_matrices, round_matrices, use_int8
 from asr_s2s.model.language_model import LanguageModel, LanguageModels, is_language_model
 from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
 from asr_s2s.model.seq2seq import Seq2Seq
@@ -277,7 +277,8 @@ def _load(
     """Weights into a network, and the network to where and how it is to compute."""
     rounded = load_weights(network, folder)
     network.to(device).eval()
-    if rounded and torch.device(device).type == "cpu" and not exact:
+    on_cpu = torch.device(device).type == "cpu"
+    if rounded and on_cpu and not exact and multiplies_int8():
         use_int8(network)
 
 

@@ -2,8 +2,9 @@
 
 Weights are rounded once, each row of a matrix by its own largest value; what they multiply is
 rounded as it comes ("dynamic quantisation"), each row too by its own largest value, so that no row
-changes what comes of another. LSTM layers take sequences in bfloat16 where the processor multiplies
-that, or else in float32.
+changes what comes of another. Small matrices are multiplied in float32, which takes less time than
+the rounding. LSTM layers take sequences in bfloat16 where the processor multiplies that, or else in
+float32.
 """
 
 import copy
@@ -18,6 +19,10 @@ SCALE = ".scale"
 LARGEST = 127
 TINY = 1e-12
 """What rows of zeros are divided by."""
+LARGEST_INPUT = 63
+"""What inputs are rounded to has 7 bits: older processors add two products in 16 bits."""
+LEAST_WEIGHTS = 1 << 18
+"""Linear layers of fewer weights than this stay as they are."""
 
 
 def round_matrices(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -46,12 +51,11 @@ def restore_matrices(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def use_int8(network: nn.Module) -> None:
-    """Let the linear and LSTM layers of a network compute in 8 bits from now on, on CPU and without
-    gradients."""
+    """Let the large linear and the LSTM layers of a network compute in 8 bits from now on, on CPU
+    and without gradients."""
     for name, child in network.named_children():
-        # Subclasses do more than this, and a Transformer reads its layers' weights itself. A single
-        # row of weights takes less time than rounding what it multiplies.
-        if type(child) is nn.Linear and child.out_features > 1:
+        # Subclasses do more than this, and a Transformer reads its layers' weights itself.
+        if type(child) is nn.Linear and child.weight.numel() >= LEAST_WEIGHTS:
             setattr(network, name, Int8Linear(child.weight, child.bias))
         elif type(child) is nn.LSTM:
             setattr(network, name, Int8LSTM(child))
@@ -71,16 +75,11 @@ class Int8Linear(nn.Module):
         super().__init__()
         self.packed = _pack(weight)
         self.bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
-        # torch rounds by the range of all rows, which these two make the same for whatever comes.
-        self.ends = weight.new_tensor([[1.0], [-1.0]]).expand(-1, weight.size(1))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """As `nn.Linear`'s, in float32."""
-        rows = inputs.reshape(-1, inputs.size(-1))
-        largest = rows.abs().amax(1, keepdim=True).clamp_min_(TINY)
-        rounded = torch.cat([rows / largest, self.ends])
-        products = torch.ops.quantized.linear_dynamic(rounded, self.packed, True)[:-2]
-        return torch.addcmul(self.bias, products, largest).view(*inputs.shape[:-1], -1)
+        largest = inputs.abs().amax(-1, keepdim=True).clamp_min_(TINY)  # vector_norm is slower
+        return torch.addcmul(self.bias, _multiply(inputs / largest, self.packed), largest)
 
 
 class Int8LSTM(nn.Module):
@@ -92,15 +91,7 @@ class Int8LSTM(nn.Module):
         self.sequences = copy.deepcopy(layers)
         if multiplies_bf16():
             self.sequences.bfloat16()
-        self.gates = [
-            Int8Linear(
-                torch.cat([getattr(layers, f"weight_{part}_l{n}") for part in ("ih", "hh")], 1),
-                getattr(layers, f"bias_ih_l{n}") + getattr(layers, f"bias_hh_l{n}"),
-            )
-            for n in range(self.num_layers)
-        ]
-        """Of each layer, for its inputs and its hidden state side by side: one product instead of
-        two, though weights that `round_matrices` rounded apart are rounded together once more."""
+        self.gates = [Int8Linear(*_gates(layers, n)) for n in range(self.num_layers)]
 
     def forward(
         self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None
@@ -112,22 +103,35 @@ class Int8LSTM(nn.Module):
         outputs, (hidden, cell) = self.sequences(inputs.to(form), given)
         return outputs.float(), (hidden.float(), cell.float())
 
-    def step(self, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One time step in 8 bits, as `recurrent.step`'s."""
-        hiddens, cells = [], []
-        for layer, gates in enumerate(self.gates):
-            opened = gates(torch.cat([inputs, hidden[:, layer]], 1))
-            taken, kept, fresh, shown = opened.chunk(4, 1)
-            new_cell = torch.addcmul(kept.sigmoid() * cell[:, layer], taken.sigmoid(), fresh.tanh())
-            inputs = shown.sigmoid() * new_cell.tanh()
-            hiddens.append(inputs)
-            cells.append(new_cell)
-        return inputs, torch.stack(hiddens, 1), torch.stack(cells, 1)
+    def step(self, layer: int, inputs: Tensor, hidden: Tensor, cell: Tensor) -> list[Tensor]:
+        """One time step of one layer in 8 bits: its new hidden and cell state."""
+        gates = self.gates[layer](torch.cat([inputs, hidden], 1))
+        size = cell.size(1)
+        taken, kept, shown = gates[:, : 3 * size].sigmoid_().chunk(3, 1)
+        cell = torch.addcmul(kept * cell, taken, gates[:, 3 * size :].tanh_())
+        return [shown * cell.tanh(), cell]
 
 
 def multiplies_bf16() -> bool:
     """Whether this processor does. On others oneDNN has no LSTM layers of bf16."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def multiplies_int8() -> bool:
+    """Whether torch has these products for this processor; its builds for ARM do not."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
+
+
+def _gates(layers: nn.LSTM, layer: int) -> tuple[Tensor, Tensor]:
+    """Weights and bias of a layer's gates, for inputs and hidden state side by side: one product
+    instead of two, though weights that `round_matrices` rounded apart are rounded together once
+    more. The three gates come first and the new content last, so that one sigmoid does for all.
+    """
+    weights = [getattr(layers, f"weight_{part}_l{layer}") for part in ("ih", "hh")]
+    bias = getattr(layers, f"bias_ih_l{layer}") + getattr(layers, f"bias_hh_l{layer}")
+    taken, kept, fresh, shown = torch.cat([*weights, bias[:, None]], 1).chunk(4)
+    ordered = torch.cat([taken, kept, shown, fresh])
+    return ordered[:, :-1], ordered[:, -1]
 
 
 def _scales(matrix: Tensor) -> Tensor:
@@ -140,3 +144,11 @@ def _pack(weight: Tensor) -> Any:
     zeros = torch.zeros(len(weight), dtype=torch.long)
     rounded = torch.quantize_per_channel(weight, _scales(weight).double(), zeros, 0, torch.qint8)
     return torch.ops.quantized.linear_prepack(rounded, None)
+
+
+def _multiply(inputs: Tensor, packed: Any) -> Tensor:
+    """Inputs `(..., in_features)` in [-1, 1], rounded to 8-bit integers, times packed weights."""
+    products: Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+        inputs, 1 / LARGEST_INPUT, LARGEST_INPUT + 1, packed
+    )
+    return products

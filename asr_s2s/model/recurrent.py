@@ -69,13 +69,18 @@ def unroll(layers: nn.RNNBase | Int8LSTM, inputs: Tensor, hidden: Tensor, cell: 
 
 def step(
     layers: nn.RNNBase | Int8LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One time step on `(rows, input_size)`: its output, and states `(rows, layers, size)`. A
-    sequence of one through the fused kernel costs twice as much."""
-    if isinstance(layers, Int8LSTM):
-        return layers.step(inputs, hidden, cell)
-    hiddens, cells = [], []
+) -> tuple[list[Tensor], list[Tensor]]:
+    """One time step on `(rows, input_size)`, from states `(rows, layers, size)`: the new hidden and
+    cell states `(rows, size)` of each layer, the last of which is the output; only an LSTM has
+    cell states. A sequence of one through the fused kernel costs twice as much."""
+    hiddens: list[Tensor] = []
+    cells: list[Tensor] = []
     for layer in range(layers.num_layers):
+        if isinstance(layers, Int8LSTM):
+            inputs, new_cell = layers.step(layer, inputs, hidden[:, layer], cell[:, layer])
+            cells.append(new_cell)
+            hiddens.append(inputs)
+            continue
         weights = [
             getattr(layers, f"{name}_l{layer}")
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -88,4 +93,4 @@ def step(
         else:
             inputs = torch.rnn_tanh_cell(inputs, hidden[:, layer], *weights)
         hiddens.append(inputs)
-    return inputs, torch.stack(hiddens, 1), torch.stack(cells, 1) if cells else cell
+    return hiddens, cells

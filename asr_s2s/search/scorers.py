@@ -71,7 +71,8 @@ class AttentionScorer:
     ) -> tuple[Tensor, DecoderState]:
         logits, state = self.decoder.step(self._prompted(previous), state, self.prepared)
         log_probs = logits.float().log_softmax(-1)
-        log_probs[:, self.writable :] = -math.inf
+        if self.writable < log_probs.size(1):
+            log_probs[:, self.writable :] = -math.inf
         return log_probs if candidates is None else log_probs.gather(1, candidates), state
 
     def _prompted(self, previous: Tensor) -> Tensor:

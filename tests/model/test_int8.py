@@ -8,9 +8,10 @@ from torch import nn
 
 import asr_s2s
 from asr_s2s.audio.decode import read_audio
-from asr_s2s.model import int8
+from asr_s2s.model import folder, int8
 from asr_s2s.model.folder import convert_model, find_model, load_model
 from asr_s2s.model.int8 import (
+    LEAST_WEIGHTS,
     Int8Linear,
     Int8LSTM,
     restore_matrices,
@@ -22,12 +23,12 @@ from asr_s2s.model.recurrent import step, unroll
 
 @pytest.fixture(scope="module")
 def digits_in_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("int8") / "digits"
-    folder.mkdir()
+    model = tmp_path_factory.mktemp("int8") / "digits"
+    model.mkdir()
     for path in find_model("digits").iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    convert_model(folder, "int8")
-    return folder
+        (model / path.name).write_bytes(path.read_bytes())
+    convert_model(model, "int8")
+    return model
 
 
 def test_each_row_is_rounded_by_its_own_largest_value_and_once() -> None:
@@ -63,8 +64,9 @@ def test_a_row_comes_out_the_same_whatever_stands_beside_it() -> None:
     assert torch.equal(rounded(rows)[:3], rounded(rows[:3]))
     lstm = Int8LSTM(nn.LSTM(64, 16, 2, batch_first=True))
     hidden, cell = torch.randn(20, 2, 16), torch.randn(20, 2, 16)
-    together, alone = lstm.step(rows, hidden, cell), lstm.step(rows[:3], hidden[:3], cell[:3])
-    assert all(torch.equal(a[:3], b) for a, b in zip(together, alone, strict=True))
+    together, alone = step(lstm, rows, hidden, cell), step(lstm, rows[:3], hidden[:3], cell[:3])
+    for every, few in zip(together, alone, strict=True):
+        assert all(torch.equal(a[:3], b) for a, b in zip(every, few, strict=True))
 
 
 @pytest.mark.parametrize("bf16", [True, False])
@@ -82,20 +84,30 @@ def test_lstm_layers_stay_close_and_step_as_they_unroll(
         together = unroll(rounded, inputs, hidden, cell)
         steps = []
         for each in inputs.unbind(1):
-            output, hidden, cell = step(rounded, each, hidden, cell)
-            steps.append(output)
+            after = step(rounded, each, hidden, cell)
+            hidden, cell = (torch.stack(states, 1) for states in after)
+            steps.append(after[0][-1])
         # Steps round what weights multiply.
         assert (torch.stack(steps, 1) - together).abs().max() < 0.05 * exact.std()
 
 
-@pytest.mark.parametrize("name", ["digits", "en-de"])
-def test_every_linear_and_lstm_layer_of_a_recurrent_model_is_replaced(name: str) -> None:
-    model = load_model(name).model
+@pytest.mark.parametrize("name", ["digits", "english"])
+def test_large_linear_layers_and_all_lstm_layers_of_a_model_are_replaced(name: str) -> None:
+    model = load_model(name, exact=True).model
     use_int8(model)
-    kept = {n for n, module in model.named_modules() if type(module) in (nn.Linear, nn.LSTM)}
-    # A single row of weights is quicker as it is, and sequences are not for 8 bits.
-    kept.remove("decoder.attention.energy")
-    assert all(name.endswith(".sequences") for name in kept)
+    linear = {n: m.weight.numel() for n, m in model.named_modules() if type(m) is nn.Linear}
+    assert linear and max(linear.values()) < LEAST_WEIGHTS
+    lstm = [n for n, module in model.named_modules() if type(module) is nn.LSTM]
+    assert lstm and all(name.endswith(".sequences") for name in lstm)
+    large = [m for m in model.modules() if isinstance(m, Int8Linear)]
+    assert all(layer.bias.numel() for layer in large) and bool(large) is (name == "english")
+
+
+def test_without_8_bit_products_weights_are_multiplied_in_float32(
+    digits_in_int8: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "multiplies_int8", lambda: False)
+    assert Int8LSTM not in map(type, load_model(digits_in_int8).model.modules())
 
 
 def test_words_are_the_same_alone_and_in_a_batch(digits_in_int8: Path, sample: Path) -> None:
@@ -117,8 +129,8 @@ def test_weights_in_8_bits_take_half_the_space_of_16_and_give_gradients_where_as
     digits_in_int8: Path,
 ) -> None:
     sizes = [
-        (folder / "model.safetensors").stat().st_size
-        for folder in (digits_in_int8, find_model("digits"))
+        (model / "model.safetensors").stat().st_size
+        for model in (digits_in_int8, find_model("digits"))
     ]
     assert sizes[0] < 0.55 * sizes[1]
     for exact in (False, True):
