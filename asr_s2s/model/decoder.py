@@ -148,8 +148,8 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, DecoderState]:
         """One step from embedded tokens `(rows, embedding_size)`: top hidden `(rows, size)`."""
         inputs = torch.cat([embedded, state.context], -1) if self.input_feeding else embedded
-        hidden, cell = step(self.query_layers, inputs, state.hidden, state.cell)
-        query = top = hidden[-1]
+        hiddens, cells = step(self.query_layers, inputs, state.hidden, state.cell)
+        query = hiddens[-1]
         batch = len(memory.keys)
         context, weights = self.attention(
             query.view(batch, -1, self.size),
@@ -159,12 +159,12 @@ class Decoder(nn.Module):
         context, weights = context.flatten(0, 1), weights.flatten(0, 1)
         if self.upper_layers is not None:
             joined = torch.cat([self.dropout(query), context], dim=-1)
+            # Below is one layer alone.
             upper = step(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
-            hidden, cell = hidden + upper[0], cell + upper[1]
-            top = hidden[-1]
-        stacked = torch.stack(hidden, 1)
-        cells = torch.stack(cell, 1) if cell else state.cell
-        return top, DecoderState(stacked, cells, context, weights)
+            hiddens, cells = hiddens + upper[0], cells + upper[1]
+        hidden = torch.stack(hiddens, 1)
+        cell = torch.stack(cells, 1) if cells else state.cell
+        return hiddens[-1], DecoderState(hidden, cell, context, weights)
 
     def _logits(self, hidden: Tensor, context: Tensor) -> Tensor:
         features = self.readout(torch.cat([self.dropout(hidden), context], dim=-1)).tanh()

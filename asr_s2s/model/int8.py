@@ -103,13 +103,16 @@ class Int8LSTM(nn.Module):
         outputs, (hidden, cell) = self.sequences(inputs.to(form), given)
         return outputs.float(), (hidden.float(), cell.float())
 
-    def step(self, layer: int, inputs: Tensor, hidden: Tensor, cell: Tensor) -> list[Tensor]:
-        """One time step of one layer in 8 bits: its new hidden and cell state."""
+    def step(
+        self, layer: int, inputs: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One time step of one layer in 8 bits: inputs `(rows, input_size)` and states `(rows,
+        hidden_size)` to its new hidden and cell state."""
         gates = self.gates[layer](torch.cat([inputs, hidden], 1))
         size = cell.size(1)
         taken, kept, shown = gates[:, : 3 * size].sigmoid_().chunk(3, 1)
         cell = torch.addcmul(kept * cell, taken, gates[:, 3 * size :].tanh_())
-        return [shown * cell.tanh(), cell]
+        return shown * cell.tanh(), cell
 
 
 def multiplies_bf16() -> bool:

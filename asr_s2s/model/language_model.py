@@ -58,9 +58,9 @@ class LanguageModel(nn.Module):
     ) -> tuple[Tensor, LanguageModelState]:
         """Logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next state."""
         embedded = self.dropout(self.embedding(previous))
-        hidden, cell = step(self.layers, embedded, state.hidden, state.cell)
-        after = LanguageModelState(torch.stack(hidden, 1), torch.stack(cell, 1))
-        return self._logits(hidden[-1]), after
+        hiddens, cells = step(self.layers, embedded, state.hidden, state.cell)
+        after = LanguageModelState(torch.stack(hiddens, 1), torch.stack(cells, 1))
+        return self._logits(hiddens[-1]), after
 
     def forward(self, prefix: Tensor) -> Tensor:
         """All steps at once: prefixes `(batch, steps)` to logits `(batch, steps, vocabulary)`.

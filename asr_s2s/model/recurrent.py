@@ -76,21 +76,22 @@ def step(
     hiddens: list[Tensor] = []
     cells: list[Tensor] = []
     for layer in range(layers.num_layers):
+        before = hidden[:, layer]
         if isinstance(layers, Int8LSTM):
-            inputs, new_cell = layers.step(layer, inputs, hidden[:, layer], cell[:, layer])
+            inputs, new_cell = layers.step(layer, inputs, before, cell[:, layer])
             cells.append(new_cell)
-            hiddens.append(inputs)
-            continue
-        weights = [
-            getattr(layers, f"{name}_l{layer}")
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
-        if isinstance(layers, nn.LSTM):
-            inputs, new_cell = torch.lstm_cell(inputs, (hidden[:, layer], cell[:, layer]), *weights)
+        elif isinstance(layers, nn.LSTM):
+            states = before, cell[:, layer]
+            inputs, new_cell = torch.lstm_cell(inputs, states, *_weights(layers, layer))
             cells.append(new_cell)
         elif isinstance(layers, nn.GRU):
-            inputs = torch.gru_cell(inputs, hidden[:, layer], *weights)
+            inputs = torch.gru_cell(inputs, before, *_weights(layers, layer))
         else:
-            inputs = torch.rnn_tanh_cell(inputs, hidden[:, layer], *weights)
+            inputs = torch.rnn_tanh_cell(inputs, before, *_weights(layers, layer))
         hiddens.append(inputs)
     return hiddens, cells
+
+
+def _weights(layers: nn.RNNBase, layer: int) -> list[Tensor]:
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return [getattr(layers, f"{name}_l{layer}") for name in names]
