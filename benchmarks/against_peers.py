@@ -265,8 +265,8 @@ HOW = """How the systems differ:
   AdamW; no dropout, no SpecAugment.
 - `ours` has a query layer and additive attention; `ours, input feeding` is like its peers, one
   layer that reads the previous context, and for speech location-aware attention as in SpeechBrain
-  and ESPnet. bf16 is autocast in training; int8 is weights and products of 8 bits in
-  decoding.
+  and ESPnet. bf16 is autocast in training; int8 is weights of 8 bits in decoding, which are
+  multiplied in 8 bits, or in bf16 where the processor multiplies tiles of that (AMX).
 - SpeechBrain has no pyramid: its LSTM layers, with pairs of frames joined between them. Beam 1
   without CTC is its greedy searcher.
 - ESPnet (`espnet.nets`) drops every second frame instead of joining pairs and projects 512 channels

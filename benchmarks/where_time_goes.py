@@ -2,11 +2,10 @@
 
     python benchmarks/where_time_goes.py [--work asr_decode ...]
 
-Each work runs in 8 bits (decoding) or bfloat16 (training, where the processor multiplies it), as in
-the fastest column of `against_peers.py`, once as it is and once under PyTorch's profiler. What
-tensor operations take is summed by kind, steps of 8-bit LSTMs as the products that they are made
-of; what is left of the time is Python's, between them. The table goes to standard output and into
-benchmarks/RESULTS.md.
+Each work runs by 8-bit weights (decoding) or in bfloat16 (training, where the processor multiplies
+it), as in the fastest column of `against_peers.py`, once as it is and once under PyTorch's
+profiler. What tensor operations take is summed by kind; what is left of the time is Python's,
+between them. The table goes to standard output and into benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -25,11 +24,14 @@ from peers.work import Setting, Work, all_works
 from report import RESULTS, processor, write_section
 from torch.profiler import ProfilerActivity, profile
 
-from asr_s2s.model.int8 import multiplies_bf16
+from asr_s2s.model.low_precision import multiplies_bf16
 
 KINDS = {
-    "LSTM over sequences": ("aten::mkldnn_rnn_layer",),
-    "matrix products": ("quantized::linear", "aten::mm", "aten::addmm", "aten::bmm"),
+    "LSTM layers": ("aten::mkldnn_rnn_layer",),
+    "matrix products": (
+        *("quantized::linear", "mkldnn::_linear_pointwise"),
+        *("aten::mm", "aten::addmm", "aten::bmm"),
+    ),
     "best of many": ("aten::topk", "aten::sort"),
 }
 """What the names of operations begin with."""
@@ -53,7 +55,7 @@ def main() -> None:
             "",
             f"`{shlex.join(['python', 'benchmarks/where_time_goes.py', *sys.argv[1:]])}`",
             "",
-            f"The works of `against_peers.py`, decoding in 8 bits and training in "
+            f"The works of `against_peers.py`, decoding by 8-bit weights and training in "
             f"{training_precision()}, each with a query layer; parts of the time, and in the last "
             f"columns how many operations there are besides LSTMs, products and the search for "
             f"the best, and what one of them takes. {processor()}, {options.threads} threads; "

@@ -64,8 +64,11 @@ class Decoder(nn.Module):
         )
         features = config.embedding_size if config.tied_output else config.size
         self.readout = nn.Linear(config.size + memory_size, features)
-        # A tied output layer is the embedding and a bias: no weights are kept twice.
-        self.output = None if config.tied_output else nn.Linear(features, vocabulary)
+        # A tied output layer is the embedding and a bias: no weights are kept twice, but those that
+        # `use_low_precision` lays out anew.
+        self.output: nn.Module | None = (
+            None if config.tied_output else nn.Linear(features, vocabulary)
+        )
         self.output_bias = nn.Parameter(torch.zeros(vocabulary)) if config.tied_output else None
         self.dropout = nn.Dropout(config.dropout)
         if config.tied_output:
@@ -102,7 +105,7 @@ class Decoder(nn.Module):
         Rows are grouped by utterance: rows r * n to r * n + n - 1 are hypotheses of row r of the
         memory.
         """
-        hidden, state = self._advance(self.dropout(self.embedding(previous)), state, memory)
+        hidden, state = self._advance(self._drop(self.embedding(previous)), state, memory)
         return self._logits(hidden, state.context), state
 
     def forward(
@@ -111,12 +114,12 @@ class Decoder(nn.Module):
         """All steps at once: prefixes `(batch, steps)` to logits `(batch, steps, vocabulary)` and
         attention weights `(batch, steps, time)`. Equals `step` repeated."""
         prepared = prepared or self.prepare(memory)
-        embedded = self.dropout(self.embedding(prefix))
+        embedded = self._drop(self.embedding(prefix))
         state = self.start(memory)
         if self.upper_layers is not None:
             queries = unroll(self.query_layers, embedded, state.hidden[:, :1], state.cell[:, :1])
             contexts, weights = self._attend_all(queries, prepared, state.alignment)
-            joined = torch.cat([self.dropout(queries), contexts], dim=-1)
+            joined = torch.cat([self._drop(queries), contexts], dim=-1)
             hidden = unroll(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
             return self._logits(hidden, contexts), weights
         steps = []
@@ -158,7 +161,7 @@ class Decoder(nn.Module):
         )
         context, weights = context.flatten(0, 1), weights.flatten(0, 1)
         if self.upper_layers is not None:
-            joined = torch.cat([self.dropout(query), context], dim=-1)
+            joined = torch.cat([self._drop(query), context], dim=-1)
             # Below is one layer alone.
             upper = step(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
             hiddens, cells = hiddens + upper[0], cells + upper[1]
@@ -166,9 +169,13 @@ class Decoder(nn.Module):
         cell = torch.stack(cells, 1) if cells else state.cell
         return hiddens[-1], DecoderState(hidden, cell, context, weights)
 
+    def _drop(self, values: Tensor) -> Tensor:
+        # Even a layer that does nothing takes its time in each step of a search.
+        return self.dropout(values) if self.training else values
+
     def _logits(self, hidden: Tensor, context: Tensor) -> Tensor:
-        features = self.readout(torch.cat([self.dropout(hidden), context], dim=-1)).tanh()
-        features = self.dropout(features)
+        features = self.readout(torch.cat([self._drop(hidden), context], dim=-1)).tanh()
+        features = self._drop(features)
         if self.output is None:
             return F.linear(features, self.embedding.weight, self.output_bias)
         logits: Tensor = self.output(features)

@@ -25,8 +25,13 @@ from torch import Tensor
 from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.errors import ConfigError, ModelError
-from asr_s2s.model.int8 import multiplies_int8, restore_matrices, round_matrices, use_int8
 from asr_s2s.model.language_model import LanguageModel, LanguageModels, is_language_model
+from asr_s2s.model.low_precision import (
+    multiplies_int8,
+    restore_matrices,
+    round_matrices,
+    use_low_precision,
+)
 from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.model.word_ngram import WordNgramModel
@@ -279,7 +284,7 @@ def _load(
     network.to(device).eval()
     on_cpu = torch.device(device).type == "cpu"
     if rounded and on_cpu and not exact and multiplies_int8():
-        use_int8(network)
+        use_low_precision(network)
 
 
 def load_tokenizers(folder: Path, config: Config) -> tuple[Tokenizer, Tokenizer | None]:

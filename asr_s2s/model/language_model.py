@@ -43,6 +43,7 @@ class LanguageModel(nn.Module):
         )
         self.readout = nn.Linear(config.size, config.embedding_size)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary))
+        self.output: nn.Module | None = None  # where `use_low_precision` lays its weights out anew
         self.dropout = nn.Dropout(config.dropout)
         nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
         with torch.no_grad():
@@ -70,7 +71,10 @@ class LanguageModel(nn.Module):
 
     def _logits(self, hidden: Tensor) -> Tensor:
         features = self.dropout(self.readout(self.dropout(hidden)))
-        return F.linear(features, self.embedding.weight, self.output_bias)
+        if self.output is None:
+            return F.linear(features, self.embedding.weight, self.output_bias)
+        logits: Tensor = self.output(features)
+        return logits
 
 
 class LanguageModels(NamedTuple):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from asr_s2s.model.int8 import Int8LSTM
+from asr_s2s.model.low_precision import LowPrecisionLSTM
 
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
     "lstm": nn.LSTM,
@@ -31,6 +31,11 @@ class RecurrentLayer(nn.Module):
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """`(batch, time, input_size)` to `(batch, time, output_size)`; what lies beyond a row's
         length is without meaning."""
+        if isinstance(self.ahead, LowPrecisionLSTM):  # both directions read what is rounded once
+            return self._read(inputs.to(self.ahead.form), lengths).to(inputs.dtype)
+        return self._read(inputs, lengths)
+
+    def _read(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         ahead: Tensor = self.ahead(inputs)[0]
         if self.back is None:
             return ahead
@@ -57,10 +62,12 @@ def sequence_ends(values: Tensor, lengths: Tensor, bidirectional: bool) -> Tenso
     return torch.cat([ends[:, :half], values[:, 0, half:]], dim=-1)
 
 
-def unroll(layers: nn.RNNBase | Int8LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
+def unroll(
+    layers: nn.RNNBase | LowPrecisionLSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
+) -> Tensor:
     """Outputs `(rows, steps, size)` of all steps, from states `(rows, layers, size)`."""
     first = hidden.transpose(0, 1).contiguous().to(inputs.dtype)
-    if isinstance(layers, nn.LSTM | Int8LSTM):
+    if isinstance(layers, nn.LSTM | LowPrecisionLSTM):
         outputs: Tensor = layers(inputs, (first, cell.transpose(0, 1).contiguous().to(first)))[0]
     else:
         outputs = layers(inputs, first)[0]
@@ -68,7 +75,7 @@ def unroll(layers: nn.RNNBase | Int8LSTM, inputs: Tensor, hidden: Tensor, cell: 
 
 
 def step(
-    layers: nn.RNNBase | Int8LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
+    layers: nn.RNNBase | LowPrecisionLSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
     """One time step on `(rows, input_size)`, from states `(rows, layers, size)`: the new hidden and
     cell states `(rows, size)` of each layer, the last of which is the output; only an LSTM has
@@ -77,7 +84,7 @@ def step(
     cells: list[Tensor] = []
     for layer in range(layers.num_layers):
         before = hidden[:, layer]
-        if isinstance(layers, Int8LSTM):
+        if isinstance(layers, LowPrecisionLSTM):
             inputs, new_cell = layers.step(layer, inputs, before, cell[:, layer])
             cells.append(new_cell)
         elif isinstance(layers, nn.LSTM):

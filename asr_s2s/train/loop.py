@@ -25,8 +25,8 @@ from asr_s2s.model.folder import (
     read_config,
     save_model,
 )
-from asr_s2s.model.int8 import multiplies_bf16
 from asr_s2s.model.language_model import LanguageModel, is_language_model
+from asr_s2s.model.low_precision import multiplies_bf16
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
 from asr_s2s.train.monitor import Monitor

@@ -31,7 +31,7 @@ from asr_s2s.config import (
     TextEncoderConfig,
 )
 from asr_s2s.data.datasets import Batch
-from asr_s2s.model.int8 import use_int8
+from asr_s2s.model.low_precision import use_low_precision
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import decode
 from asr_s2s.train.objective import joint_loss
@@ -82,7 +82,7 @@ def build(work: Work, setting: Setting) -> Case:
         )
     model.eval()
     if setting.precision == "int8":
-        use_int8(model)
+        use_low_precision(model)
 
     @torch.inference_mode()
     def run() -> None:

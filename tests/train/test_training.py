@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import asr_s2s
-from asr_s2s.model.int8 import multiplies_bf16
+from asr_s2s.model.low_precision import multiplies_bf16
 
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import assert_same, logged, run, start, training_state, wait_for_step

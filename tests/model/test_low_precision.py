@@ -8,15 +8,17 @@ from torch import nn
 
 import asr_s2s
 from asr_s2s.audio.decode import read_audio
-from asr_s2s.model import folder, int8
+from asr_s2s.model import folder, low_precision
 from asr_s2s.model.folder import convert_model, find_model, load_model
-from asr_s2s.model.int8 import (
+from asr_s2s.model.low_precision import (
     LEAST_WEIGHTS,
+    Bf16Linear,
     Int8Linear,
-    Int8LSTM,
+    LowPrecisionLSTM,
+    multiplies_bf16,
     restore_matrices,
     round_matrices,
-    use_int8,
+    use_low_precision,
 )
 from asr_s2s.model.recurrent import step, unroll
 
@@ -48,35 +50,53 @@ def test_a_row_of_zeros_stays_one() -> None:
     assert torch.equal(restore_matrices(round_matrices(weights))["w"], weights["w"])
 
 
-def test_linear_layers_stay_within_the_rounding_of_weights_and_inputs() -> None:
+@pytest.fixture(params=[Int8Linear, Bf16Linear])
+def kind(request: pytest.FixtureRequest) -> type[Int8Linear | Bf16Linear]:
+    if request.param is Bf16Linear and not multiplies_bf16():
+        pytest.skip("this processor does not multiply bfloat16")
+    chosen: type[Int8Linear | Bf16Linear] = request.param
+    return chosen
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_stay_within_the_rounding_of_weights_and_inputs(
+    kind: type[Int8Linear | Bf16Linear], bias: bool
+) -> None:
     torch.manual_seed(0)
-    layer, inputs = nn.Linear(64, 10), torch.randn(3, 7, 64)
-    exact, rounded = layer(inputs), Int8Linear(layer.weight, layer.bias)(inputs)
-    assert rounded.shape == exact.shape
+    layer, inputs = nn.Linear(64, 10, bias=bias), torch.randn(3, 7, 64)
+    exact, rounded = layer(inputs), kind(layer.weight, layer.bias)(inputs)
+    assert rounded.shape == exact.shape and rounded.dtype == torch.float32
     assert (rounded - exact).abs().max() < 0.05 * exact.std()
 
 
 @torch.inference_mode()
-def test_a_row_comes_out_the_same_whatever_stands_beside_it() -> None:
+def test_a_row_comes_out_the_same_whatever_stands_beside_it(
+    kind: type[Int8Linear | Bf16Linear], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(low_precision, "multiplies_bf16_tiles", lambda: kind is Bf16Linear)
     torch.manual_seed(0)
     layer, rows = nn.Linear(64, 10), torch.randn(20, 64) * torch.logspace(-3, 3, 20)[:, None]
-    rounded = Int8Linear(layer.weight, layer.bias)
+    rounded = kind(layer.weight, layer.bias)
     assert torch.equal(rounded(rows)[:3], rounded(rows[:3]))
-    lstm = Int8LSTM(nn.LSTM(64, 16, 2, batch_first=True))
+    lstm = LowPrecisionLSTM(nn.LSTM(64, 16, 2, batch_first=True))
     hidden, cell = torch.randn(20, 2, 16), torch.randn(20, 2, 16)
     together, alone = step(lstm, rows, hidden, cell), step(lstm, rows[:3], hidden[:3], cell[:3])
     for every, few in zip(together, alone, strict=True):
         assert all(torch.equal(a[:3], b) for a, b in zip(every, few, strict=True))
 
 
-@pytest.mark.parametrize("bf16", [True, False])
+@pytest.mark.parametrize(("bf16", "tiles"), [(True, True), (True, False), (False, False)])
 def test_lstm_layers_stay_close_and_step_as_they_unroll(
-    bf16: bool, monkeypatch: pytest.MonkeyPatch
+    bf16: bool, tiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(int8, "multiplies_bf16", lambda: bf16)
+    if bf16 and not multiplies_bf16():
+        pytest.skip("this processor does not multiply bfloat16")
+    monkeypatch.setattr(low_precision, "multiplies_bf16", lambda: bf16)
+    monkeypatch.setattr(low_precision, "multiplies_bf16_tiles", lambda: tiles)
     torch.manual_seed(0)
     layers, inputs = nn.LSTM(24, 16, 2, batch_first=True), torch.randn(3, 9, 24)
-    rounded = Int8LSTM(layers)
+    rounded = LowPrecisionLSTM(layers)
     with torch.inference_mode():
         exact = layers(inputs)[0]
         assert (rounded(inputs)[0] - exact).abs().max() < 0.05 * exact.std()
@@ -96,19 +116,27 @@ def test_every_large_linear_and_every_lstm_layer_of_a_recurrent_model_is_replace
     name: str,
 ) -> None:
     model = load_model(name, exact=True).model
-    sizes = {n: m.weight.numel() for n, m in model.named_modules() if type(m) is nn.Linear}
-    use_int8(model)
-    kept = {n for n, module in model.named_modules() if type(module) in (nn.Linear, nn.LSTM)}
-    # Small ones are quicker as they are, and sequences are not for 8 bits.
-    kept -= {n for n, size in sizes.items() if size < LEAST_WEIGHTS}
-    assert kept and all(name.endswith(".sequences") for name in kept)
+    use_low_precision(model)
+    kept = [m for m in model.modules() if type(m) in (nn.Linear, nn.LSTM)]
+    # Small ones are quicker as they are.
+    assert kept and all(type(m) is nn.Linear and m.weight.numel() < LEAST_WEIGHTS for m in kept)
+
+
+@torch.inference_mode()
+def test_a_tied_output_layer_is_replaced_and_says_the_same() -> None:
+    model = load_model("en-de", exact=True).model
+    logits = model.decoder._logits(torch.ones(1, 320), torch.ones(1, 512))
+    use_low_precision(model)
+    assert model.decoder.output is not None
+    rounded = model.decoder._logits(torch.ones(1, 320), torch.ones(1, 512))
+    assert (rounded - logits).abs().max() < 0.05 * logits.std()
 
 
 def test_without_8_bit_products_weights_are_multiplied_in_float32(
     digits_in_int8: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder, "multiplies_int8", lambda: False)
-    assert Int8LSTM not in map(type, load_model(digits_in_int8).model.modules())
+    assert LowPrecisionLSTM not in map(type, load_model(digits_in_int8).model.modules())
 
 
 def test_words_are_the_same_alone_and_in_a_batch(digits_in_int8: Path, sample: Path) -> None:
@@ -136,7 +164,7 @@ def test_weights_in_8_bits_take_half_the_space_of_16_and_give_gradients_where_as
     assert sizes[0] < 0.55 * sizes[1]
     for exact in (False, True):
         loaded = load_model(digits_in_int8, exact=exact)
-        assert (Int8LSTM in map(type, loaded.model.modules())) is not exact
+        assert (LowPrecisionLSTM in map(type, loaded.model.modules())) is not exact
     audio = torch.randn(1, 16_000, requires_grad=True)
     memory = loaded.model.encode("speech", audio, torch.tensor([16_000]))
     memory.values.sum().backward()
