@@ -105,7 +105,8 @@ class AdditiveAttention(SingleHeadAttention):
         return prepared._replace(keys=2 * prepared.keys)
 
     def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
-        return self._energies(torch.add(keys[:, None], query[:, :, None], alpha=2))
+        # Doubled before the sum: torch.add(..., alpha=2) would double the sum's gradient instead.
+        return self._energies(keys[:, None] + (2 * query)[:, :, None])
 
     def _energies(self, doubled: Tensor) -> Tensor:
         """Scores `(batch, queries, time)` of sums `(batch, queries, time, attention_size)`, which

@@ -164,10 +164,19 @@ class LowPrecisionLSTM(nn.Module):
         """Outputs `(time, rows, hidden_size)` and the last states of inputs `(time, rows,
         input_size)`; oneDNN takes it that all of them are contiguous."""
         outputs, hidden, cell, _ = torch.mkldnn_rnn_layer(
-            *(inputs, *self.layers[layer], hidden, cell),
-            **{"reverse": False, "batch_sizes": (), "mode": ONEDNN_LSTM, "hidden_size": self.size},
-            **{"num_layers": 1, "has_biases": True, "bidirectional": False},
-            **{"batch_first": False, "train": False},
+            inputs,
+            *self.layers[layer],
+            hidden,
+            cell,
+            reverse=False,
+            batch_sizes=(),
+            mode=ONEDNN_LSTM,
+            hidden_size=self.size,
+            num_layers=1,
+            has_biases=True,
+            bidirectional=False,
+            batch_first=False,
+            train=False,
         )
         return outputs, hidden, cell
 
@@ -192,15 +201,17 @@ def _linear(weight: Tensor, bias: Tensor | None) -> Int8Linear | Bf16Linear:
     return (Bf16Linear if multiplies_bf16_tiles() else Int8Linear)(weight, bias)
 
 
-def _lay_out(layers: nn.LSTM, layer: int, form: torch.dtype) -> tuple[Tensor, ...]:
+def _lay_out(
+    layers: nn.LSTM, layer: int, form: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Weights and biases of a layer, laid out once as oneDNN reads them: `nn.LSTM` does so at each
     call, which takes longer than a step."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    tensors = [getattr(layers, f"{name}_l{layer}").detach().to(form) for name in names]
-    laid_out = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
-        *tensors[:2], layers.hidden_size, reverse=False, has_biases=True, batch_first=False
+    read, kept, *biases = (getattr(layers, f"{n}_l{layer}").detach().to(form) for n in names)
+    read, kept = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
+        read, kept, layers.hidden_size, reverse=False, has_biases=True, batch_first=False
     )
-    return (*laid_out, *tensors[2:])
+    return read, kept, biases[0], biases[1]
 
 
 def _gates(layers: nn.LSTM, layer: int) -> tuple[Tensor, Tensor]:
