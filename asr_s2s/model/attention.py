@@ -9,7 +9,6 @@ import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from asr_s2s.audio.features import padding_mask
