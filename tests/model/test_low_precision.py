@@ -120,6 +120,10 @@ def test_every_large_linear_and_every_lstm_layer_of_a_recurrent_model_is_replace
     kept = [m for m in model.modules() if type(m) in (nn.Linear, nn.LSTM)]
     # Small ones are quicker as they are.
     assert kept and all(type(m) is nn.Linear and m.weight.numel() < LEAST_WEIGHTS for m in kept)
+    assert any(isinstance(m, LowPrecisionLSTM) for m in model.modules())
+    large = [m for m in model.modules() if isinstance(m, Int8Linear | Bf16Linear)]
+    assert all(m.bias is not None and m.bias.numel() for m in large)
+    assert bool(large) is (name != "digits")  # whose linear layers are all small
 
 
 @torch.inference_mode()
