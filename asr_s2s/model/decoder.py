@@ -48,14 +48,12 @@ class Decoder(nn.Module):
         self.is_lstm = recurrent is nn.LSTM
         if config.input_feeding:
             self.query_layers = recurrent(
-                config.embedding_size + memory_size, config.size, config.layers, batch_first=True
+                config.embedding_size + memory_size, config.size, config.layers
             )
             self.upper_layers = None
         else:
-            self.query_layers = recurrent(config.embedding_size, config.size, batch_first=True)
-            self.upper_layers = recurrent(
-                config.size + memory_size, config.size, config.layers, batch_first=True
-            )
+            self.query_layers = recurrent(config.embedding_size, config.size)
+            self.upper_layers = recurrent(config.size + memory_size, config.size, config.layers)
         self.depth = config.layers + (not config.input_feeding)
         self.first_state = (
             nn.Linear(memory_size, (2 if self.is_lstm else 1) * self.depth * config.size)

@@ -14,7 +14,8 @@ from asr_s2s.model.recurrent import RecurrentLayer, sequence_ends
 def join_pairs(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Concatenate neighbouring frames (Chan et al., 2016): `(batch, time, channels)` to
     `(batch, ceil(time / 2), 2 * channels)`. An odd last frame is paired with zeros."""
-    inputs = F.pad(inputs, (0, 0, 0, inputs.size(1) % 2))
+    if inputs.size(1) % 2:  # padding by nothing would copy
+        inputs = F.pad(inputs, (0, 0, 0, 1))
     return inputs.reshape(inputs.size(0), -1, 2 * inputs.size(2)), (lengths + 1) // 2
 
 
@@ -102,7 +103,7 @@ class SpeechEncoder(nn.Module):
             hidden = self.dropout(norm(layer(hidden, lengths)))
             # Zeros again, not the norm's bias: an odd last frame is paired with what follows it.
             padded = padding_mask(lengths, hidden.size(1))[:, :, None]
-            hidden = hidden.masked_fill(padded, 0.0)
+            hidden = hidden.masked_fill_(padded, 0.0)
         return Memory(hidden, lengths, sequence_ends(hidden, lengths, bidirectional=True))
 
 

@@ -38,7 +38,6 @@ class LanguageModel(nn.Module):
             config.embedding_size,
             config.size,
             config.layers,
-            batch_first=True,
             dropout=config.dropout if config.layers > 1 else 0.0,
         )
         self.readout = nn.Linear(config.size, config.embedding_size)

@@ -112,7 +112,7 @@ class Bf16Linear(nn.Module):
 
 
 class LowPrecisionLSTM(nn.Module):
-    """LSTM layers, one way, `batch_first`, in the precision that is fastest on this processor."""
+    """LSTM layers, one way, time first, in the precision that is fastest on this processor."""
 
     def __init__(self, layers: nn.LSTM) -> None:
         super().__init__()
@@ -129,11 +129,11 @@ class LowPrecisionLSTM(nn.Module):
     def forward(
         self, inputs: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As `nn.LSTM`'s: `(batch, time, input_size)` to `(batch, time, hidden_size)`, states
+        """As `nn.LSTM`'s: `(time, batch, input_size)` to `(time, batch, hidden_size)`, states
         `(num_layers, batch, hidden_size)`; of the inputs' type."""
-        outputs = inputs.transpose(0, 1).to(self.form).contiguous()
+        outputs = inputs.to(self.form).contiguous()
         if state is None:
-            zeros = inputs.new_zeros(self.num_layers, len(inputs), self.size)
+            zeros = outputs.new_zeros(self.num_layers, inputs.size(1), self.size)
             state = zeros, zeros
         states = []
         for layer in range(self.num_layers):
@@ -141,7 +141,7 @@ class LowPrecisionLSTM(nn.Module):
             outputs, *after = self._unroll(layer, outputs, *before)
             states.append(after)
         hidden, cell = (torch.stack(part).to(inputs.dtype) for part in zip(*states, strict=True))
-        return outputs.transpose(0, 1).to(inputs.dtype), (hidden, cell)
+        return outputs.to(inputs.dtype), (hidden, cell)
 
     def step(
         self, layer: int, inputs: Tensor, hidden: Tensor, cell: Tensor

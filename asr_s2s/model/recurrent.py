@@ -24,31 +24,43 @@ class RecurrentLayer(nn.Module):
         self, input_size: int, size: int, cell: str = "lstm", *, bidirectional: bool = True
     ) -> None:
         super().__init__()
-        self.ahead = CELLS[cell](input_size, size, batch_first=True)
-        self.back = CELLS[cell](input_size, size, batch_first=True) if bidirectional else None
+        self.ahead = CELLS[cell](input_size, size)
+        self.back = CELLS[cell](input_size, size) if bidirectional else None
         self.output_size = 2 * size if bidirectional else size
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
         """`(batch, time, input_size)` to `(batch, time, output_size)`; what lies beyond a row's
         length is without meaning."""
+        steps = inputs.transpose(0, 1)
         if isinstance(self.ahead, LowPrecisionLSTM):  # both directions read what is rounded once
-            return self._read(inputs.to(self.ahead.form), lengths).to(inputs.dtype)
-        return self._read(inputs, lengths)
+            steps = steps.to(self.ahead.form, memory_format=torch.contiguous_format)
+            outputs = self._read(steps, lengths).transpose(0, 1)
+            return outputs.to(inputs.dtype, memory_format=torch.contiguous_format)
+        return self._read(steps, lengths).transpose(0, 1)
 
-    def _read(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        ahead: Tensor = self.ahead(inputs)[0]
+    def _read(self, steps: Tensor, lengths: Tensor) -> Tensor:
+        """`(time, batch, input_size)` to `(time, batch, output_size)`."""
+        steps = steps.contiguous()  # or each direction would copy
+        ahead: Tensor = self.ahead(steps)[0]
         if self.back is None:
             return ahead
-        back = self.back(reverse(inputs, lengths))[0]
-        return torch.cat([ahead, reverse(back, lengths)], dim=-1)
+        mirror = mirror_of(lengths, len(steps))
+        back = self.back(reverse(steps, mirror))[0]
+        return torch.cat([ahead, reverse(back, mirror)], dim=-1)
 
 
-def reverse(inputs: Tensor, lengths: Tensor) -> Tensor:
-    """Each row of `(batch, time, channels)` with its valid places in reverse order; padded places
-    keep to themselves."""
-    place = torch.arange(inputs.size(1), device=inputs.device)[None, :]
-    mirror = torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)
-    return inputs.gather(1, mirror[:, :, None].expand(-1, -1, inputs.size(2)))
+def mirror_of(lengths: Tensor, time: int) -> Tensor:
+    """What `reverse` is to put in each place, `(time * batch,)`, so that the valid steps of each
+    row come in reverse order, and padded ones keep to themselves."""
+    place = torch.arange(time, device=lengths.device)[:, None]
+    mirror = torch.where(place < lengths, lengths - 1 - place, place)
+    return (mirror * len(lengths) + torch.arange(len(lengths), device=lengths.device)).flatten()
+
+
+def reverse(steps: Tensor, mirror: Tensor) -> Tensor:
+    """Steps `(time, batch, channels)` in the order of their mirror. Whole rows of channels are
+    copied, which `gather` would do number by number."""
+    return steps.flatten(0, 1).index_select(0, mirror).view_as(steps)
 
 
 def sequence_ends(values: Tensor, lengths: Tensor, bidirectional: bool) -> Tensor:
@@ -66,12 +78,13 @@ def unroll(
     layers: nn.RNNBase | LowPrecisionLSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
 ) -> Tensor:
     """Outputs `(rows, steps, size)` of all steps, from states `(rows, layers, size)`."""
+    steps = inputs.transpose(0, 1)
     first = hidden.transpose(0, 1).contiguous().to(inputs.dtype)
     if isinstance(layers, nn.LSTM | LowPrecisionLSTM):
-        outputs: Tensor = layers(inputs, (first, cell.transpose(0, 1).contiguous().to(first)))[0]
+        outputs: Tensor = layers(steps, (first, cell.transpose(0, 1).contiguous().to(first)))[0]
     else:
-        outputs = layers(inputs, first)[0]
-    return outputs
+        outputs = layers(steps, first)[0]
+    return outputs.transpose(0, 1)
 
 
 def step(

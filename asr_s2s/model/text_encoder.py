@@ -9,7 +9,7 @@ from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import TextEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
-from asr_s2s.model.recurrent import RecurrentLayer, reverse, sequence_ends
+from asr_s2s.model.recurrent import RecurrentLayer, mirror_of, reverse, sequence_ends
 
 
 class RecurrentTextEncoder(nn.Module):
@@ -35,14 +35,20 @@ class RecurrentTextEncoder(nn.Module):
         with a frame for each token."""
         hidden = self.dropout(embedded)
         if self.reverse:
-            hidden = reverse(hidden, lengths)
+            hidden = _reverse(hidden, lengths)
         for layer in self.layers:
             hidden = self.dropout(layer(hidden, lengths))
         padded = padding_mask(lengths, hidden.size(1))[:, :, None]
         values = hidden.masked_fill(padded, 0.0)
         summary = sequence_ends(values, lengths, self.bidirectional)
         # Frames answer tokens in the order of the source, however it was read.
-        return Memory(reverse(values, lengths) if self.reverse else values, lengths, summary)
+        return Memory(_reverse(values, lengths) if self.reverse else values, lengths, summary)
+
+
+def _reverse(values: Tensor, lengths: Tensor) -> Tensor:
+    """Rows `(batch, time, channels)`, each reversed by its own length."""
+    steps = values.transpose(0, 1)
+    return reverse(steps, mirror_of(lengths, len(steps))).transpose(0, 1)
 
 
 class TransformerTextEncoder(nn.Module):

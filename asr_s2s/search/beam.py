@@ -34,7 +34,8 @@ class _Step(NamedTuple):
     """What one step of the search did; places are those of the hypotheses before it."""
 
     endings: Tensor
-    """Scores of the hypotheses that ended, `(batch, beam)`, -inf for none."""
+    """Scores of the hypotheses that ended, `(batch, beam)`, -inf for none; their length is not in
+    them yet."""
     ended: Tensor
     """Their places, `(batch, beam)`."""
     parent: Tensor
@@ -69,6 +70,7 @@ def beam_search(
     # Where nobody else judges, twice the beam is as good as all; where somebody does, each costs.
     count = config.candidates if judges else max(config.candidates, 2 * beam)
     first_row = torch.arange(batch, device=device)[:, None] * beam
+    end_token = torch.full((batch, beam, 1), EOS, device=device)
 
     states: list[Any] = [scorer.start(beam) for scorer, _ in scorers]
     previous = torch.full((batch * beam,), BOS, device=device)
@@ -76,7 +78,6 @@ def beam_search(
     scores[:, 0] = 0.0  # all hypotheses start alike: one of them is enough
     steps: list[_Step] = []
     ended = torch.zeros(batch, dtype=torch.long, device=device)
-    done = torch.zeros(batch, dtype=torch.bool, device=device)
     # Asking a GPU whether all are done makes it wait; a few idle steps cost less.
     ask_every = 1 if device.type == "cpu" else 8
 
@@ -86,53 +87,53 @@ def beam_search(
             log_probs.view(batch, beam, -1),
             (step < shortest)[:, None] if step < free else None,
             (step >= longest)[:, None] if step >= forced else None,
+            end_token,
             count,
             config,
         )
-        # A weight of 0 must not turn what is forbidden (-inf) into NaN.
-        weighted = (
-            weight * log_probs if weight else torch.where(log_probs.isneginf(), log_probs, 0.0)
-        )
-        total = scores[:, :, None] + weighted
+        if not weight:  # 0 times what is forbidden (-inf) would be NaN
+            log_probs = torch.where(log_probs.isneginf(), log_probs, 0.0)
+        total = torch.add(scores[:, :, None], log_probs, alpha=weight or 1.0)
         for index, (judge, judge_weight) in enumerate(judges, start=1):
             judged, states[index] = judge.step(previous, states[index], candidates.flatten(0, 1))
-            total = total + judge_weight * judged.view_as(total)
+            total = total.add(judged.view_as(total), alpha=judge_weight)
         if config.token_bonus:
             total[:, :, :-1] += config.token_bonus  # the last candidate is the end
 
         # Among the best 2 x beam continuations at least `beam` go on, since each hypothesis ends
         # in at most one way.
-        best, place = total.flatten(1).topk(min(2 * beam, total[0].numel()))
+        total = total.flatten(1)
+        best, place = total.topk(min(2 * beam, total.size(1)))
         parent = place // candidates.size(2)
         token = candidates.flatten(1).gather(1, place)
         ends = token == EOS
 
         # An ending counts only if it would have kept its place.
-        counted = (ends & (best > -math.inf))[:, :beam] & ~done[:, None]
-        endings = best[:, :beam] / (step + 1) ** config.length_normalization
-        endings = torch.where(counted, endings, -math.inf)
-        ended += counted.sum(1)
-        done |= ended >= beam
-        if step >= forced:
-            done |= step >= longest
+        endings = torch.where(ends, best, -math.inf)[:, :beam]
+        ended += (endings > -math.inf).sum(1)
         scores, keep = best.masked_fill(ends, -math.inf).topk(beam)
         going, token = parent.gather(1, keep), token.gather(1, keep)
         steps.append(_Step(endings, parent[:, :beam], going, token))
-        if step == limit or ((step + 1) % ask_every == 0 and bool(done.all())):
+        if step == limit:
             break
+        if (step + 1) % ask_every == 0:
+            done = ended >= beam
+            if bool((done if step < forced else done | (step >= longest)).all()):
+                break
 
         previous = token.flatten()
         if beam > 1:
             rows = (first_row + going).flatten()
             states = [type(s)(*(part.index_select(0, rows) for part in s)) for s in states]
 
-    return _read(steps, beam)
+    return _read(steps, beam, config.length_normalization)
 
 
 def _propose(
     log_probs: Tensor,
     forbidden: Tensor | None,
     forced: Tensor | None,
+    end_token: Tensor,
     count: int,
     config: SearchConfig,
 ) -> tuple[Tensor, Tensor]:
@@ -142,6 +143,7 @@ def _propose(
         log_probs: `(batch, beam, vocabulary)`.
         forbidden: utterances that may not end yet, `(batch, 1)`, if there are any.
         forced: utterances that must end now, likewise.
+        end_token: for each hypothesis, `(batch, beam, 1)`.
         count: how many candidates each hypothesis gets, the end not counted.
 
     Returns:
@@ -159,20 +161,24 @@ def _propose(
     if forced is not None:
         end = torch.where(forced, log_probs[:, :, EOS], end)
         others = others.masked_fill(forced[:, :, None], -math.inf)
-    end_token = candidates.new_full((), EOS).expand(*end.shape, 1)
     return (
         torch.cat([others, end[:, :, None]], -1),
         torch.cat([candidates + first, end_token], -1),
     )
 
 
-def _read(steps: list[_Step], beam: int) -> list[list[Hypothesis]]:
+def _read(steps: list[_Step], beam: int, length_normalization: float) -> list[list[Hypothesis]]:
     """The best endings of each utterance, their tokens read from the last to the first."""
-    endings = torch.stack([step.endings for step in steps], 1).flatten(1)
-    best, place = endings.topk(min(beam, endings.size(1)))
+    endings = torch.stack([step.endings for step in steps], 1)
+    # An utterance is done after as many as the beam, though the search may go on for others.
+    ended = (endings > -math.inf).sum(2)
+    late = (ended.cumsum(1) - ended >= beam)[:, :, None]
+    lengths = [number**length_normalization for number in range(1, len(steps) + 1)]
+    endings = (endings / endings.new_tensor(lengths)[:, None]).masked_fill(late, -math.inf)
+    best, place = endings.flatten(1).topk(min(beam, endings[0].numel()))
     scores, places = best.tolist(), place.tolist()
     # Each of them `[step][utterance][place]`.
-    ended, parent, token = (
+    at_end, parent, token = (
         torch.stack(part).tolist() for part in list(zip(*steps, strict=True))[1:]
     )
     results = []
@@ -182,7 +188,7 @@ def _read(steps: list[_Step], beam: int) -> list[list[Hypothesis]]:
             if score == -math.inf:
                 continue
             step, rank = divmod(index, beam)
-            at = ended[step][row][rank]
+            at = at_end[step][row][rank]
             tokens = []
             for before in range(step - 1, -1, -1):
                 tokens.append(token[before][row][at])

@@ -47,7 +47,8 @@ def main() -> None:
     system = importlib.import_module(f"peers.{options.module}")
     loaded = memory(device, peak=False)
     case: Case = system.build(work, setting)
-    case.run()  # warms up
+    for _ in range(3 if work.training else 1):  # warms up: the third step finds all its memory
+        case.run()
     if case.output_layer is not None:
         count = Count(case.output_layer)
         case.run()

@@ -79,7 +79,7 @@ def test_a_row_comes_out_the_same_whatever_stands_beside_it(
     layer, rows = nn.Linear(64, 10), torch.randn(20, 64) * torch.logspace(-3, 3, 20)[:, None]
     rounded = kind(layer.weight, layer.bias)
     assert torch.equal(rounded(rows)[:3], rounded(rows[:3]))
-    lstm = LowPrecisionLSTM(nn.LSTM(64, 16, 2, batch_first=True))
+    lstm = LowPrecisionLSTM(nn.LSTM(64, 16, 2))
     hidden, cell = torch.randn(20, 2, 16), torch.randn(20, 2, 16)
     together, alone = step(lstm, rows, hidden, cell), step(lstm, rows[:3], hidden[:3], cell[:3])
     for every, few in zip(together, alone, strict=True):
@@ -95,7 +95,7 @@ def test_lstm_layers_stay_close_and_step_as_they_unroll(
     monkeypatch.setattr(low_precision, "multiplies_bf16", lambda: bf16)
     monkeypatch.setattr(low_precision, "multiplies_bf16_tiles", lambda: tiles)
     torch.manual_seed(0)
-    layers, inputs = nn.LSTM(24, 16, 2, batch_first=True), torch.randn(3, 9, 24)
+    layers, inputs = nn.LSTM(24, 16, 2), torch.randn(3, 9, 24)
     rounded = LowPrecisionLSTM(layers)
     with torch.inference_mode():
         exact = layers(inputs)[0]
