@@ -68,7 +68,7 @@ def beam_search(
     free, forced, limit = (int(n) for n in (shortest.max(), longest.min(), longest.max()))
     (proposer, weight), *judges = scorers
     # Where nobody else judges, twice the beam is as good as all; where somebody does, each costs.
-    count = config.candidates if judges else max(config.candidates, 2 * beam)
+    count = config.candidates if judges else 2 * beam
     first_row = torch.arange(batch, device=device)[:, None] * beam
     end_token = torch.full((batch, beam, 1), EOS, device=device)
 
