@@ -1,6 +1,7 @@
 """Several processes that train one model, started as a user starts them."""
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +10,16 @@ import torch
 from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))
-from runs import assert_same, logged, run, start, training_state, wait_for_step
+from runs import (
+    ENVIRONMENT,
+    SEVERAL,
+    assert_same,
+    logged,
+    run,
+    start,
+    training_state,
+    wait_for_step,
+)
 from tones import CONFIG, write_corpus
 
 NOTHING_AT_RANDOM = [
@@ -87,3 +97,25 @@ def test_more_processes_than_batches_are_refused(corpus: Path, tmp_path: Path) -
     assert code != 0
     assert "does not make a batch for each of 2 processes" in messages
     assert "Start fewer processes, or make batches smaller" in messages
+
+
+def test_no_thread_of_the_group_outlives_it(tmp_path: Path) -> None:
+    """One that did could abort a process as it ends, long after the model was written."""
+    script = tmp_path / "ends.py"
+    script.write_text(
+        "import torch\n"
+        "from pathlib import Path\n"
+        "from asr_s2s.train.processes import join, leave\n"
+        "processes = join(torch.device('cpu'))\n"
+        "layer = torch.nn.Linear(1, 1)\n"
+        "optimizer = torch.optim.AdamW(layer.parameters())\n"
+        "layer(torch.ones(1, 1)).sum().backward()\n"
+        "optimizer.step()\n"
+        "processes.wait()\n"
+        "leave(processes)\n"
+        "names = [path.read_text() for path in Path('/proc/self/task').glob('*/comm')]\n"
+        "raise SystemExit(any('gloo' in name for name in names))\n"
+    )
+    command = [sys.executable, *SEVERAL, "2", str(script)]
+    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stderr
