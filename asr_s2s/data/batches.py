@@ -142,6 +142,8 @@ _readers: WeakSet[BaseProcess] = WeakSet()
 def _end_readers() -> None:
     """Python ends what still reads when it exits by SIGTERM, which readers ignore, and would then
     wait for them for ever."""
+    if _readers:  # torch's handler raises at the first one's death, before the next is ended
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for process in _readers:
         if process.is_alive():
             process.kill()

@@ -89,11 +89,14 @@ def test_a_process_that_stops_in_the_midst_of_an_epoch_does_not_wait_for_its_rea
 ) -> None:
     cuts.to_file(tmp_path / "cuts.jsonl")
     script = f"""
-import sys
+import sys, time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from lhotse import CutSet
 from asr_s2s.config import DataConfig
 from asr_s2s.data.batches import training_batches
+kill = BaseProcess.kill
+BaseProcess.kill = lambda self: (kill(self), time.sleep(0.2))  # dead before the next is killed
 from asr_s2s.data.datasets import Output, SpeechDataset
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import CharacterTokenizer
