@@ -103,7 +103,7 @@ class SpeechEncoder(nn.Module):
             hidden = self.dropout(norm(layer(hidden, lengths)))
             # Zeros again, not the norm's bias: an odd last frame is paired with what follows it.
             padded = padding_mask(lengths, hidden.size(1))[:, :, None]
-            hidden = hidden.masked_fill_(padded, 0.0)
+            hidden.masked_fill_(padded, 0.0)
         return Memory(hidden, lengths, sequence_ends(hidden, lengths, bidirectional=True))
 
 
