@@ -105,6 +105,15 @@ class AugmentConfig:
     noise_folder: str | None = None
     """Folder of noise recordings, relative to the configuration file; without it, noise of a random
     spectral slope is made."""
+    room_probability: float = 0.0
+    """Chance that an utterance is heard in a room."""
+    room_folder: str | None = None
+    """Folder of room impulse responses, relative to the configuration file; without it, decaying
+    noise stands for them."""
+    room_seconds: float = 0.7
+    """Impulse responses are cut to this length, so that large halls do not prevail."""
+    telephone_probability: float = 0.0
+    """Chance that an utterance passes a telephone: 8 kHz, often 300 to 3,400 Hz, often mu-law."""
     frequency_masks: int = 2
     """SpecAugment (Park et al., 2019): masked bands per utterance."""
     frequency_mask_bins: int = 15
@@ -124,6 +133,9 @@ class FeatureConfig:
     mel_bins: int = 80
     normalization: Literal["global", "utterance"] = "utterance"
     """Mean and variance over the training set, or over each utterance."""
+    normalize_level: bool = False
+    """Scale each utterance to the same root mean square first, so that a quiet recording gives the
+    features of a loud one."""
     edge_frames: int = 0
     """Frames of mean level added at both ends, so that CTC has room for the shortest words."""
 
@@ -240,6 +252,18 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """Learning from a teacher's encoder, of which `asr-s2s teach` stores features: a linear layer
+    on one layer of the speech encoder predicts them (after Chang et al., 2022). It is dropped when
+    training ends."""
+
+    weight: float = 0.0
+    """Weight of this loss beside the joint loss; 0 leaves features unread."""
+    layer: int = 3
+    """Layer of the speech encoder, counted from 1, that predicts the features."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SearchConfig:
     """Beam search defaults; recorded with the model."""
 
@@ -338,5 +362,6 @@ class Config:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     language_model: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     train: TrainConfig = field(default_factory=TrainConfig)

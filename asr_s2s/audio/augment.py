@@ -1,4 +1,4 @@
-"""Changes to training recordings: speed, level and noise.
+"""Changes to training recordings: speed, room, noise, telephone and level.
 
 Imported by training alone, and whole: what it needs is there before readers are forked.
 """
@@ -6,20 +6,22 @@ Imported by training alone, and whole: what it needs is there before readers are
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import soxr
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+from scipy.signal import oaconvolve
 
 from asr_s2s.audio.decode import AUDIO_SUFFIXES, probe, read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import AugmentConfig
-from asr_s2s.errors import ConfigError
+from asr_s2s.errors import AudioError, ConfigError
 
 Samples = NDArray[np.float32]
 
 
 class WaveformAugment:
-    """Speed perturbation, gain and additive noise.
+    """Speed perturbation, room, additive noise, telephone and gain, in the order of a recording.
 
     All chance comes from the generators handed in, so that a resumed run repeats it exactly.
     """
@@ -38,7 +40,11 @@ class WaveformAugment:
         self.config = config
         self.noises: list[Path] = []
         if config.noise_folder is not None and config.noise_probability > 0.0:
-            self.noises = _noise_files(base / config.noise_folder)
+            self.noises = _recordings(base / config.noise_folder, "augment.noise_folder")
+        self.rooms: list[Samples] = []
+        if config.room_folder is not None and config.room_probability > 0.0:
+            paths = _recordings(base / config.room_folder, "augment.room_folder")
+            self.rooms = [read_impulse_response(p, config.room_seconds) for p in paths]
 
     def draw_speed(self, rng: np.random.Generator) -> float:
         """One of the speed factors. Utterances of a batch share one: bucketed by length, they would
@@ -51,11 +57,21 @@ class WaveformAugment:
         if speed != 1.0:
             # Played faster, the recording is as one taken at a higher rate: tempo and pitch move.
             samples = soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, "MQ")
+        # Unused changes draw nothing, so that they leave the others' chance as it was.
+        if config.room_probability > 0.0 and rng.random() < config.room_probability:
+            samples = oaconvolve(samples, self._room(rng))[: len(samples)].astype(np.float32)
         if rng.random() < config.noise_probability:
             noise = self._noise(len(samples), rng)
             samples = add_noise(samples, noise, rng.uniform(*config.noise_snr_db))
+        if config.telephone_probability > 0.0 and rng.random() < config.telephone_probability:
+            samples = telephone(samples, rng)
         gain = 10.0 ** (rng.uniform(-config.gain_db, config.gain_db) / 20.0)
         return np.asarray(samples * np.float32(gain), dtype=np.float32)
+
+    def _room(self, rng: np.random.Generator) -> Samples:
+        if not self.rooms:
+            return decaying_noise(rng.uniform(0.15, self.config.room_seconds), rng)
+        return self.rooms[rng.integers(len(self.rooms))]
 
     def _noise(self, count: int, rng: np.random.Generator) -> Samples:
         if not self.noises:
@@ -87,12 +103,67 @@ def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
     return np.asarray(samples + np.float32(scale) * noise, dtype=np.float32)
 
 
-def _noise_files(folder: Path) -> list[Path]:
+def read_impulse_response(path: Path, seconds: float) -> Samples:
+    """A room impulse response from its direct sound on, `seconds` of it at most, with energy 1.
+
+    Raises:
+        AudioError: the file cannot be read.
+    """
+    try:
+        channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AudioError(
+            path, f"this impulse response cannot be read ({error})", "Remove it, or copy it again"
+        ) from error
+    # Not `read_audio`: a response may be shorter than any speech.
+    response: Samples = soxr.resample(channels[:, 0], rate, SAMPLE_RATE)
+    direct = int(np.argmax(np.abs(response)))
+    response = response[direct : direct + int(seconds * SAMPLE_RATE)].copy()
+    fade = min(len(response), SAMPLE_RATE // 20)  # or its cut would click
+    response[len(response) - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
+    energy = float(np.sum(np.square(response)))
+    if energy == 0.0:
+        raise AudioError(path, "this impulse response is silent", "Remove it")
+    return response / np.float32(np.sqrt(energy))
+
+
+def decaying_noise(seconds: float, rng: np.random.Generator) -> Samples:
+    """An artificial impulse response: the direct sound, and after 1 to 12 ms noise that decays by
+    60 dB in `seconds`, 0 to 15 dB below it in all."""
+    count = int(seconds * SAMPLE_RATE)
+    decay = 10.0 ** (-3.0 * np.arange(count) / count)
+    tail = coloured_noise(count, slope=rng.uniform(0.0, 1.0), rng=rng) * decay
+    tail *= 10.0 ** (-rng.uniform(0.0, 15.0) / 20.0) / np.sqrt(np.sum(np.square(tail)))
+    delay = np.zeros(int(rng.uniform(0.001, 0.012) * SAMPLE_RATE))
+    return np.concatenate([[1.0], delay, tail]).astype(np.float32)
+
+
+def telephone(samples: Samples, rng: np.random.Generator) -> Samples:
+    """The recording at 8 kHz; seven times in ten limited to 300 to 3,400 Hz, and half the time
+    coded by mu-law (ITU-T G.711: 8 bits, logarithmic)."""
+    size = next_fast_len(len(samples), real=True)
+    spectrum = rfft(samples, n=size)
+    frequencies = rfftfreq(size, 1.0 / SAMPLE_RATE)
+    low, high = (300.0, 3400.0) if rng.random() < 0.7 else (0.0, 3900.0)
+    # Slopes of 100 Hz instead of steps, which would ring.
+    gain = np.clip((frequencies - low) / 100.0 + 1.0, 0.0, 1.0)
+    gain *= np.clip((high - frequencies) / 100.0 + 1.0, 0.0, 1.0)
+    limited: Samples = irfft(spectrum * gain.astype(np.float32), n=size)[: len(samples)]
+    if rng.random() < 0.5:
+        peak = float(np.abs(limited).max()) or 1.0
+        loudest = rng.uniform(0.05, 1.0)  # coding is coarser for quiet speech
+        scaled = limited / peak * loudest
+        coded = np.sign(scaled) * np.log1p(255.0 * np.abs(scaled)) / np.log(256.0)
+        coded = np.round(coded * 127.0) / 127.0
+        decoded = np.sign(coded) * np.expm1(np.abs(coded) * np.log(256.0)) / 255.0
+        limited = (decoded / loudest * peak).astype(np.float32)
+    return limited
+
+
+def _recordings(folder: Path, key: str) -> list[Path]:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
         raise ConfigError(
-            "augment.noise_folder",
-            f"no recordings under {folder}",
-            "Name a folder of noise recordings, or null for synthetic noise",
+            key, f"no recordings under {folder}", "Name a folder of recordings, or null"
         )
     return files

@@ -17,6 +17,10 @@ WARPS = 21
 """Vocal tract lengths that training draws from."""
 ENERGY_FLOOR = 1e-6
 """Mel energies below this count as silence, so that digital zeros stay finite and near it."""
+LEVEL = 0.05
+"""Root mean square that `features.normalize_level` scales to: -26 dBFS, a usual level of speech."""
+LEVEL_FLOOR = 1e-5
+"""Root mean squares below this (-100 dBFS) are scaled as this, so that silence stays silent."""
 
 
 def padding_mask(lengths: Tensor, size: int) -> Tensor:
@@ -34,14 +38,18 @@ class LogMel(nn.Module):
         mel_bins: number of filters.
         vocal_tract_range: in training, each utterance's frequencies are stretched by a factor drawn
             from 1 - this to 1 + this (see `warped_filters`); 0 leaves them.
+        normalize_level: scale each utterance to the same root mean square first.
     """
 
     filters: Tensor
     warped: Tensor | None
     window: Tensor
 
-    def __init__(self, mel_bins: int, vocal_tract_range: float = 0.0) -> None:
+    def __init__(
+        self, mel_bins: int, vocal_tract_range: float = 0.0, *, normalize_level: bool = False
+    ) -> None:
         super().__init__()
+        self.normalize_level = normalize_level
         filters = melscale_fbanks(
             FFT // 2 + 1,
             0.0,
@@ -61,6 +69,9 @@ class LogMel(nn.Module):
         """Waveforms `(batch, samples)` in [-1, 1] and sample counts `(batch,)` to features
         `(batch, frames, mel_bins)` and frame counts `(batch,)`."""
         waveforms = waveforms.masked_fill(padding_mask(lengths, waveforms.size(1)), 0.0)
+        if self.normalize_level:
+            level = (waveforms.square().sum(1) / lengths.clamp_min(1)).sqrt()
+            waveforms = waveforms * (LEVEL / level.clamp_min(LEVEL_FLOOR))[:, None]
         with torch.autocast(waveforms.device.type, enabled=False):  # 16 bits are too few here
             power = spectrogram(
                 waveforms.float(),

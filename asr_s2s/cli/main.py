@@ -18,6 +18,7 @@ from asr_s2s.cli.info import info
 from asr_s2s.cli.ngram import attach, ngram
 from asr_s2s.cli.prepare import prepare
 from asr_s2s.cli.serve import serve
+from asr_s2s.cli.teach import teach
 from asr_s2s.cli.train import train
 from asr_s2s.cli.transcribe import transcribe
 from asr_s2s.cli.translate import translate
@@ -51,7 +52,7 @@ def options(
 
 for command in (
     transcribe, translate, serve, train, evaluate, compare, attention, explain, ngram, attach, tune,
-    calibrate, prepare, check, export, info,
+    calibrate, prepare, teach, check, export, info,
 ):  # fmt: skip
     app.command()(command)
 

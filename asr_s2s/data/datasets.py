@@ -14,7 +14,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from asr_s2s.audio.waveform import SAMPLE_RATE
-from asr_s2s.data.manifest import cut_language, cut_source, cut_text, read_cut_audio
+from asr_s2s.data.manifest import (
+    cut_language,
+    cut_source,
+    cut_teacher_features,
+    cut_text,
+    read_cut_audio,
+)
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.text.tokenizer import BLANK, EOS, Tokenizer
@@ -56,6 +62,11 @@ class Batch(NamedTuple):
     """`(batch,)`"""
     failures: list[str]
     """Messages about utterances left out because they could not be read."""
+    teacher: Tensor | None = None
+    """A teacher's features of the utterances, `(batch, frames, size)`, zero beyond each length;
+    None where none are read."""
+    teacher_lengths: Tensor | None = None
+    """Frames of each row, `(batch,)`; 0 for an utterance without such features."""
 
     @property
     def amount(self) -> float:
@@ -108,19 +119,30 @@ class SpeechDataset(Dataset[Batch]):
 
     An utterance's augmentation depends on the seed, the epoch and its id alone, its speed on the
     first id of its batch: neither the order of reading nor the number of processes changes it.
+
+    Args:
+        teacher_size: read a teacher's features of so many channels; 0 reads none.
     """
 
     kind = "speech"
 
-    def __init__(self, output: Output, augment: Augment | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        output: Output,
+        augment: Augment | None = None,
+        seed: int = 0,
+        teacher_size: int = 0,
+    ) -> None:
         self.output = output
         self.augment = augment
         self.seed = seed
+        self.teacher_size = teacher_size
         self.epoch = 0
 
     def __getitem__(self, cuts: Iterable[Cut]) -> Batch:
         """A batch of what could be read of the cuts; it may be empty but for its failures."""
         ids, texts, waveforms, prompts, tokens, failures = [], [], [], [], [], []
+        teacher: list[Tensor] = []
         speed = 1.0
         for number, cut in enumerate(cuts):
             if number == 0 and self.augment is not None:
@@ -130,6 +152,10 @@ class SpeechDataset(Dataset[Batch]):
                 samples = read_cut_audio(cut)
                 if self.augment is not None:
                     samples = self.augment(samples, speed, _chance(self.seed, self.epoch, cut.id))
+                if self.teacher_size:
+                    features = cut_teacher_features(cut)
+                    none = torch.zeros(0, self.teacher_size)
+                    teacher.append(none if features is None else torch.from_numpy(features))
             except UserError as error:
                 failures.append(str(error))
                 continue
@@ -141,7 +167,13 @@ class SpeechDataset(Dataset[Batch]):
             tokens.append(self.output.tokenizer.encode(text))
         source = pad_sequence(waveforms, batch_first=True) if ids else torch.zeros(0, 0)
         lengths = torch.tensor([len(w) for w in waveforms])
-        return collate(self.kind, ids, texts, source, lengths, prompts, tokens, failures)
+        batch = collate(self.kind, ids, texts, source, lengths, prompts, tokens, failures)
+        if not teacher:
+            return batch
+        return batch._replace(
+            teacher=pad_sequence(teacher, batch_first=True),
+            teacher_lengths=torch.tensor([len(features) for features in teacher]),
+        )
 
 
 class TextDataset(Dataset[Batch]):

@@ -29,6 +29,8 @@ from asr_s2s.errors import AudioError, ManifestError
 GZIP, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 """First bytes of compressed files."""
 LHOTSE_CUTS = ("MonoCut", "MultiCut", "MixedCut", "Cut")
+TEACHER_FEATURES = "teacher_features"
+"""Custom field of a cut: a lhotse array of what a teacher's encoder makes of it."""
 
 
 def read_manifest(path: str | Path) -> CutSet:
@@ -190,6 +192,32 @@ def cut_fields(cut: Cut) -> dict[str, Any]:
     return {**fields, **(getattr(cut, "custom", None) or {})}
 
 
+def cut_teacher_features(cut: Cut) -> NDArray[np.float32] | None:
+    """A teacher's features of the cut, `(frames, size)`; None where it has none.
+
+    Raises:
+        ManifestError: they cannot be read.
+    """
+    stored = (getattr(cut, "custom", None) or {}).get(TEACHER_FEATURES)
+    if stored is None:
+        return None
+    try:
+        features: NDArray[np.float32] = stored.load(start=cut.start, duration=cut.duration)
+    except Exception as error:  # lhotse passes on whatever its storage raises
+        raise ManifestError(
+            cut_source(cut),
+            f"the teacher's features cannot be read: {error}",
+            "Run asr-s2s teach again",
+        ) from error
+    return features
+
+
+def cut_teacher_shape(cut: Cut) -> tuple[float, int] | None:
+    """Frames per second and size of a teacher's features of the cut; None where it has none."""
+    stored = (getattr(cut, "custom", None) or {}).get(TEACHER_FEATURES)
+    return None if stored is None else (1.0 / stored.frame_shift, int(stored.shape[-1]))
+
+
 def cut_source(cut: Cut) -> str:
     """What to call the cut's audio in a message: its file, or the cut's id."""
     return audio_file(cut) or f"cut {cut.id}"
@@ -314,7 +342,8 @@ def _compare_lengths(where: str, stated: float, real: float) -> None:
 
 
 def _change_files(value: Any, change: Callable[[str], str]) -> Any:
-    """A copy of a lhotse dictionary with `change` applied to every audio file's path."""
+    """A copy of a lhotse dictionary with `change` applied to the path of every audio file and every
+    stored array."""
     if isinstance(value, list):
         return [_change_files(item, change) for item in value]
     if not isinstance(value, dict):
@@ -322,4 +351,6 @@ def _change_files(value: Any, change: Callable[[str], str]) -> Any:
     copy = {name: _change_files(item, change) for name, item in value.items()}
     if copy.get("type") == "file" and isinstance(copy.get("source"), str):
         copy["source"] = change(copy["source"])
+    if isinstance(copy.get("storage_path"), str):
+        copy["storage_path"] = change(copy["storage_path"])
     return copy

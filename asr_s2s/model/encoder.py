@@ -1,5 +1,7 @@
 """Speech encoder: log-mel, an optional convolutional front, and a pyramid of BiLSTM layers."""
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,7 +57,11 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         self.edge_frames = features.edge_frames
         self.time_reduction = config.time_reduction
-        self.log_mel = LogMel(features.mel_bins, augment.vocal_tract_range)
+        self.log_mel = LogMel(
+            features.mel_bins,
+            augment.vocal_tract_range,
+            normalize_level=features.normalize_level,
+        )
         self.normalize = FeatureNormalizer(features)
         self.spec_augment = SpecAugment(augment)
 
@@ -81,14 +87,35 @@ class SpeechEncoder(nn.Module):
         """When a frame of the memory begins, in seconds; before 0 where frames are added."""
         return (frame * self.time_reduction - self.edge_frames) / FRAMES_PER_SECOND
 
+    def frame_seconds(self, layer: int) -> float:
+        """Seconds per output frame of a BiLSTM layer, counted from 1."""
+        above = sum(self.pairs_before[layer:])
+        return (self.time_reduction >> above) / FRAMES_PER_SECOND
+
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Memory:
         """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to a memory."""
+        return self.listen(*self.features(waveforms, lengths))
+
+    def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to normalized log-mel
+        features `(batch, frames, mel_bins)` and frame counts `(batch,)`."""
         features, lengths = self.log_mel(waveforms, lengths)
-        return self.listen(self.normalize(features, lengths), lengths)
+        return self.normalize(features, lengths), lengths
 
     def listen(self, features: Tensor, lengths: Tensor) -> Memory:
         """Normalised log-mel features `(batch, frames, mel_bins)`, frame counts `(batch,)`, to a
         memory."""
+        *_, last = self.layer_outputs(features, lengths)
+        return self.memory_of(*last)
+
+    def layer_outputs(self, features: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The output of each BiLSTM layer in turn, `(batch, time, 2 * size)`, zero beyond each
+        row's length, and these lengths `(batch,)`.
+
+        Args:
+            features: normalised log-mel `(batch, frames, mel_bins)`.
+            lengths: frame counts, `(batch,)`.
+        """
         features = self.spec_augment(features, lengths)
         features = F.pad(features, (0, 0, self.edge_frames, self.edge_frames))
         lengths = lengths + 2 * self.edge_frames
@@ -104,7 +131,11 @@ class SpeechEncoder(nn.Module):
             # Zeros again, not the norm's bias: an odd last frame is paired with what follows it.
             padded = padding_mask(lengths, hidden.size(1))[:, :, None]
             hidden.masked_fill_(padded, 0.0)
-        return Memory(hidden, lengths, sequence_ends(hidden, lengths, bidirectional=True))
+            yield hidden, lengths
+
+    def memory_of(self, outputs: Tensor, lengths: Tensor) -> Memory:
+        """The memory that the last layer's outputs make."""
+        return Memory(outputs, lengths, sequence_ends(outputs, lengths, bidirectional=True))
 
 
 def pair_layers(config: SpeechEncoderConfig) -> list[bool]:

@@ -37,6 +37,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
     processes: Processes,
+    distillation: torch.nn.Module | None = None,
 ) -> None:
     """Write everything needed to go on as if never stopped; an old state is replaced whole. All
     processes call this, and the first one writes."""
@@ -51,6 +52,8 @@ def save_state(
         "scaler": scaler.state_dict(),
         "generators": generators,
     }
+    if distillation is not None:
+        state["distillation"] = distillation.state_dict()
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         torch.save(state, file)
@@ -65,6 +68,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
     rank: int,
+    distillation: torch.nn.Module | None = None,
 ) -> Position:
     """Put a run back where `save_state` left it, random number generators included; those of
     processes that it did not have are left as they are.
@@ -75,6 +79,8 @@ def load_state(
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
+        if distillation is not None:
+            distillation.load_state_dict(state["distillation"])
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         if rank < len(state["generators"]):

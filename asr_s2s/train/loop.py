@@ -29,18 +29,21 @@ from asr_s2s.model.language_model import LanguageModel, is_language_model
 from asr_s2s.model.low_precision import multiplies_bf16
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
+from asr_s2s.train.distill import Distillation
 from asr_s2s.train.monitor import Monitor
 from asr_s2s.train.objective import joint_loss
 from asr_s2s.train.processes import Processes, join, leave
 from asr_s2s.train.schedule import learning_rate, sampling_probability
 from asr_s2s.train.settings import check_settings
 from asr_s2s.train.streams import (
+    Stream,
     check_kinds,
     endless,
     infeasible,
     make_streams,
     measure_features,
     read_corpus,
+    teacher_shape,
     write_tokenizers,
 )
 from asr_s2s.train.validation import Validation, validate
@@ -113,8 +116,11 @@ def _train(
         model = LanguageModel(len(tokenizers[0]), config.language_model).to(device)
     else:
         model = build_model(config, *tokenizers).to(device)
+    distillation = _distillation(config, model, streams)
+    learner = torch.nn.ModuleList([model] if distillation is None else [model, distillation])
+    learner.to(device)
     optimizer = torch.optim.AdamW(
-        _parameter_groups(model, config.train.weight_decay),
+        _parameter_groups(learner, config.train.weight_decay),
         lr=config.train.learning_rate,
         betas=(0.9, 0.98),
         fused=device.type == "cuda",
@@ -134,7 +140,7 @@ def _train(
     if not processes.first:
         torch.manual_seed(config.train.seed + processes.rank)  # so that each drops other units
     if state_path.is_file():
-        position = load_state(state_path, model, optimizer, scaler, processes.rank)
+        position = load_state(state_path, model, optimizer, scaler, processes.rank, distillation)
     else:
         if processes.first:
             best.prune(position)  # left by an earlier run, killed before its first state
@@ -146,7 +152,7 @@ def _train(
             and streams[0].kind == "speech"
         ):
             measure_features(model, streams[0], config)
-    processes.share_weights(model)
+    processes.share_weights(learner)
     monitor.resume(position.step)
     monitor.start(model, {s.kind: len(s.items) for s in streams}, position.step)
     if isinstance(model, Seq2Seq) and model.ctc is not None:
@@ -168,20 +174,20 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             sampling = sampling_probability(position.step, config.objective)
-            model.train()
+            learner.train()
             for _ in range(config.train.accumulate):
                 batch = next(next(turns))
                 batch = batch.to(device)
                 with autocast:
-                    losses = joint_loss(model, batch, config.objective, sampling)
+                    losses = joint_loss(model, batch, config.objective, sampling, distillation)
                 monitor.count(batch, losses)
                 torch.autograd.backward(scaler.scale(losses.total / config.train.accumulate))
             stopping = False
             if not apart:
-                gradients = [p.grad for p in model.parameters() if p.grad is not None]
+                gradients = [p.grad for p in learner.parameters() if p.grad is not None]
                 stopping = processes.average(gradients, bool(stopped))
             scaler.unscale_(optimizer)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.train.clip_norm)
+            norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), config.train.clip_norm)
             if monitor.check_finite(norm, scaler.is_enabled()):
                 scaler.step(optimizer)
             scaler.update()
@@ -195,7 +201,7 @@ def _train(
             )
             saving = validating or position.step % config.train.checkpoint_every == 0
             if apart and (saving or position.step % config.train.average_every == 0):
-                stopping = processes.average(_learnt(model, optimizer), bool(stopped))
+                stopping = processes.average(_learnt(learner, optimizer), bool(stopped))
             if validating:
                 if processes.first:
                     result = measure()
@@ -204,7 +210,7 @@ def _train(
                     monitor.validated(position, result)
                 position.stale = processes.share(position.stale)
             if stopping or saving:
-                save_state(state_path, position, model, optimizer, scaler, processes)
+                save_state(state_path, position, model, optimizer, scaler, processes, distillation)
                 if processes.first:
                     best.prune(position)
             if stopping:
@@ -250,9 +256,20 @@ def _find(name: str | None, base: Path) -> Path | None:
     return find_model(base / name)
 
 
-def _parameter_groups(
-    model: Seq2Seq | LanguageModel, weight_decay: float
-) -> list[dict[str, object]]:
+def _distillation(
+    config: Config, model: Seq2Seq | LanguageModel, streams: list[Stream]
+) -> Distillation | None:
+    """The prediction of a teacher's features that the configuration asks for, if it does."""
+    if not config.distill.weight:
+        return None
+    assert isinstance(model, Seq2Seq)  # as the settings were checked
+    (speech,) = (stream for stream in streams if stream.kind == "speech")
+    rate, size = teacher_shape(speech.items)
+    per_frame = max(1, round(rate * model.speech.frame_seconds(config.distill.layer)))
+    return Distillation(model.speech.output_size, size, per_frame, config.distill)
+
+
+def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Weight decay for matrices only, as is usual for AdamW."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]

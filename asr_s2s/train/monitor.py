@@ -148,6 +148,8 @@ class Monitor:
             }
             if losses.ctc is not None:
                 values[f"{prefix}ctc_loss"] = float(losses.ctc)
+            if losses.distill is not None:
+                values[f"{prefix}distill_loss"] = float(losses.distill)
             name, unit = SPEEDS[kind]
             values[name] = self.amounts.get(kind, 0.0) / elapsed
             status.append(

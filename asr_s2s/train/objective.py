@@ -13,6 +13,7 @@ from asr_s2s.model.attention import Memory
 from asr_s2s.model.language_model import LanguageModel
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
+from asr_s2s.train.distill import Distillation
 
 IGNORED = -100
 """Target that counts for nothing: padding."""
@@ -22,7 +23,8 @@ class Losses(NamedTuple):
     """Scalars of one batch."""
 
     total: Tensor
-    """What is minimised: (1 - ctc_weight) x attention + ctc_weight x CTC; for text, attention."""
+    """The sum that is minimized: (1 - ctc_weight) x attention + ctc_weight x CTC, or attention
+    alone for text; with a teacher, plus distill.weight x its loss."""
     attention: Tensor
     """Cross-entropy per token of the decoder or the language model, end token and label smoothing
     included."""
@@ -30,10 +32,16 @@ class Losses(NamedTuple):
     """CTC loss per token, where there is one."""
     accuracy: Tensor
     """Part of the tokens that teacher forcing predicts rightly."""
+    distill: Tensor | None = None
+    """Loss per frame of predicting a teacher's features, where there are any."""
 
 
 def joint_loss(
-    model: Seq2Seq | LanguageModel, batch: Batch, config: ObjectiveConfig, sampling: float = 0.0
+    model: Seq2Seq | LanguageModel,
+    batch: Batch,
+    config: ObjectiveConfig,
+    sampling: float = 0.0,
+    distillation: Distillation | None = None,
 ) -> Losses:
     """The loss of a batch.
 
@@ -41,6 +49,7 @@ def joint_loss(
         sampling: probability of feeding the decoder its own guess instead of the true token.
             Guesses come from a first pass without gradient over all steps at once (Mihaylova and
             Martins, 2019), so that scheduled sampling keeps the decoder's fused unrolling.
+        distillation: predicts the teacher's features of the batch, where it has any.
     """
     if isinstance(model, LanguageModel):
         prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
@@ -49,7 +58,16 @@ def joint_loss(
         return Losses(loss, loss.detach(), None, _accuracy(logits, target))
     prompted = torch.cat([batch.prompts, batch.tokens], dim=1)
     prefix, target = teacher_forcing(prompted, batch.token_lengths + batch.prompts.size(1))
-    memory = model.encode(batch.kind, batch.source, batch.lengths)
+    distill = None
+    if distillation is not None and batch.teacher is not None:
+        assert batch.teacher_lengths is not None
+        features = model.speech.features(batch.source, batch.lengths)
+        outputs = list(model.speech.layer_outputs(*features))
+        memory = model.speech.memory_of(*outputs[-1])
+        hidden, lengths = outputs[distillation.layer - 1]
+        distill = distillation(hidden, lengths, batch.teacher, batch.teacher_lengths)
+    else:
+        memory = model.encode(batch.kind, batch.source, batch.lengths)
     if sampling > 0.0:
         prefix = mix_guesses(model, memory, prefix, sampling)
     logits, _ = model.decoder(prefix, memory)
@@ -60,7 +78,9 @@ def joint_loss(
         frames = model.ctc.per_frame * memory.lengths
         ctc = ctc_loss(model.ctc(memory.values), frames, batch.tokens, batch.token_lengths)
         total = (1 - config.ctc_weight) * attention + config.ctc_weight * ctc
-    return Losses(total, attention.detach(), ctc.detach() if ctc is not None else None, accuracy)
+    if distillation is not None and distill is not None:
+        total = total + distillation.weight * distill
+    return Losses(total, attention.detach(), _detach(ctc), accuracy, _detach(distill))
 
 
 def teacher_forcing(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,6 +136,10 @@ def mix_guesses(model: Seq2Seq, memory: Memory, prefix: Tensor, probability: flo
     swap = torch.rand(prefix.shape, device=prefix.device) < probability
     swap &= (prefix != BLANK) & (prefix != BOS) & (prefix < model.writable)
     return torch.where(swap, guesses, prefix)
+
+
+def _detach(loss: Tensor | None) -> Tensor | None:
+    return None if loss is None else loss.detach()
 
 
 def _accuracy(logits: Tensor, target: Tensor) -> Tensor:

@@ -17,13 +17,14 @@ from asr_s2s.search.decode import check_attended
 POSITIVE = (
     "text.vocabulary_size", "source_text.vocabulary_size", "data.batch_seconds",
     "data.max_seconds", "data.batch_tokens", "data.max_tokens", "data.buckets", "features.mel_bins",
+    "augment.room_seconds",
     "speech_encoder.convolution_channels", "speech_encoder.layers", "speech_encoder.size",
     "text_encoder.layers", "text_encoder.size", "text_encoder.embedding_size",
     "text_encoder.heads", "text_encoder.feedforward_size", "decoder.attention_size",
     "decoder.attention_heads", "decoder.location_filters", "decoder.location_width",
     "decoder.size", "decoder.layers", "decoder.embedding_size", "language_model.layers",
     "language_model.size", "language_model.embedding_size", "objective.ctc_per_frame",
-    "train.steps", "train.learning_rate",
+    "distill.layer", "train.steps", "train.learning_rate",
     "train.clip_norm", "train.accumulate", "train.average_every", "train.validate_every",
     "train.validation_beam_size", "train.checkpoint_every", "train.log_every", "train.keep_best",
 )  # fmt: skip
@@ -31,11 +32,12 @@ NOT_NEGATIVE = (
     "text.sampling", "source_text.sampling", "data.workers", "augment.gain_db",
     "augment.frequency_masks", "augment.frequency_mask_bins", "augment.time_masks",
     "augment.time_mask_frames", "features.edge_frames", "speech_encoder.convolution_layers",
-    "objective.scheduled_sampling_start", "train.seed", "train.weight_decay",
+    "objective.scheduled_sampling_start", "distill.weight", "train.seed", "train.weight_decay",
     "train.warmup_steps", "train.patience", "train.attention_pictures",
 )  # fmt: skip
 PARTS = (
     "text.character_coverage", "source_text.character_coverage", "augment.noise_probability",
+    "augment.room_probability", "augment.telephone_probability",
     "augment.time_mask_fraction", "speech_encoder.dropout", "text_encoder.dropout",
     "decoder.dropout", "language_model.dropout", "objective.ctc_weight",
     "objective.label_smoothing", "objective.scheduled_sampling", "train.final_learning_rate",
@@ -76,11 +78,33 @@ def check_settings(config: Config, device: torch.device) -> None:
     if len(set(config.text.languages)) < len(config.text.languages):
         raise ConfigError("text.languages", "a language is named twice", "Name each once")
     pair_layers(config.speech_encoder)
+    check_distill(config)
     check_decoder(config.decoder)
     check_search(config.search)
     check_beam_size("train.validation_beam_size", config.train.validation_beam_size)
     if config.train.precision == "fp16" and device.type == "cpu":
         raise ConfigError("train.precision", "fp16 needs a GPU", "Use bf16 or fp32 on CPU")
+
+
+def check_distill(config: Config) -> None:
+    """Refuse a teacher for a model without a speech encoder, or for a layer that it lacks.
+
+    Raises:
+        ConfigError: naming the key.
+    """
+    if not config.distill.weight:
+        return
+    if "speech" not in config.model.encoders:
+        raise ConfigError(
+            "distill.weight", "this model has no speech encoder", "Set distill.weight to 0"
+        )
+    layers = config.speech_encoder.layers
+    if config.distill.layer > layers:
+        raise ConfigError(
+            "distill.layer",
+            f"the speech encoder has {layers} layers, found {config.distill.layer}",
+            f"Use 1 to {layers}",
+        )
 
 
 def _check_metric(config: Config) -> None:

@@ -16,7 +16,14 @@ from asr_s2s.config import Config
 from asr_s2s.data.batches import ordered_batches, training_batches
 from asr_s2s.data.datasets import Batch, MeasuredPair, Output, SpeechDataset, TextDataset
 from asr_s2s.data.lines import LineDataset
-from asr_s2s.data.manifest import content_suffix, cut_language, cut_source, cut_text, read_manifest
+from asr_s2s.data.manifest import (
+    content_suffix,
+    cut_language,
+    cut_source,
+    cut_teacher_shape,
+    cut_text,
+    read_manifest,
+)
 from asr_s2s.data.parallel import TextPair, is_parallel, read_lines, read_parallel
 from asr_s2s.errors import ConfigError, TrainingError
 from asr_s2s.model.folder import load_tokenizers
@@ -172,7 +179,9 @@ def make_streams(
     streams: list[Stream] = []
     if corpus.cuts:
         augment = WaveformAugment(config.augment, base) if training else None
-        speech = SpeechDataset(output, augment, config.train.seed)
+        teacher = teacher_shape(corpus.cuts) if training and config.distill.weight > 0 else None
+        size = teacher[1] if teacher else 0
+        speech = SpeechDataset(output, augment, config.train.seed, teacher_size=size)
         cuts = _usable_cuts(corpus.cuts, config, output, say) if training else corpus.cuts
         streams.append(Stream(CutSet(cuts), speech))
     if corpus.lines:
@@ -193,6 +202,23 @@ def make_streams(
             pairs = _usable_pairs(pairs, config, text, say)
         streams.append(Stream(CutSet(pairs), text))
     return streams
+
+
+def teacher_shape(cuts: Iterable[Cut]) -> tuple[float, int]:
+    """Frames per second and size of the teacher's features that cuts have.
+
+    Raises:
+        ConfigError: none has any, or they differ.
+    """
+    shapes = {shape for cut in cuts if (shape := cut_teacher_shape(cut))}
+    if len(shapes) != 1:
+        found = f"features of {len(shapes)} kinds" if shapes else "no teacher's features"
+        raise ConfigError(
+            "distill.weight",
+            f"data.train holds {found}",
+            "Name the cuts.jsonl.gz that asr-s2s teach wrote in data.train, or set this to 0",
+        )
+    return shapes.pop()
 
 
 def endless(
