@@ -2,8 +2,8 @@
 
 import asr_s2s
 
-recogniser = asr_s2s.load("digits")
-print(recogniser.transcribe("recording.wav").text)
+recognizer = asr_s2s.load("digits")
+print(recognizer.transcribe("recording.wav").text)
 translator = asr_s2s.load_translator("en-de")
 print(translator.translate("Two dogs are playing in the snow.").text)
 """
@@ -22,7 +22,7 @@ __all__ = ["UserError", "__version__", "load", "load_translator"]
 
 
 def load(model: str, device: str | None = None) -> "Transcriber":
-    """Load a recogniser: a shipped model by name, or a model folder by path.
+    """Load a recognizer: a shipped model by name, or a model folder by path.
 
     Args:
         model: a shipped name such as "digits", or the path of a model folder.

@@ -13,7 +13,7 @@ class TextConfig:
     """The output: how transcripts and translations become token ids, and how they are scored."""
 
     normalizer: str = "verbatim"
-    """Name of a normaliser in `text/normalize.py`; recorded in the model folder."""
+    """Name of a normalizer in `text/normalize.py`; recorded in the model folder."""
     tokenizer: Literal["characters", "sentencepiece", "words", "phonemes"] = "characters"
     """Units: single characters, subwords, words as blanks part them, or the phonemes by which a
     lexicon spells words, which need the least speech to learn."""
@@ -27,7 +27,7 @@ class TextConfig:
     """Part of the training characters that a sentencepiece vocabulary spells; the rarest of Chinese
     or Japanese may become unknown."""
     sampling: float = 0.0
-    """Subword regularisation (Kudo, 2018): segmentations are drawn in training with their
+    """Subword regularization (Kudo, 2018): segmentations are drawn in training with their
     probability to this power, for example 0.2; 0 always takes the best one."""
     languages: tuple[str, ...] = ()
     """Languages of the output. When named, the first output token is the language, and the search
@@ -35,7 +35,7 @@ class TextConfig:
     metric: Literal["wer", "bleu"] = "wer"
     """What models are chosen and scored by: word error rate, or BLEU."""
     bleu_tokenizer: str = "13a"
-    """sacrebleu's tokeniser: 13a for most languages, zh for Chinese, none for tokenised text."""
+    """sacrebleu's tokenizer: 13a for most languages, zh for Chinese, none for tokenized text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class SourceTextConfig:
     vocabulary_size: int = 8000
     character_coverage: float = 1.0
     sampling: float = 0.0
-    """Subword regularisation of the source, as in `text`."""
+    """Subword regularization of the source, as in `text`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +237,7 @@ class LanguageModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """What training minimises."""
+    """What training minimizes."""
 
     ctc_weight: float = 0.3
     """Part of the joint loss of speech given to CTC (Kim et al., 2017); 0 builds no CTC head."""
@@ -276,7 +276,7 @@ class SearchConfig:
     language_model_weight: float = 0.0
     """Weight of the LSTM language model there, likewise."""
     token_bonus: float = 0.0
-    """Added to the score of each token but the end: language models favour short outputs."""
+    """Added to the score of each token but the end: language models favor short outputs."""
     word_bonus: float = 0.0
     """Added for each word but the last, where the n-gram model is one of words: below 0, it keeps
     long words from being written as several short ones."""
@@ -305,13 +305,13 @@ class SearchConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """The optimisation."""
+    """The optimization."""
 
     initialize: str | None = None
     """Model to start from instead of random weights, to fine-tune it: a shipped name, or a model
     folder relative to the configuration file. Its vocabulary is kept."""
     steps: int = 10_000
-    """Optimiser steps in all."""
+    """Optimizer steps in all."""
     seed: int = 1
     learning_rate: float = 1e-3
     """Peak learning rate of AdamW."""
@@ -323,7 +323,7 @@ class TrainConfig:
     """Learning rate at the last step, as a part of the peak (cosine and linear)."""
     clip_norm: float = 5.0
     accumulate: int = 1
-    """Batches whose gradients are averaged into one optimiser step."""
+    """Batches whose gradients are averaged into one optimizer step."""
     average_every: int = 1
     """With several processes: 1 averages their gradients at every step; with more, each goes on
     alone for so many steps, then weights and moments are averaged, as also before validations and

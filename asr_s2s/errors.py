@@ -1,4 +1,4 @@
-"""User errors: what is wrong, where, and how to mend it.
+"""User errors: what is wrong, where, and how to fix it.
 
 Anything a person can cause (a bad file, a wrong key, an impossible setting) is raised as a
 `UserError`. The command line prints it as one line and exits with code 1; it never becomes a
@@ -14,23 +14,23 @@ EXIT_INTERRUPTED = 130
 
 
 class UserError(Exception):
-    """A mistake the user can mend.
+    """A mistake the user can fix.
 
     Args:
         where: the file, file:line, or key at fault, as the user wrote it.
         problem: what was found, and what was expected.
-        mend: what to do about it.
+        fix: what to do about it.
     """
 
-    def __init__(self, where: str | Path, problem: str, mend: str) -> None:
+    def __init__(self, where: str | Path, problem: str, fix: str) -> None:
         self.where = str(where)
         self.problem = problem.rstrip(".")
-        self.mend = mend.rstrip(".")
-        super().__init__(f"{self.where}: {self.problem}. {self.mend}.")
+        self.fix = fix.rstrip(".")
+        super().__init__(f"{self.where}: {self.problem}. {self.fix}.")
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
         # Exceptions are rebuilt from their message alone unless told otherwise.
-        return type(self), (self.where, self.problem, self.mend)
+        return type(self), (self.where, self.problem, self.fix)
 
 
 class AudioError(UserError):

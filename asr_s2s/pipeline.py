@@ -18,9 +18,9 @@ from asr_s2s.reading import End, Piece, Source, read_ahead
 from asr_s2s.search.align import align, align_words
 from asr_s2s.search.beam import check_beam_size
 from asr_s2s.search.confidence import Evidence, confidence
-from asr_s2s.search.fallback import Part, Remedy, Result, Search, join_memories, recognise
 from asr_s2s.search.guard import Reason
 from asr_s2s.search.phrases import Phrases, read_phrases
+from asr_s2s.search.recognize import Part, Remedy, Result, Search, join_memories, recognize
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.words import join_texts
 
@@ -103,7 +103,7 @@ class Failure:
 
 
 class Transcriber:
-    """A speech recogniser: `Transcriber.load("digits").transcribe("call.wav").text`."""
+    """A speech recognizer: `Transcriber.load("digits").transcribe("call.wav").text`."""
 
     def __init__(self, loaded: LoadedModel, device: torch.device) -> None:
         if "speech" not in loaded.config.model.encoders:
@@ -123,7 +123,7 @@ class Transcriber:
         self.device = device
         self.language_models = loaded.language_models
         self.phrases: Phrases | None = None
-        """What to favour in transcripts; see `read_phrases`."""
+        """What to favor in transcripts; see `read_phrases`."""
 
     @classmethod
     def load(cls, model: str | Path, device: str | None = None) -> "Transcriber":
@@ -136,7 +136,7 @@ class Transcriber:
         return cls(load_model(model, chosen), chosen)
 
     def read_phrases(self, path: str | Path) -> None:
-        """Favour the phrases of a file, one a line, from now on; see `search/phrases.py`.
+        """Favor the phrases of a file, one a line, from now on; see `search/phrases.py`.
 
         Raises:
             UserError: the file, or a line of it, cannot be used.
@@ -232,7 +232,7 @@ class Transcriber:
     ) -> Iterator[Transcript | Failure]:
         """Transcribe recordings lazily, in order; those that fail yield a `Failure`.
 
-        Neighbouring recordings, and the segments of long ones, are decoded together, up to
+        Neighboring recordings, and the segments of long ones, are decoded together, up to
         `batch_seconds`, while the next ones are read. Options are as in `transcribe`.
         """
         for option, value in (("beam_size", beam_size), ("n_best", n_best)):
@@ -267,7 +267,7 @@ class Transcriber:
         """Decode pieces together."""
         if not pieces:
             return
-        results = recognise(search, [piece.samples for piece in pieces])
+        results = recognize(search, [piece.samples for piece in pieces])
         parts = [part for result in results for part in result.parts]
         timed = iter(self._words(parts, search.prompt) if words else [])
         for piece, result in zip(pieces, results, strict=True):

@@ -3,16 +3,16 @@
     pip install 'asr-s2s[benchmark]'
     python benchmarks/against_pocketsphinx.py MANIFEST ... --model digits --output FOLDER
 
-The recordings of each manifest are recognised in rounds: some of them by asr_s2s, then the same by
+The recordings of each manifest are recognized in rounds: some of them by asr_s2s, then the same by
 PocketSphinx, so that both share whatever else the machine does. PocketSphinx uses one thread, so as
 many processes of it run as asr_s2s has threads. Times are from files on disk to text, without
-loading. Cepstral means are taken over each utterance, so that what PocketSphinx recognises does not
+loading. Cepstral means are taken over each utterance, so that what PocketSphinx recognizes does not
 depend on what came before it.
 
 Its hypotheses are kept in FOLDER, a file for each manifest, which `asr-s2s evaluate --hypothesis`
-reads. Recordings that stand there are not recognised by it again: an interrupted run goes on, and
+reads. Recordings that stand there are not recognized by it again: an interrupted run goes on, and
 another model is compared without waiting for PocketSphinx. Its real-time factor is that of what it
-recognised in this run.
+recognized in this run.
 """
 
 import argparse
@@ -50,19 +50,19 @@ from asr_s2s.pipeline import Failure, Transcriber
 NORMALIZER = "english"
 """Of both systems' texts, whatever the model's own is."""
 ROUND = 64
-"""Recordings that one system recognises before the other takes its turn."""
+"""Recordings that one system recognizes before the other takes its turn."""
 
 messages = Console(stderr=True, highlight=False, emoji=False)
 
 
 @dataclass
-class Recognised:
+class Recognized:
     """What one system made of a set."""
 
     texts: dict[str, str] = field(default_factory=dict)
     """By the utterances' ids."""
     audio: float = 0.0
-    """Seconds recognised in this run."""
+    """Seconds recognized in this run."""
     elapsed: float = 0.0
     """Seconds that it took."""
 
@@ -84,12 +84,12 @@ class Corpus:
     cuts: list[Cut]
     kept: Path
     """PocketSphinx's hypotheses."""
-    own: Recognised = field(default_factory=Recognised)
-    sphinx: Recognised = field(default_factory=Recognised)
+    own: Recognized = field(default_factory=Recognized)
+    sphinx: Recognized = field(default_factory=Recognized)
     sphinx_names: set[str] = field(default_factory=set)
     """PocketSphinx with its version; several where hypotheses of another one were kept."""
 
-    def rates(self, system: Recognised) -> ErrorRates:
+    def rates(self, system: Recognized) -> ErrorRates:
         utterances = [
             Utterance(cut.id, cut_text(cut), system.texts[cut.id], speaker=cut_speaker(cut))
             for cut in self.cuts
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Recognise all sets with both systems, and print the table.
+    """Recognize all sets with both systems, and print the table.
 
     Raises:
         UserError: a manifest, a recording, the model or a file of hypotheses cannot be used, or
@@ -131,8 +131,8 @@ def compare(options: argparse.Namespace) -> None:
         )
     missing = any(cut.id not in corpus.sphinx.texts for corpus in corpora for cut in corpus.cuts)
     torch.set_num_threads(options.threads)
-    recogniser = asr_s2s.load(options.model, "cpu")
-    recogniser.transcribe(corpora[0].cuts[0])  # the first batch warms up
+    recognizer = asr_s2s.load(options.model, "cpu")
+    recognizer.transcribe(corpora[0].cuts[0])  # the first batch warms up
     columns = Progress.get_default_columns()
     with (
         start_pocketsphinx(options.threads) if missing else nullcontext() as pool,
@@ -143,11 +143,11 @@ def compare(options: argparse.Namespace) -> None:
             for start in range(0, len(corpus.cuts), ROUND):
                 cuts = corpus.cuts[start : start + ROUND]
                 # Who comes first finds the files out of the operating system's cache.
-                recognise(corpus, cuts, recogniser, options.beam_size)
+                recognize(corpus, cuts, recognizer, options.beam_size)
                 if pool is not None:
-                    recognise_with_pocketsphinx(corpus, cuts, pool)
+                    recognize_with_pocketsphinx(corpus, cuts, pool)
                 bar.advance(task, len(cuts))
-    print(report(options, recogniser, corpora))
+    print(report(options, recognizer, corpora))
 
 
 def read_corpus(manifest: Path, folder: Path) -> Corpus:
@@ -177,24 +177,24 @@ def read_corpus(manifest: Path, folder: Path) -> Corpus:
     return corpus
 
 
-def recognise(
-    corpus: Corpus, cuts: list[Cut], recogniser: Transcriber, beam_size: int | None
+def recognize(
+    corpus: Corpus, cuts: list[Cut], recognizer: Transcriber, beam_size: int | None
 ) -> None:
-    """Recognise some of a set with asr_s2s.
+    """Recognize some of a set with asr_s2s.
 
     Raises:
         AudioError: a recording cannot be read.
     """
     started = time.perf_counter()
-    for cut, result in zip(cuts, recogniser.stream(cuts, beam_size=beam_size), strict=True):
+    for cut, result in zip(cuts, recognizer.stream(cuts, beam_size=beam_size), strict=True):
         if isinstance(result, Failure):
             raise result.error
         corpus.own.texts[cut.id] = result.text
     corpus.own.measured(cuts, started)
 
 
-def recognise_with_pocketsphinx(corpus: Corpus, cuts: list[Cut], pool: Pool) -> None:
-    """Recognise what is still missing of them, and keep it.
+def recognize_with_pocketsphinx(corpus: Corpus, cuts: list[Cut], pool: Pool) -> None:
+    """Recognize what is still missing of them, and keep it.
 
     Raises:
         AudioError: a recording cannot be read.
@@ -203,7 +203,7 @@ def recognise_with_pocketsphinx(corpus: Corpus, cuts: list[Cut], pool: Pool) -> 
     name = f"PocketSphinx {version('pocketsphinx')}"
     started = time.perf_counter()
     with corpus.kept.open("a", encoding="utf-8") as file:
-        for cut, text in zip(cuts, pool.imap(_recognise, cuts), strict=True):
+        for cut, text in zip(cuts, pool.imap(_recognize, cuts), strict=True):
             corpus.sphinx.texts[cut.id] = text
             corpus.sphinx_names.add(name)
             print(json.dumps({"id": cut.id, "text": text, "system": name}), file=file, flush=True)
@@ -241,7 +241,7 @@ def _begin(ready: Barrier) -> None:
     ready.wait()
 
 
-def _recognise(cut: Cut) -> str:
+def _recognize(cut: Cut) -> str:
     samples = np.round(read_cut_audio(cut).clip(-1, 1) * 32767).astype(np.int16)
     _decoder.start_utt()
     _decoder.process_raw(samples.tobytes(), full_utt=True)
@@ -250,7 +250,7 @@ def _recognise(cut: Cut) -> str:
     return hypothesis.hypstr if hypothesis else ""
 
 
-def report(options: argparse.Namespace, recogniser: Transcriber, corpora: list[Corpus]) -> str:
+def report(options: argparse.Namespace, recognizer: Transcriber, corpora: list[Corpus]) -> str:
     """The table, in Markdown, and what it rests on."""
     rows = []
     for corpus in corpora:
@@ -264,7 +264,7 @@ def report(options: argparse.Namespace, recogniser: Transcriber, corpora: list[C
             f"{error_rate(sphinx)} | {p_value} | {corpus.own.real_time_factor} | "
             f"{corpus.sphinx.real_time_factor} |"
         )
-    beam_size = options.beam_size or recogniser.config.search.beam_size
+    beam_size = options.beam_size or recognizer.config.search.beam_size
     sphinx_names = sorted(set().union(*(corpus.sphinx_names for corpus in corpora)))
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""What each part of a recogniser gains: word error rates as one is added after the other.
+"""What each part of a recognizer gains: word error rates as one is added after the other.
 
     python benchmarks/gains.py MANIFEST ... --model english [--trained NAME=FOLDER ...]
 
@@ -70,7 +70,7 @@ def measure(options: argparse.Namespace) -> None:
         for name, model, search in rows:
             cells = []
             for cuts in corpora:
-                shown = bar.track(recognise(model, cuts, search), total=len(cuts), description=name)
+                shown = bar.track(recognize(model, cuts, search), total=len(cuts), description=name)
                 cells.append(error_rate(cuts, list(shown)))
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
@@ -105,7 +105,7 @@ def searches(model: Transcriber) -> Iterator[tuple[str, SearchConfig | None]]:
     yield "+ guards", None
 
 
-def recognise(model: Transcriber, cuts: list[Cut], search: SearchConfig | None) -> Iterator[str]:
+def recognize(model: Transcriber, cuts: list[Cut], search: SearchConfig | None) -> Iterator[str]:
     """The texts of recordings, in order.
 
     Raises:

@@ -65,9 +65,9 @@ def write_joined(path: Path, recordings: list[Path], seconds: float) -> None:
 def measure(options: argparse.Namespace) -> None:
     """Transcribe one recording in this process, and print its row."""
     torch.set_num_threads(options.threads)
-    recogniser = asr_s2s.load(options.model, options.device)
+    recognizer = asr_s2s.load(options.model, options.device)
     started = time.perf_counter()
-    recogniser.transcribe(options.one, beam_size=options.beam_size)
+    recognizer.transcribe(options.one, beam_size=options.beam_size)
     elapsed = time.perf_counter() - started
     seconds = probe(options.one).duration
     # Not resource.getrusage: a child's highest begins at what its parent held.

@@ -38,14 +38,14 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.set_num_threads(options.threads)
-    recogniser = asr_s2s.load(options.model, options.device)
+    recognizer = asr_s2s.load(options.model, options.device)
     files = options.recordings * max(1, RECORDINGS // len(options.recordings))
     seconds = [probe(path).duration for path in files]
     settings = [(beam, batch) for beam in BEAMS for batch in BATCHES]
     times: dict[tuple[int, int], list[float]] = {setting: [] for setting in settings}
     for number in range(options.rounds + 1):
         for setting in settings:
-            elapsed = transcribe(recogniser, files, seconds, *setting)
+            elapsed = transcribe(recognizer, files, seconds, *setting)
             if number > 0:  # the first round warms up
                 times[setting].append(elapsed)
     report = table(options, sum(seconds), len(files), times)
@@ -54,11 +54,11 @@ def main() -> None:
 
 
 def transcribe(
-    recogniser: Transcriber, files: list[Path], seconds: list[float], beam: int, batch: int
+    recognizer: Transcriber, files: list[Path], seconds: list[float], beam: int, batch: int
 ) -> float:
     """Seconds taken to transcribe the files, reading included."""
     started = time.perf_counter()
-    for _ in recogniser.stream(files, beam_size=beam, batch_seconds=1.001 * max(seconds) * batch):
+    for _ in recognizer.stream(files, beam_size=beam, batch_seconds=1.001 * max(seconds) * batch):
         pass
     return time.perf_counter() - started
 

@@ -41,11 +41,11 @@ def main() -> None:
         "babble": babble(count, options.babble, rng),
         "tones": tones(count),
     }
-    recogniser = asr_s2s.load(options.model, options.device)
+    recognizer = asr_s2s.load(options.model, options.device)
     print("| sound | words | segments with words | segments | what the guards found |")
     print("|---|---|---|---|---|")
     for name, samples in sounds.items():
-        result = recogniser.transcribe(samples)
+        result = recognizer.transcribe(samples)
         written = [segment for segment in result.segments if segment.text]
         found = Counter(segment.reason.value for segment in result.segments if segment.reason)
         reasons = ", ".join(f"{reason} {times}" for reason, times in found.most_common())

@@ -4,7 +4,7 @@
 
 MANIFEST names recordings of one word each. What is quiet around the words is cut away, and five at
 a time, of one speaker where there are enough, are joined with pauses of 0, 0.1 or 0.3 s, so that
-where each begins and ends is known. Of words that are recognised, the medians of the absolute
+where each begins and ends is known. Of words that are recognized, the medians of the absolute
 errors are printed.
 """
 
@@ -99,10 +99,10 @@ def report(strings: list[Joined], results: list[Transcript]) -> str:
                 errors.append((abs(word.start - begin), abs(word.end - end)))
     words = sum(len(string.words) for string in strings)
     if not errors:
-        return f"none of {words} words was recognised"
+        return f"none of {words} words was recognized"
     begins, ends = np.median(errors, axis=0)
     return (
-        f"{len(errors)} of {words} words recognised\n"
+        f"{len(errors)} of {words} words recognized\n"
         f"median error of beginnings {begins:.3f} s, of ends {ends:.3f} s"
     )
 

@@ -50,7 +50,7 @@ def test_a_configuration_survives_being_written_and_read(path: Path) -> None:
         ("steps", "an override reads key=value"),
     ],
 )
-def test_a_mistake_names_the_key_and_the_mend(path: Path, override: str, words: str) -> None:
+def test_a_mistake_names_the_key_and_the_fix(path: Path, override: str, words: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(path, [override])
     assert words in str(error.value)

@@ -18,7 +18,7 @@ from asr_s2s.pipeline import Failure, Transcriber, Transcript
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Transcriber:
+def recognizer() -> Transcriber:
     return asr_s2s.load("digits", device="cpu")
 
 
@@ -31,9 +31,9 @@ def recordings(shared_data: Path) -> list[Path]:
     return commands + sorted((shared_data / "fsdd" / "recordings").glob("*_0.wav"))[:24]
 
 
-def test_the_sample_is_transcribed_rightly(recogniser: Transcriber, sample: Path) -> None:
+def test_the_sample_is_transcribed_rightly(recognizer: Transcriber, sample: Path) -> None:
     expected = sample.with_suffix(".txt").read_text().strip()
-    result = recogniser.transcribe(sample)
+    result = recognizer.transcribe(sample)
     assert result.text == expected
     assert result.source == str(sample)
     assert result.duration == pytest.approx(soundfile.info(sample).duration, abs=0.01)
@@ -41,13 +41,13 @@ def test_the_sample_is_transcribed_rightly(recogniser: Transcriber, sample: Path
 
 @pytest.mark.parametrize("beam_size", [1, 8])
 def test_same_text_and_score_alone_padded_and_in_any_batch(
-    recogniser: Transcriber, recordings: list[Path], beam_size: int
+    recognizer: Transcriber, recordings: list[Path], beam_size: int
 ) -> None:
-    alone = {str(path): recogniser.transcribe(path, beam_size=beam_size) for path in recordings}
+    alone = {str(path): recognizer.transcribe(path, beam_size=beam_size) for path in recordings}
     shuffled = list(recordings)
     random.Random(3).shuffle(shuffled)
     for order, batch_seconds in ((recordings, 1000.0), (shuffled, 1000.0), (shuffled, 7.0)):
-        results = recogniser.transcribe(order, beam_size=beam_size, batch_seconds=batch_seconds)
+        results = recognizer.transcribe(order, beam_size=beam_size, batch_seconds=batch_seconds)
         assert [result.source for result in results] == [str(path) for path in order]
         for result in results:
             assert result.text == alone[result.source].text
@@ -55,7 +55,7 @@ def test_same_text_and_score_alone_padded_and_in_any_batch(
 
 
 def test_paths_files_arrays_and_cuts_are_all_sources(
-    recogniser: Transcriber, sample: Path, tmp_path: Path
+    recognizer: Transcriber, sample: Path, tmp_path: Path
 ) -> None:
     samples, rate = soundfile.read(sample, dtype="float32")
     manifest = tmp_path / "cuts.jsonl"
@@ -64,16 +64,16 @@ def test_paths_files_arrays_and_cuts_are_all_sources(
     assert isinstance(cuts, CutSet)
     with sample.open("rb") as file:
         texts = {
-            recogniser.transcribe(source, sample_rate=rate).text
+            recognizer.transcribe(source, sample_rate=rate).text
             for source in (sample, str(sample), samples, file, next(iter(cuts)))
         }
     assert len(texts) == 1
     stereo = np.stack([samples, samples], axis=1)
-    assert recogniser.transcribe(stereo, sample_rate=rate).text in texts
+    assert recognizer.transcribe(stereo, sample_rate=rate).text in texts
 
 
-def test_n_best_are_in_order_and_begin_with_the_text(recogniser: Transcriber, sample: Path) -> None:
-    result = recogniser.transcribe(sample, n_best=4)
+def test_n_best_are_in_order_and_begin_with_the_text(recognizer: Transcriber, sample: Path) -> None:
+    result = recognizer.transcribe(sample, n_best=4)
     assert len(result.alternatives) == 4
     assert result.alternatives[0].text == result.text
     scores = [alternative.score for alternative in result.alternatives]
@@ -81,23 +81,23 @@ def test_n_best_are_in_order_and_begin_with_the_text(recogniser: Transcriber, sa
 
 
 def test_a_failed_recording_does_not_stop_the_others(
-    recogniser: Transcriber, sample: Path, tmp_path: Path
+    recognizer: Transcriber, sample: Path, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing.wav"
-    results = list(recogniser.stream([sample, missing, sample]))
+    results = list(recognizer.stream([sample, missing, sample]))
     assert [type(result) for result in results] == [Transcript, Failure, Transcript]
     assert results[0] == results[2]
     with pytest.raises(AudioError, match=r"missing\.wav"):
-        recogniser.transcribe([sample, missing])
+        recognizer.transcribe([sample, missing])
 
 
-def test_silence_gives_no_words_and_says_so(recogniser: Transcriber) -> None:
-    result = recogniser.transcribe(np.zeros(16_000, dtype=np.float32))
+def test_silence_gives_no_words_and_says_so(recognizer: Transcriber) -> None:
+    result = recognizer.transcribe(np.zeros(16_000, dtype=np.float32))
     assert result.text == ""
     assert result.warning is not None and "silent" in str(result.warning)
 
 
-def test_results_come_before_all_sources_are_read(recogniser: Transcriber, sample: Path) -> None:
+def test_results_come_before_all_sources_are_read(recognizer: Transcriber, sample: Path) -> None:
     taken = 0
 
     def sources():
@@ -106,7 +106,7 @@ def test_results_come_before_all_sources_are_read(recogniser: Transcriber, sampl
             taken += 1
             yield sample
 
-    first = next(iter(recogniser.stream(sources(), batch_seconds=10)))
+    first = next(iter(recognizer.stream(sources(), batch_seconds=10)))
     assert isinstance(first, Transcript)
     assert taken < 60
 
@@ -123,11 +123,11 @@ def test_a_wrong_model_or_device_is_named(tmp_path: Path) -> None:
         asr_s2s.load("digits", device="meta")
 
 
-def test_what_is_no_recording_is_refused(recogniser: Transcriber, sample: Path) -> None:
+def test_what_is_no_recording_is_refused(recognizer: Transcriber, sample: Path) -> None:
     with pytest.raises(TypeError, match="cannot transcribe a dict"):
-        recogniser.transcribe({"audio": sample})
+        recognizer.transcribe({"audio": sample})
     with pytest.raises(ConfigError, match="beam_size: expected a number from 1 to 1,000, found 0"):
-        recogniser.transcribe(sample, beam_size=0)
+        recognizer.transcribe(sample, beam_size=0)
 
 
 # Long recordings
@@ -147,8 +147,8 @@ def long(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def unbroken(recogniser: Transcriber, long: Path) -> Transcript:
-    return recogniser.transcribe(long, beam_size=1)
+def unbroken(recognizer: Transcriber, long: Path) -> Transcript:
+    return recognizer.transcribe(long, beam_size=1)
 
 
 def test_a_long_recording_is_its_segments_in_order(
@@ -164,21 +164,21 @@ def test_a_long_recording_is_its_segments_in_order(
     assert unbroken.duration == pytest.approx(soundfile.info(tmp_path / "again.flac").duration)
 
 
-def test_a_short_recording_is_one_segment(recogniser: Transcriber, sample: Path) -> None:
-    result = recogniser.transcribe(sample)
+def test_a_short_recording_is_one_segment(recognizer: Transcriber, sample: Path) -> None:
+    result = recognizer.transcribe(sample)
     (segment,) = result.segments
     assert (segment.start, segment.end) == (0.0, result.duration)
     assert (segment.text, segment.score) == (result.text, result.score)
 
 
 def test_long_and_short_recordings_share_batches_and_stay_in_order(
-    recogniser: Transcriber, unbroken: Transcript, sample: Path, long: Path, tmp_path: Path
+    recognizer: Transcriber, unbroken: Transcript, sample: Path, long: Path, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing.wav"
-    alone = recogniser.transcribe(sample, beam_size=1)
+    alone = recognizer.transcribe(sample, beam_size=1)
     sources = [sample, long, missing, sample, long, long, np.zeros(16_000, np.float32), sample]
     for batch_seconds in (1.0, 20.0, 1000.0):
-        results = list(recogniser.stream(sources, beam_size=1, batch_seconds=batch_seconds))
+        results = list(recognizer.stream(sources, beam_size=1, batch_seconds=batch_seconds))
         assert [result.source for result in results] == [
             str(source) if isinstance(source, Path) else "array 6" for source in sources
         ]
@@ -195,19 +195,19 @@ def test_long_and_short_recordings_share_batches_and_stay_in_order(
 
 
 def test_files_arrays_and_cuts_may_be_long(
-    recogniser: Transcriber, unbroken: Transcript, long: Path, tmp_path: Path
+    recognizer: Transcriber, unbroken: Transcript, long: Path, tmp_path: Path
 ) -> None:
     samples, rate = soundfile.read(long, dtype="float32")
     (tmp_path / "cuts.jsonl").write_text(json.dumps({"audio": str(long), "text": ""}) + "\n")
     cut = next(iter(read_manifest(tmp_path / "cuts.jsonl")))
-    assert recogniser.transcribe(samples, sample_rate=rate, beam_size=1).text == unbroken.text
-    assert recogniser.transcribe(cut, beam_size=1).text == unbroken.text
+    assert recognizer.transcribe(samples, sample_rate=rate, beam_size=1).text == unbroken.text
+    assert recognizer.transcribe(cut, beam_size=1).text == unbroken.text
 
 
 def test_alternatives_of_a_long_recording_stand_with_its_segments(
-    recogniser: Transcriber, long: Path
+    recognizer: Transcriber, long: Path
 ) -> None:
-    result = recogniser.transcribe(long, n_best=2)
+    result = recognizer.transcribe(long, n_best=2)
     assert result.alternatives == ()
     for segment in result.segments:
         assert segment.alternatives[0].text == segment.text
@@ -216,7 +216,7 @@ def test_alternatives_of_a_long_recording_stand_with_its_segments(
 
 @pytest.mark.parametrize("kind", ["flac", "wav", "nan"])
 def test_of_a_long_damaged_recording_the_beginning_is_kept(
-    recogniser: Transcriber, unbroken: Transcript, long: Path, tmp_path: Path, kind: str
+    recognizer: Transcriber, unbroken: Transcript, long: Path, tmp_path: Path, kind: str
 ) -> None:
     samples, rate = soundfile.read(long, dtype="float32")
     path = tmp_path / f"damaged.{'flac' if kind == 'flac' else 'wav'}"
@@ -226,7 +226,7 @@ def test_of_a_long_damaged_recording_the_beginning_is_kept(
     else:
         soundfile.write(path, samples, rate)
         path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size)])
-    result = recogniser.transcribe(path, beam_size=1)
+    result = recognizer.transcribe(path, beam_size=1)
     assert isinstance(result.warning, AudioError) and str(path) in str(result.warning)
     assert 25 < result.duration < unbroken.duration
     kept = len(result.segments)
@@ -236,34 +236,34 @@ def test_of_a_long_damaged_recording_the_beginning_is_kept(
 
 
 def test_of_a_short_damaged_recording_nothing_is_kept(
-    recogniser: Transcriber, sample: Path, tmp_path: Path
+    recognizer: Transcriber, sample: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "damaged.wav"
     path.write_bytes(sample.read_bytes()[: sample.stat().st_size // 2])
-    assert [type(result) for result in recogniser.stream([path])] == [Failure]
+    assert [type(result) for result in recognizer.stream([path])] == [Failure]
 
 
-def test_a_long_recording_without_speech_says_so(recogniser: Transcriber) -> None:
+def test_a_long_recording_without_speech_says_so(recognizer: Transcriber) -> None:
     hiss = 0.01 * np.random.default_rng(0).standard_normal(40 * 16_000)
-    result = recogniser.transcribe(hiss)
+    result = recognizer.transcribe(hiss)
     assert (result.text, result.segments) == ("", ())
     assert result.warning is not None and "no speech" in str(result.warning)
 
 
 def test_of_a_long_recording_the_noise_gives_no_words(
-    recogniser: Transcriber, sample: Path, expected: str
+    recognizer: Transcriber, sample: Path, expected: str
 ) -> None:
     speech, rate = soundfile.read(sample, dtype="float32")
     noise = 0.2 * np.random.default_rng(3).standard_normal(6 * rate).astype(np.float32)
     pause = np.zeros(4 * rate, np.float32)
     parts = [pause, speech, pause, noise, pause, speech, pause]
-    mixed = recogniser.transcribe(np.concatenate(parts), sample_rate=rate)
+    mixed = recognizer.transcribe(np.concatenate(parts), sample_rate=rate)
     assert mixed.text == f"{expected} {expected}"
     assert [segment.reason for segment in mixed.segments] == [None, "unspoken", None]
     assert mixed.warning is None
     spoken = [segment.score for segment in mixed.segments if segment.text]
     assert mixed.score == pytest.approx(np.mean(spoken))
-    alone = recogniser.transcribe(np.concatenate([pause, noise] * 4), sample_rate=rate)
+    alone = recognizer.transcribe(np.concatenate([pause, noise] * 4), sample_rate=rate)
     assert (alone.text, alone.score) == ("", 0.0)
     assert {segment.text for segment in alone.segments} == {""}
     assert alone.warning is not None and "no speech" in str(alone.warning)
@@ -279,14 +279,14 @@ def test_an_error_in_decoding_leaves_no_reader_behind(sample: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_reading_ends_when_nobody_wants_results(recogniser: Transcriber, long: Path) -> None:
+def test_reading_ends_when_nobody_wants_results(recognizer: Transcriber, long: Path) -> None:
     before = threading.active_count()
-    results = recogniser.stream([long] * 50, beam_size=1, batch_seconds=10)
+    results = recognizer.stream([long] * 50, beam_size=1, batch_seconds=10)
     assert isinstance(next(results), Transcript)
     results.close()
     assert threading.active_count() == before
 
 
-def test_a_wrong_detector_is_refused(recogniser: Transcriber, sample: Path) -> None:
+def test_a_wrong_detector_is_refused(recognizer: Transcriber, sample: Path) -> None:
     with pytest.raises(ConfigError, match="no detector 'webrtc'"):
-        recogniser.transcribe(sample, vad="webrtc")
+        recognizer.transcribe(sample, vad="webrtc")

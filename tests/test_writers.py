@@ -10,8 +10,8 @@ import pytest
 
 from asr_s2s.errors import AudioError, UserError
 from asr_s2s.pipeline import Alternative, Segment, Transcript
-from asr_s2s.search.fallback import Remedy
 from asr_s2s.search.guard import Reason
+from asr_s2s.search.recognize import Remedy
 from asr_s2s.writers import FORMATS, Writer, to_record, to_tsv
 
 PARTS = (Segment(0.25, 1.5, "one\ttwo", -0.5), Segment(2.0, 3.0004, "three", -1.5))
@@ -46,9 +46,9 @@ def test_a_record_tells_everything() -> None:
 
 
 def test_a_record_names_what_was_wrong_and_what_was_done() -> None:
-    mended = Segment(0.0, 1.0, "one", -0.5, reason=Reason.gap, remedy=Remedy.pieces)
+    fixed = Segment(0.0, 1.0, "one", -0.5, reason=Reason.gap, remedy=Remedy.pieces)
     helpless = Segment(1.0, 2.0, "two", -3.0, reason=Reason.unsure)
-    record = to_record(Transcript("a.wav", 2.0, "one two", -1.0, (mended, helpless)))
+    record = to_record(Transcript("a.wav", 2.0, "one two", -1.0, (fixed, helpless)))
     assert record["segments"] == [
         {"start": 0.0, "end": 1.0, "text": "one", "score": -0.5}
         | {"reason": "gap", "remedy": "pieces"},

@@ -75,7 +75,7 @@ class WaveformAugment:
 
     def _noise(self, count: int, rng: np.random.Generator) -> Samples:
         if not self.noises:
-            return coloured_noise(count, slope=rng.uniform(0.0, 2.0), rng=rng)
+            return colored_noise(count, slope=rng.uniform(0.0, 2.0), rng=rng)
         path = self.noises[rng.integers(len(self.noises))]
         needed = count / SAMPLE_RATE
         start = rng.uniform(0.0, max(0.0, probe(path).duration - needed))
@@ -83,7 +83,7 @@ class WaveformAugment:
         return np.resize(noise, count)  # repeats a recording shorter than the speech
 
 
-def coloured_noise(count: int, *, slope: float, rng: np.random.Generator) -> Samples:
+def colored_noise(count: int, *, slope: float, rng: np.random.Generator) -> Samples:
     """Noise whose power falls as 1 / frequency ** slope: 0 white, 1 pink, 2 brown."""
     size = next_fast_len(count, real=True)  # a prime length would cost ten times as much
     spectrum = rfft(rng.standard_normal(size, dtype=np.float32))
@@ -132,7 +132,7 @@ def decaying_noise(seconds: float, rng: np.random.Generator) -> Samples:
     60 dB in `seconds`, 0 to 15 dB below it in all."""
     count = int(seconds * SAMPLE_RATE)
     decay = 10.0 ** (-3.0 * np.arange(count) / count)
-    tail = coloured_noise(count, slope=rng.uniform(0.0, 1.0), rng=rng) * decay
+    tail = colored_noise(count, slope=rng.uniform(0.0, 1.0), rng=rng) * decay
     tail *= 10.0 ** (-rng.uniform(0.0, 15.0) / 20.0) / np.sqrt(np.sum(np.square(tail)))
     delay = np.zeros(int(rng.uniform(0.001, 0.012) * SAMPLE_RATE))
     return np.concatenate([[1.0], delay, tail]).astype(np.float32)

@@ -143,10 +143,10 @@ class FeatureNormalizer(nn.Module):
         else:
             counts = lengths[:, None, None]
             mean = features.masked_fill(padded, 0.0).sum(1, keepdim=True) / counts
-            centred = (features - mean).masked_fill(padded, 0.0)
-            variance = centred.square().sum(1, keepdim=True) / counts
+            centered = (features - mean).masked_fill(padded, 0.0)
+            variance = centered.square().sum(1, keepdim=True) / counts
             # A constant bin (a tone, a muted band) must not be blown up into noise.
-            features = centred / variance.sqrt().clamp_min(0.1)
+            features = centered / variance.sqrt().clamp_min(0.1)
         return features.masked_fill(padded, 0.0)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:

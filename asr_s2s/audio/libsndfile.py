@@ -68,15 +68,15 @@ def decode_soundfile(
 
 
 def _missing_bytes(file: soundfile.SoundFile, name: str) -> AudioError | None:
-    """libsndfile mends a header that promises more bytes than there are, but tells in its log."""
-    mended = re.search(
+    """libsndfile fixes a header that promises more bytes than there are, but tells in its log."""
+    fixed = re.search(
         r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)",
         file.extra_info,
         re.MULTILINE,
     )
-    if mended is None:
+    if fixed is None:
         return None
-    promised, found = int(mended[1]), max(int(mended[2]), 1)
+    promised, found = int(fixed[1]), max(int(fixed[2]), 1)
     # Programs that write to a pipe cannot know the size, and write about 2 or 4 GiB instead.
     seconds = file.frames / file.samplerate
     if promised < 0x7FFF_0000 and seconds * (promised - found) / found > LOST:

@@ -17,7 +17,7 @@ class SpecAugment(nn.Module):
         self.config = config
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Normalised features `(batch, frames, mel_bins)`; unchanged when not training."""
+        """Normalized features `(batch, frames, mel_bins)`; unchanged when not training."""
         if not self.training:
             return features
         config = self.config

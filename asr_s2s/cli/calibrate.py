@@ -92,7 +92,7 @@ def _judged(
         rates = score([Utterance(cut.id, cut_text(cut), text)], transcriber.config.text.normalizer)
         pairs = rates.utterances[0].pairs
         outcomes = [operation for operation, _, written in pairs if written]
-        if len(outcomes) != len(said):  # the normaliser changes what the model wrote
+        if len(outcomes) != len(said):  # the normalizer changes what the model wrote
             continue
         group = cut_speaker(cut) or cut.id
         judged += [

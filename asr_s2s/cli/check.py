@@ -56,7 +56,7 @@ def check(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A recipe: its data, normalisers, time reduction, and longest utterance and text."
+            help="A recipe: its data, normalizers, time reduction, and longest utterance and text."
         ),
     ] = None,
     overrides: Annotated[
@@ -85,7 +85,7 @@ def check(
     """Find what is wrong with manifests and parallel text, and what splits share.
 
     Every recording is decoded, and every character must be in the vocabulary of --model, or else
-    in the training texts. The normalisers and the frames that a text may take are those of
+    in the training texts. The normalizers and the frames that a text may take are those of
     --config, or else of --model. Exits with 1 if anything was found.
 
     With --held-out, texts are also compared with transcripts that training must not have seen: none
@@ -254,7 +254,7 @@ def _usable(items: Iterable[T | ManifestError], findings: list["Finding"]) -> It
 
     for item in items:
         if isinstance(item, ManifestError):
-            findings.append(Finding("bad row", item.where, item.problem, item.mend))
+            findings.append(Finding("bad row", item.where, item.problem, item.fix))
         else:
             yield item
 
@@ -270,7 +270,7 @@ def _print_by_kind(findings: list["Finding"], examples: int) -> None:
     for kind, members in kinds.items():
         typer.echo(f"{kind} ({len(members):,})")
         for finding in members[:examples]:
-            typer.echo(f"  {finding.where}: {finding.problem}. {finding.mend}.")
+            typer.echo(f"  {finding.where}: {finding.problem}. {finding.fix}.")
         if len(members) > examples:
             typer.echo(f"  and {len(members) - examples:,} more; --all prints them")
         typer.echo()

@@ -44,7 +44,7 @@ def compare(
         typer.Option(help="wer: applied to all texts before scoring. [default: verbatim]"),
     ] = None,
     bleu_tokenizer: Annotated[
-        str | None, typer.Option(help="bleu: sacrebleu's tokeniser, such as zh. [default: 13a]")
+        str | None, typer.Option(help="bleu: sacrebleu's tokenizer, such as zh. [default: 13a]")
     ] = None,
     by: Annotated[
         list[str] | None,

@@ -73,14 +73,14 @@ def evaluate(
     bleu_tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="bleu: sacrebleu's tokeniser, such as 13a or zh. [default: the model's, or 13a]"
+            help="bleu: sacrebleu's tokenizer, such as 13a or zh. [default: the model's, or 13a]"
         ),
     ] = None,
     lowercase_tokenized: Annotated[
         str | None,
         typer.Option(
             metavar="LANGUAGE",
-            help="bleu: also BLEU as older papers count it: lowercased and tokenised by Moses for "
+            help="bleu: also BLEU as older papers count it: lowercased and tokenized by Moses for "
             "this language, such as de.",
         ),
     ] = None,

@@ -95,4 +95,4 @@ def _check_summary(found: "RankCorrelations") -> str:
         f"gradients, {found.occlusion:.2f} by occlusion"
     )
     alike = any(value >= ALIKE for value in found)
-    return f"{values}: much of this is not from what was learnt" if alike else values
+    return f"{values}: much of this is not from what was learned" if alike else values

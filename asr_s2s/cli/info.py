@@ -38,7 +38,7 @@ def info(
     print(f"vocabulary  {len(tokenizer)} tokens ({config.text.tokenizer})")
     if source_tokenizer is not None and source_tokenizer is not tokenizer:
         print(f"of source   {len(source_tokenizer)} tokens ({config.source_text.tokenizer})")
-    print(f"normaliser  {config.text.normalizer}")
+    print(f"normalizer  {config.text.normalizer}")
     if language_models.ngram is not None:
         order, count = language_models.ngram.order, len(language_models.ngram.keys)
         print(f"n-grams     {count:,} up to order {order}")

@@ -122,7 +122,7 @@ def ngram(
             shown = _shown([*lines, *said], "counting words", console)
             vocabulary = frequent_words(shown, tokenizer, normalize, words)
             units = WordTokenizer(vocabulary)
-        tokens = encode_lines(_shown(lines, "tokenising", console), units, normalize)
+        tokens = encode_lines(_shown(lines, "tokenizing", console), units, normalize)
         with console.status("estimating"):
             levels = estimate(tokens, len(units), order, thresholds)
             if domain:

@@ -27,7 +27,7 @@ def prepare(
     output: Annotated[
         Path, typer.Option(help="The lhotse manifest to write (.jsonl or .jsonl.gz).")
     ],
-    normalizer: Annotated[str, typer.Option(help="Normaliser of the texts.")] = "verbatim",
+    normalizer: Annotated[str, typer.Option(help="Normalizer of the texts.")] = "verbatim",
     split: Annotated[
         str | None,
         typer.Option(
@@ -39,7 +39,7 @@ def prepare(
     ] = None,
     seed: Annotated[int, typer.Option(help="Chooses the speakers held back.")] = 1,
 ) -> None:
-    """Write a lhotse manifest with every recording measured and every text normalised.
+    """Write a lhotse manifest with every recording measured and every text normalized.
 
     What cannot be used is named and left out; the exit code is then 1.
     """
@@ -80,7 +80,7 @@ def prepare(
                 if cut_text(cut):
                     cuts.append(cut)
                     continue
-                problem = f"its text is empty once normalised: {cut_text(item)!r}"
+                problem = f"its text is empty once normalized: {cut_text(item)!r}"
                 item = ManifestError(f"{source}: {cut.id}", problem, "Write what is said")
             left_out += 1
             if str(item) not in named:  # one .trans.txt can be at fault for many recordings

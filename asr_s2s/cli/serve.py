@@ -83,9 +83,9 @@ def serve(
 
     names = _names(model or ["english"])
 
-    from asr_s2s.serve.listening import listen
+    from asr_s2s.serve.sockets import open_listener
 
-    listener = listen(host, port)  # before what takes long
+    listener = open_listener(host, port)  # before what takes long
 
     import torch
 

@@ -70,7 +70,7 @@ def transcribe(
     ] = False,
     phrases: Annotated[
         Path | None,
-        typer.Option(help="Phrases to favour, one a line; a tab and a weight may follow [1.0]."),
+        typer.Option(help="Phrases to favor, one a line; a tab and a weight may follow [1.0]."),
     ] = None,
     language: Language = None,
     device: Device = None,

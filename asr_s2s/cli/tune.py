@@ -29,7 +29,7 @@ def tune(
     """Find the weights of a model's search that suit development data best.
 
     One setting after the other takes its best value, in rounds, until none changes: CTC's and the
-    language models' weights, the bonuses for each token and word, and the normalisation by length.
+    language models' weights, the bonuses for each token and word, and the normalization by length.
     The best ones are recorded in the model folder; what was tried is printed, best first.
     """
     from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Everything wrong with the manifests of a run, each with its mend, before training starts."""
+"""Everything wrong with the manifests of a run, each with its fix, before training starts."""
 
 import functools
 import hashlib
@@ -34,18 +34,18 @@ FRAMES_PER_SECOND = 100
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to mend."""
+    """One thing to fix."""
 
     kind: str
     """The sort of fault, by which findings are grouped."""
     where: str
     """The split and the utterance's id, the manifest's line, or the speaker."""
     problem: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True)
-class _Sound:
+class _AudioStats:
     """What decoding an utterance tells."""
 
     seconds: float
@@ -92,12 +92,12 @@ def check_manifests(
         texts = [normalizer(cut_text(cut)) if normalizer else cut_text(cut) for cut in cuts]
         if training_characters is None:
             training_characters = set().union(*texts)
-        sounds = _in_order(functools.partial(_listen, probed=functools.cache(probe)), cuts)
+        sounds = _in_order(functools.partial(_measure_audio, probed=functools.cache(probe)), cuts)
         for cut, text, sound in zip(cuts, texts, sounds, strict=True):
             where = f"{split}: {cut.id}"
             if isinstance(sound, AudioError):
                 problem = f"{sound.where}: {sound.problem}"
-                yield Finding("unreadable", where, problem, sound.mend)
+                yield Finding("unreadable", where, problem, sound.fix)
             else:
                 yield from _judge_sound(where, cut, sound, max_seconds)
                 if time_reduction is not None:
@@ -112,14 +112,14 @@ def check_manifests(
     yield from _shared_speakers(splits)
 
 
-def _listen(cut: Cut, probed: Callable[[str], AudioInfo]) -> _Sound | AudioError:
+def _measure_audio(cut: Cut, probed: Callable[[str], AudioInfo]) -> _AudioStats | AudioError:
     try:
         file = audio_file(cut)
         recording_seconds = probed(file).duration if file else cut.duration
         samples = read_cut_audio(cut)
     except AudioError as error:
         return error
-    return _Sound(
+    return _AudioStats(
         seconds=len(samples) / SAMPLE_RATE,
         recording_seconds=recording_seconds,
         silent=is_silent(samples),
@@ -137,14 +137,14 @@ def _clipped_part(samples: NDArray[np.float32]) -> float:
 
 
 def _in_order(
-    listen: Callable[[Cut], _Sound | AudioError], cuts: Iterable[Cut]
-) -> Iterator[_Sound | AudioError]:
-    """`listen` over the cuts in threads, a few ahead of the caller; results in the cuts' order."""
+    measure: Callable[[Cut], _AudioStats | AudioError], cuts: Iterable[Cut]
+) -> Iterator[_AudioStats | AudioError]:
+    """`measure` over the cuts in threads, a few ahead of the caller; results in the cuts' order."""
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[_Sound | AudioError]] = deque()
+        waiting: deque[Future[_AudioStats | AudioError]] = deque()
         for cut in cuts:
-            waiting.append(pool.submit(listen, cut))
+            waiting.append(pool.submit(measure, cut))
             if len(waiting) > 8 * threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -152,7 +152,7 @@ def _in_order(
 
 
 def _judge_sound(
-    where: str, cut: Cut, sound: _Sound, max_seconds: float | None
+    where: str, cut: Cut, sound: _AudioStats, max_seconds: float | None
 ) -> Iterator[Finding]:
     stated = cut.recording.duration if audio_file(cut) else cut.duration
     if sound.silent:
@@ -220,7 +220,7 @@ def _judge_text(
             "unknown characters",
             where,
             f"{' '.join(map(repr, sorted(unknown)))} not in {owner}",
-            "Choose a normaliser that writes it otherwise, or add texts that hold it to training",
+            "Choose a normalizer that writes it otherwise, or add texts that hold it to training",
         )
 
 
@@ -232,12 +232,12 @@ class _Earlier:
         self.by_id: dict[str, tuple[str, str, str]] = {}
 
     def compare(
-        self, split: str, cut: Cut, text: str, sound: _Sound | AudioError
+        self, split: str, cut: Cut, text: str, sound: _AudioStats | AudioError
     ) -> Iterator[Finding]:
         where = f"{split}: {cut.id}"
         this = (split, where, text)
         same_audio = this
-        if isinstance(sound, _Sound) and not sound.silent:
+        if isinstance(sound, _AudioStats) and not sound.silent:
             same_audio = self.by_audio.setdefault(sound.digest, this)
         same_id = self.by_id.setdefault(cut.id, this)
         if same_audio is not this:

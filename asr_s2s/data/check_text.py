@@ -1,4 +1,4 @@
-"""Everything wrong with parallel text, each finding with its mend, before training starts."""
+"""Everything wrong with parallel text, each finding with its fix, before training starts."""
 
 import math
 import re
@@ -130,12 +130,12 @@ def _judge_side(
 ) -> Iterator[Finding]:
     """
     Args:
-        written: the text before its normaliser, which may hide what is wrong with it.
+        written: the text before its normalizer, which may hide what is wrong with it.
     """
     if not text.strip():
         problem = f"the {side.name} is empty"
         if written.strip():
-            problem += f" once normalised: {written!r}"
+            problem += f" once normalized: {written!r}"
         yield Finding("empty text", where, problem, "Write it, or leave the pair out")
         return
     wrong = None if written.isascii() else _WRONGLY_DECODED.search(written)
@@ -159,7 +159,7 @@ def _judge_side(
             "unknown characters",
             where,
             f"{' '.join(map(repr, sorted(unknown)))} of the {side.name} not in {owner}",
-            "Choose a normaliser that writes it otherwise, or add texts that hold it to training",
+            "Choose a normalizer that writes it otherwise, or add texts that hold it to training",
         )
     # Text has at most one token more than characters, and an end token: few need to be encoded.
     if side.tokenizer is not None and max_tokens is not None and len(text) + 2 > max_tokens:

@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     language models."""
     ids: list[str]
     texts: list[str]
-    """Normalised transcripts or translations."""
+    """Normalized transcripts or translations."""
     source: Tensor
     """For speech, waveforms `(batch, samples)` at 16 kHz in [-1, 1], zero beyond each length; for
     text, token ids `(batch, tokens)`, padded with BLANK."""
@@ -88,7 +88,7 @@ class Output:
     tokenizer: Tokenizer
     normalize: Callable[[str], str]
     languages: Sequence[str] = ()
-    """Their tokens follow the tokeniser's, in this order."""
+    """Their tokens follow the tokenizer's, in this order."""
 
     def prompt(self, language: str | None, where: str) -> list[int]:
         """What an output in this language begins with.
@@ -177,9 +177,9 @@ class SpeechDataset(Dataset[Batch]):
 
 
 class TextDataset(Dataset[Batch]):
-    """Tokenises and collates the sentence pairs of a batch.
+    """Tokenizes and collates the sentence pairs of a batch.
 
-    Subword regularisation draws from (seed, epoch, id) alone, as augmentation does.
+    Subword regularization draws from (seed, epoch, id) alone, as augmentation does.
     """
 
     kind = "text"

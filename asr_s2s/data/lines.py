@@ -19,7 +19,7 @@ class Line:
     place: int
     text: str
     num_tokens: int
-    """Estimated from the number of characters: a million lines are not tokenised to begin."""
+    """Estimated from the number of characters: a million lines are not tokenized to begin."""
 
     @property
     def id(self) -> str:
@@ -27,7 +27,7 @@ class Line:
 
 
 class LineDataset(Dataset[Batch]):
-    """Tokenises and collates the lines of a batch, in their best segmentation.
+    """Tokenizes and collates the lines of a batch, in their best segmentation.
 
     Args:
         max_tokens: longer lines are cut there.
@@ -52,7 +52,7 @@ class LineDataset(Dataset[Batch]):
         ]
 
     def __getitem__(self, lines: Iterable[Line]) -> Batch:
-        """A batch of these lines, but for those that normalisation leaves nothing of."""
+        """A batch of these lines, but for those that normalization leaves nothing of."""
         ids, texts, tokens = [], [], []
         for line in lines:
             text = self.output.normalize(line.text)

@@ -121,7 +121,7 @@ def cuts_from_rows(
                     "Give each utterance its own id, or leave the ids out",
                 )
         except AudioError as error:
-            yield ManifestError(where, f"{error.where}: {error.problem}", error.mend)
+            yield ManifestError(where, f"{error.where}: {error.problem}", error.fix)
         except ManifestError as error:
             yield error
         else:

@@ -53,7 +53,7 @@ def json_rows(
         raise ManifestError(
             path, "this is a JSON array", f"Write one JSON object a line, such as {examples}"
         )
-    mend = f"Write one JSON object a line, such as {example}"
+    fix = f"Write one JSON object a line, such as {example}"
     for number, line in enumerate(content.split("\n"), start=1):
         where = f"{path}:{number}"
         if not line.strip():
@@ -61,13 +61,13 @@ def json_rows(
         try:
             row = json.loads(line)
         except ValueError as error:
-            yield where, ManifestError(where, f"this line is not JSON: {error}", mend)
+            yield where, ManifestError(where, f"this line is not JSON: {error}", fix)
             continue
         if isinstance(row, dict):
             yield where, row
         else:
             problem = f"expected a JSON object, found {line.strip()[:40]!r}"
-            yield where, ManifestError(where, problem, mend)
+            yield where, ManifestError(where, problem, fix)
 
 
 def table_rows(

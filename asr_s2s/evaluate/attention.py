@@ -43,13 +43,13 @@ class Sound:
     log_mel: NDArray[np.float32]
     """`(frames, mel_bins)`, a frame every 10 ms from 0 s on."""
     first: float
-    """What the first weight of a row is centred on, in seconds: before 0 where the encoder adds
+    """What the first weight of a row is centered on, in seconds: before 0 where the encoder adds
     frames at both ends."""
     step: float
     """Seconds from one weight to the next."""
 
     def times(self, count: int) -> list[float]:
-        """Where the first `count` weights of a row are centred, in seconds."""
+        """Where the first `count` weights of a row are centered, in seconds."""
         return [self.first + self.step * index for index in range(count)]
 
 
@@ -66,7 +66,7 @@ class Attended:
 
     def to_record(self) -> dict[str, Any]:
         """As a JSON object. `seconds` is the recording's length, and `times` says what the weights
-        of a row are centred on, in seconds; for text there is `source` instead."""
+        of a row are centered on, in seconds; for text there is `source` instead."""
         sound = self.source if isinstance(self.source, Sound) else None
         times = sound.times(self.weights.shape[1]) if sound else None
         return {
@@ -102,14 +102,14 @@ def attend(
     if isinstance(dataset, TextDataset):
         read: Sound | list[str] = [dataset.source_tokenizer.pieces[i] for i in source.tolist()]
     else:
-        read = hear(model.speech, source)
+        read = log_mel_picture(model.speech, source)
     return Attended(weights.float().cpu().numpy(), shown, read)
 
 
-def hear(encoder: SpeechEncoder, waveform: Tensor) -> Sound:
+def log_mel_picture(encoder: SpeechEncoder, waveform: Tensor) -> Sound:
     """What an encoder hears of `(samples,)`, and when."""
     log_mel = encoder.log_mel(waveform[None], torch.tensor([len(waveform)]).to(waveform.device))[0]
-    # A convolution's output is centred on every second input; a pair of frames, between the two.
+    # A convolution's output is centered on every second input; a pair of frames, between the two.
     convolutions = 2 ** len(encoder.front)
     reduction = convolutions * 2 ** sum(encoder.pairs_before)
     first = (reduction - convolutions) / 2 - encoder.edge_frames
@@ -172,8 +172,8 @@ def draw_attention(path: Path, attended: Attended, title: str = "") -> None:
         figure.savefig(path, dpi=DPI)
 
 
-def draw_sound(axes: "Axes", sound: Sound, colours: str = "magma") -> None:
-    """Draw a log-mel spectrogram, in matplotlib's colour map of this name."""
+def draw_sound(axes: "Axes", sound: Sound, colors: str = "magma") -> None:
+    """Draw a log-mel spectrogram, in matplotlib's color map of this name."""
     from librosa.display import specshow
 
     specshow(
@@ -184,7 +184,7 @@ def draw_sound(axes: "Axes", sound: Sound, colours: str = "magma") -> None:
         x_axis="frames",
         x_coords=np.arange(len(sound.log_mel)) / FRAMES_PER_SECOND,
         y_axis="mel",
-        cmap=colours,
+        cmap=colors,
         rasterized=True,  # an SVG of as many squares could hardly be opened
     )
     axes.set_xlabel("")

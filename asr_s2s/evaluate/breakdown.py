@@ -73,7 +73,7 @@ def by_speaker(rates: ErrorRates) -> list[SpeakerPart]:
 
 
 def by_length(rates: ErrorRates) -> list[LengthPart]:
-    """The parts of `LENGTHS` that hold an utterance, by the length of the normalised reference."""
+    """The parts of `LENGTHS` that hold an utterance, by the length of the normalized reference."""
     parts = []
     for shortest, longest in LENGTHS:
         utterances = [

@@ -30,7 +30,7 @@ class JudgedWord(NamedTuple):
 def fit_confidence(words: Sequence[JudgedWord], where: str) -> tuple[float, ...]:
     """The weights of `confidence` under which what was right is likeliest.
 
-    Logistic regression on standardised evidence, with a unit penalty on its squared slopes: few
+    Logistic regression on standardized evidence, with a unit penalty on its squared slopes: few
     errors must not make it sure.
 
     Args:

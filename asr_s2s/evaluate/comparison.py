@@ -109,7 +109,7 @@ class Comparison:
 def compare_recognition(
     a: Sequence[Utterance], b: Sequence[Utterance], normalizer: str, fields: Sequence[str] = ()
 ) -> Comparison:
-    """Compare two recognisers by their word, character and sentence error rates.
+    """Compare two recognizers by their word, character and sentence error rates.
 
     Args:
         a, b: the same utterances in the same order, with the hypotheses of each system.
@@ -153,12 +153,12 @@ def compare_translation(
 
     Args:
         a, b: the same sentences in the same order, with the translations of each system.
-        tokenizer: sacrebleu's name of BLEU's tokeniser.
+        tokenizer: sacrebleu's name of BLEU's tokenizer.
         fields: of the sentences, to break BLEU down by.
 
     Raises:
         UserError: there are fewer than two sentences, or no such field.
-        TextError: there is no such tokeniser.
+        TextError: there is no such tokenizer.
     """
     groups = _groups(a, fields)
     scores, samples = _translation_scores(a, b, tokenizer)

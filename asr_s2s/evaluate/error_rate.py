@@ -33,7 +33,7 @@ Pair = tuple[Operation, str, str]
 
 @dataclass(frozen=True)
 class Utterance:
-    """A reference and what was recognised, or translated."""
+    """A reference and what was recognized, or translated."""
 
     id: str
     reference: str
@@ -45,11 +45,11 @@ class Utterance:
     speaker: str | None = None
     """Who spoke, where that is known."""
     recording: Path | None = None
-    """What was recognised, where the reference names it."""
+    """What was recognized, where the reference names it."""
     start: float = 0.0
     """Where it begins in the recording, in seconds."""
     duration: float | None = None
-    """Seconds of it that were recognised; None for all the rest."""
+    """Seconds of it that were recognized; None for all the rest."""
     fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What else the reference's file says of it, by name."""
 
@@ -89,9 +89,9 @@ class UtteranceErrors:
 
     id: str
     reference: str
-    """Normalised; of several, the one that counted."""
+    """Normalized; of several, the one that counted."""
     hypothesis: str
-    """Normalised."""
+    """Normalized."""
     words: Counts
     characters: Counts
     pairs: tuple[Pair, ...]
@@ -152,7 +152,7 @@ class ErrorRates:
     def signature(self) -> str:
         """What is needed to reproduce the score, after sacrebleu's signatures.
 
-        Case and punctuation tell what the normaliser leaves of them: `case:mixed` and
+        Case and punctuation tell what the normalizer leaves of them: `case:mixed` and
         `punctuation:kept` are the texts as written; `punctuation:apostrophes` keeps no other mark.
         """
         normalize = find_normalizer(self.normalizer)
@@ -199,10 +199,10 @@ def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRate
 
     Args:
         pairs: the utterances; an empty reference counts every hypothesis word as an insertion.
-        normalizer: name of the normaliser (`asr_s2s.text.normalize`) applied to both sides.
+        normalizer: name of the normalizer (`asr_s2s.text.normalize`) applied to both sides.
 
     Raises:
-        TextError: there is no such normaliser.
+        TextError: there is no such normalizer.
     """
     normalize = find_normalizer(normalizer)
     if not pairs:
@@ -296,7 +296,7 @@ def _align(
             yield (chunk.type, *pair)
 
 
-# What a normaliser does is found by trial, so that the signature stays true when one changes.
+# What a normalizer does is found by trial, so that the signature stays true when one changes.
 
 
 def _case(normalize: Callable[[str], str]) -> str:

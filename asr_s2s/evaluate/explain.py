@@ -7,7 +7,7 @@ the one to the other, and are complete: they sum to the whole gain. Occlusion (Z
 word's log-probability is that of its tokens after all before them.
 
 What says nothing is, for speech, the recording's own quiet: in each mel bin its 5th percentile,
-with the normalisation of the real recording. For text it is the embedding of padding, zeros; the
+with the normalization of the real recording. For text it is the embedding of padding, zeros; the
 end token stays as it is.
 """
 
@@ -25,7 +25,7 @@ from torch import Tensor
 from asr_s2s.audio.features import FRAMES_PER_SECOND
 from asr_s2s.data.datasets import SpeechDataset, TextDataset
 from asr_s2s.errors import ModelError, TextError
-from asr_s2s.evaluate.attention import Sound, hear
+from asr_s2s.evaluate.attention import Sound, log_mel_picture
 from asr_s2s.evaluate.integrated_gradients import MOST_STEPS, completeness_error, integrate
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BOS
@@ -142,7 +142,7 @@ def explain(
         assert isinstance(source, Tensor)
         read = []
         inputs, baseline = _log_mel(model, source)
-        heard = hear(model.speech, source)
+        heard = log_mel_picture(model.speech, source)
     question = _Question(model, dataset.kind, prompt, tokens, words)
     with torch.inference_mode():
         log_probs, without = (question(each[None])[0].tolist() for each in (inputs, baseline))
@@ -193,7 +193,7 @@ class _Question:
         rows, time, _ = inputs.shape
         lengths = torch.full((rows,), time, device=inputs.device)
         if self.kind == "speech":
-            memory = self.model.speech.listen(inputs, lengths)
+            memory = self.model.speech.encode_features(inputs, lengths)
         else:
             memory = self.model.encoders["text"](inputs, lengths)
         logits, _ = self.model.decoder(self.prefix.expand(rows, -1), memory)
@@ -205,7 +205,7 @@ class _Question:
 
 @torch.no_grad()
 def _log_mel(model: Seq2Seq, waveform: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalised features `(frames, mel_bins)` of a recording, and those of its quiet."""
+    """Normalized features `(frames, mel_bins)` of a recording, and those of its quiet."""
     encoder = model.speech
     length = torch.tensor([len(waveform)], device=waveform.device)
     features, frames = encoder.log_mel(waveform[None], length)

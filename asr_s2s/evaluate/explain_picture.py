@@ -33,15 +33,15 @@ ROW, PANEL = 0.28, 0.85
 BLUR = (1.5, 1.5)
 """Frames and mel bins by which gradients are smoothed to be seen; numbers are not."""
 FOR, AGAINST = (0.78, 0.05, 0.05), (0.05, 0.25, 0.8)
-"""Colours of what makes a word likelier, and of what makes it less likely."""
+"""Colors of what makes a word likelier, and of what makes it less likely."""
 LEGEND = "red: makes the word likelier; blue: less likely; each word by its own largest"
 
 
 def draw_explanation(path: Path, explanation: Explanation, title: str = "") -> None:
     """Draw an explanation to a file, PNG or SVG by its suffix.
 
-    Over a recording, each word has a log-mel with its integrated gradients in colour, and its
-    occlusion as a line; over text, each has the source with its words in colour, once for each
+    Over a recording, each word has a log-mel with its integrated gradients in color, and its
+    occlusion as a line; over text, each has the source with its words in color, once for each
     method.
 
     Raises:
@@ -85,7 +85,7 @@ def _draw_over_sound(figure: "Figure", words: Sequence[ExplainedWord], sound: So
             "extent": (0.0, end, 0.0, sound.log_mel.shape[1]),
         }
         axes.imshow(sound.log_mel.T, cmap="gray_r", alpha=0.45, **where)
-        axes.imshow(_coloured(gaussian_filter(word.gradients, BLUR)).transpose(1, 0, 2), **where)
+        axes.imshow(_colored(gaussian_filter(word.gradients, BLUR)).transpose(1, 0, 2), **where)
         axes.set_yticks([])
         axes.set_ylabel(
             visible(word.text),
@@ -146,11 +146,11 @@ def _draw_over_text(
     return first
 
 
-def _coloured(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Colours `(frames, mel_bins, 4)`, the clearer the larger a value is."""
+def _colored(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Colors `(frames, mel_bins, 4)`, the clearer the larger a value is."""
     shares = _scaled(values)
-    colours = np.where(shares[:, :, None] > 0, FOR, AGAINST)
-    return np.concatenate([colours, np.abs(shares)[:, :, None]], -1).astype(np.float32)
+    colors = np.where(shares[:, :, None] > 0, FOR, AGAINST)
+    return np.concatenate([colors, np.abs(shares)[:, :, None]], -1).astype(np.float32)
 
 
 def _scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Whether an explanation is of what a model has learnt (Adebayo et al., 2018).
+"""Whether an explanation is of what a model has learned (Adebayo et al., 2018).
 
 Attributions that stay the same when the weights are random say nothing of the model.
 """
@@ -64,7 +64,7 @@ def compare_with_random_weights(
 
 def randomized(model: Seq2Seq, seed: int) -> Seq2Seq:
     """A copy of a model, the values of each of its weights shuffled: of the same sizes, and without
-    anything that was learnt of their order."""
+    anything that was learned of their order."""
     copied = copy.deepcopy(model)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -26,7 +26,7 @@ from asr_s2s.evaluate.significance import SEED
 MOSES_LANGUAGES = sorted({*NonbreakingPrefixes().available_langs.values(), "ja", "ko"})
 """Codes of the languages that Moses has rules for."""
 UNSPACED = ("zh", "ja-mecab", "char")
-"""BLEU's tokenisers of text without blanks between words."""
+"""BLEU's tokenizers of text without blanks between words."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Estimate:
 
     value: float
     mean: float
-    """Of the bootstrap samples; the centre of the interval."""
+    """Of the bootstrap samples; the center of the interval."""
     margin: float
     """Half of the interval's width."""
 
@@ -110,7 +110,7 @@ def check_settings(tokenizer: str, lowercase_tokenized: str | None = None) -> No
     """Raise what `score_translations` would, before any sentence is translated.
 
     Raises:
-        TextError: sacrebleu has no such tokeniser, or what it needs is not installed, or Moses has
+        TextError: sacrebleu has no such tokenizer, or what it needs is not installed, or Moses has
             no rules for the language.
     """
     _bleu(tokenizer)
@@ -134,10 +134,10 @@ def score_translations(
     Args:
         hypotheses: one for each sentence; an empty one is a translation that says nothing.
         references: `references[i]` holds all the references of hypothesis i, one at least.
-        tokenizer: sacrebleu's name of BLEU's tokeniser. chrF is without it; TER takes each Chinese
+        tokenizer: sacrebleu's name of BLEU's tokenizer. chrF is without it; TER takes each Chinese
             character for a word where it is one of `UNSPACED`.
         lowercase_tokenized: code of the target language; gives the BLEU of the older literature
-            too. Both sides go through Moses: punctuation normalised, lowercased, tokenised.
+            too. Both sides go through Moses: punctuation normalized, lowercased, tokenized.
 
     Raises:
         TextError: as `check_settings`.
@@ -224,17 +224,17 @@ def _bleu(tokenizer: str) -> BLEU:
     names = ", ".join(BLEU.TOKENIZERS)
     if tokenizer not in BLEU.TOKENIZERS:
         raise TextError(
-            tokenizer, f"expected one of sacrebleu's tokenisers, {names}", "Give one of them"
+            tokenizer, f"expected one of sacrebleu's tokenizers, {names}", "Give one of them"
         )
     try:
-        # `force` only silences a warning about tokenised text, which may well be meant.
+        # `force` only silences a warning about tokenized text, which may well be meant.
         return BLEU(tokenize=tokenizer, force=True)
     except (ImportError, OSError, RuntimeError) as error:
         # Some need another package, some a file that sacrebleu fetches.
         reason = " ".join(str(error).split())
         raise TextError(
             tokenizer,
-            f"this tokeniser cannot be used here: {reason}",
+            f"this tokenizer cannot be used here: {reason}",
             "Install what it needs, or take another of " + names,
         ) from error
 

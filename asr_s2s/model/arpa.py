@@ -47,7 +47,7 @@ def read_arpa(path: Path, tokenizer: Tokenizer) -> list[Level]:
 
 
 def arpa_words(path: Path, tokenizer: Tokenizer) -> list[str]:
-    """The words of an ARPA file that the tokeniser can spell, in order.
+    """The words of an ARPA file that the tokenizer can spell, in order.
 
     Raises:
         ModelError: the file cannot be read, or is not ARPA.

@@ -14,7 +14,7 @@ from asr_s2s.model.recurrent import RecurrentLayer, sequence_ends
 
 
 def join_pairs(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Concatenate neighbouring frames (Chan et al., 2016): `(batch, time, channels)` to
+    """Concatenate neighboring frames (Chan et al., 2016): `(batch, time, channels)` to
     `(batch, ceil(time / 2), 2 * channels)`. An odd last frame is paired with zeros."""
     if inputs.size(1) % 2:  # padding by nothing would copy
         inputs = F.pad(inputs, (0, 0, 0, 1))
@@ -22,7 +22,7 @@ def join_pairs(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class ConvolutionBlock(nn.Module):
-    """A 3 x 3 convolution that halves time and frequency, layer normalisation, and ReLU."""
+    """A 3 x 3 convolution that halves time and frequency, layer normalization, and ReLU."""
 
     def __init__(self, channels_in: int, channels: int, bins: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class SpeechEncoder(nn.Module):
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Memory:
         """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to a memory."""
-        return self.listen(*self.features(waveforms, lengths))
+        return self.encode_features(*self.features(waveforms, lengths))
 
     def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to normalized log-mel
@@ -102,8 +102,8 @@ class SpeechEncoder(nn.Module):
         features, lengths = self.log_mel(waveforms, lengths)
         return self.normalize(features, lengths), lengths
 
-    def listen(self, features: Tensor, lengths: Tensor) -> Memory:
-        """Normalised log-mel features `(batch, frames, mel_bins)`, frame counts `(batch,)`, to a
+    def encode_features(self, features: Tensor, lengths: Tensor) -> Memory:
+        """Normalized log-mel features `(batch, frames, mel_bins)`, frame counts `(batch,)`, to a
         memory."""
         *_, last = self.layer_outputs(features, lengths)
         return self.memory_of(*last)
@@ -113,7 +113,7 @@ class SpeechEncoder(nn.Module):
         row's length, and these lengths `(batch,)`.
 
         Args:
-            features: normalised log-mel `(batch, frames, mel_bins)`.
+            features: normalized log-mel `(batch, frames, mel_bins)`.
             lengths: frame counts, `(batch,)`.
         """
         features = self.spec_augment(features, lengths)

@@ -7,7 +7,7 @@ tokenizer.*          the vocabulary of the output
 source_tokenizer.*   that of a text source, where it is another one
 ngram.safetensors    an n-gram model for its search, if any
 language_model/      model folder of an LSTM language model for its search, if any
-README.md            model card: data, licence, command, measured figures
+README.md            model card: data, license, command, measured figures
 ```
 """
 
@@ -256,7 +256,7 @@ def load_language_model(
     """A language model's folder, ready for inference as `load_model`'s are.
 
     Raises:
-        ModelError: it is none, or damaged, or of another vocabulary than the tokeniser's.
+        ModelError: it is none, or damaged, or of another vocabulary than the tokenizer's.
     """
     config = read_config(folder)
     if not is_language_model(config):
@@ -360,4 +360,4 @@ def read_config(folder: Path) -> Config:
     try:
         return from_dict(Config, values, where=str(path))
     except ConfigError as error:
-        raise ModelError(error.where, error.problem, error.mend) from error
+        raise ModelError(error.where, error.problem, error.fix) from error

@@ -1,4 +1,4 @@
-"""A recurrent language model over a recogniser's own tokens."""
+"""A recurrent language model over a recognizer's own tokens."""
 
 from typing import NamedTuple
 
@@ -77,12 +77,12 @@ class LanguageModel(nn.Module):
 
 
 class LanguageModels(NamedTuple):
-    """Those that a search may ask, over the tokens of one recogniser."""
+    """Those that a search may ask, over the tokens of one recognizer."""
 
     ngram: NgramModel | WordNgramModel | None = None
     recurrent: LanguageModel | None = None
 
 
 def is_language_model(config: Config) -> bool:
-    """Whether a run or a model folder is of a language model, not of a recogniser."""
+    """Whether a run or a model folder is of a language model, not of a recognizer."""
     return config.model.encoders == ("none",)

@@ -1,7 +1,7 @@
 """8-bit weights: a quarter of the size on disk, and on CPU products of low precision.
 
 Weights are rounded once, each row of a matrix by its own largest value. What they multiply is
-rounded as it comes ("dynamic quantisation"): to 8-bit integers, each row too by its own largest
+rounded as it comes ("dynamic quantization"): to 8-bit integers, each row too by its own largest
 value, so that no row changes what comes of another; or to bfloat16, where the processor multiplies
 tiles of that (AMX), which is faster still and rounds less. Small matrices are multiplied in
 float32, which takes less time than the rounding. LSTM layers take sequences in bfloat16 where the

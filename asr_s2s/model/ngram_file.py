@@ -20,7 +20,7 @@ def save_ngram(path: Path, model: NgramModel | WordNgramModel, tokenizer: Tokeni
     """Write a model.
 
     Args:
-        tokenizer: of the recogniser; a sum over its pieces is kept to tell others from it.
+        tokenizer: of the recognizer; a sum over its pieces is kept to tell others from it.
     """
     ngrams = model.ngrams if isinstance(model, WordNgramModel) else model
     states = torch.arange(len(ngrams.backoffs) + 1)

@@ -93,7 +93,7 @@ class Seq2Seq(nn.Module):
         memory: Memory = self.encoders[kind](source, lengths)
         return memory
 
-    def hear(self, memory: Memory) -> CTCFrames | None:
+    def ctc_frames(self, memory: Memory) -> CTCFrames | None:
         """What CTC says of a memory of speech; None without a CTC head."""
         if self.ctc is None:
             return None

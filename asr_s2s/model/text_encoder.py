@@ -52,7 +52,7 @@ def _reverse(values: Tensor, lengths: Tensor) -> Tensor:
 
 
 class TransformerTextEncoder(nn.Module):
-    """Self-attention with sinusoidal positions (Vaswani et al., 2017), normalised first (Xiong et
+    """Self-attention with sinusoidal positions (Vaswani et al., 2017), normalized first (Xiong et
     al., 2020)."""
 
     def __init__(self, config: TextEncoderConfig) -> None:

@@ -1,4 +1,4 @@
-"""An n-gram model over words, for a recogniser that writes characters or phonemes.
+"""An n-gram model over words, for a recognizer that writes characters or phonemes.
 
 The words form a trie of characters, or of the phonemes of their pronunciations. Within a word each
 token earns what it makes sure of: the unigram probability of all words that still begin like this,
@@ -129,7 +129,7 @@ class WordNgramModel(nn.Module):
 def check_spelling(tokenizer: Tokenizer) -> None:
     """
     Raises:
-        ModelError: the tokeniser's units are not characters or phonemes, or a blank is none of
+        ModelError: the tokenizer's units are not characters or phonemes, or a blank is none of
             them.
     """
     spells = isinstance(tokenizer, CharacterTokenizer | PhonemeTokenizer)
@@ -146,8 +146,8 @@ def spell(ngrams: NgramModel, words: Sequence[str], tokenizer: Tokenizer) -> Wor
 
     Args:
         ngrams: its tokens are the specials and then `words`.
-        words: each one that the tokeniser can spell.
-        tokenizer: of the recogniser.
+        words: each one that the tokenizer can spell.
+        tokenizer: of the recognizer.
 
     Raises:
         ModelError: it writes other units than characters or phonemes, or no blanks; or a word is

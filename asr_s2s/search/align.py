@@ -73,9 +73,9 @@ def align(
         outputs: tokens of each row, without specials.
         prompts: tokens that outputs begin with, `(batch, prompt)`.
     """
-    logits, weights = read_again(model, memory, outputs, prompts)
+    logits, weights = forced_decode(model, memory, outputs, prompts)
     log_probs = logits.float().log_softmax(-1)
-    ctc = model.hear(memory)
+    ctc = model.ctc_frames(memory)
     per_frame = model.ctc.per_frame if model.ctc is not None else 1
     alignments = []
     for row, output in enumerate(outputs):
@@ -96,7 +96,7 @@ def align(
     return alignments
 
 
-def read_again(
+def forced_decode(
     model: Seq2Seq, memory: Memory, outputs: list[list[int]], prompts: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One pass of the decoder over outputs that are known; arguments are as in `align`.
@@ -242,7 +242,7 @@ def settle_bounds(words: list[tuple[float, float]], samples: Waveform) -> list[t
 
 
 def sound_levels(samples: Waveform) -> NDArray[np.float64]:
-    """dBFS of a window every `STEP` seconds, each centred on its time."""
+    """dBFS of a window every `STEP` seconds, each centered on its time."""
     padded = np.pad(samples.astype(np.float64), (WINDOW // 2, WINDOW))
     energy = np.concatenate([[0.0], np.square(padded).cumsum()])
     begins = np.arange(max(1, len(samples) // HOP)) * HOP

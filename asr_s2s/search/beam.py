@@ -54,7 +54,7 @@ def beam_search(
         scorers: with their weights. The first scores the whole vocabulary and proposes
             candidates; the others judge only those.
         frames: length of each utterance's memory `(batch,)`, which bounds the output's length.
-        config: beam size, candidates, normalisation and end conditions.
+        config: beam size, candidates, normalization and end conditions.
 
     Returns:
         For each utterance up to `beam_size` hypotheses, best first; always at least one.

@@ -45,7 +45,7 @@ def decode(
             weight of 1 attention does not.
         prompts: tokens that outputs begin with, as their language, `(batch, prompt)`.
         language_models: on the model's device; used where `config` gives them weight.
-        phrases: to favour in outputs, on the model's device.
+        phrases: to favor in outputs, on the model's device.
         ctc: what the model hears in the memory, where it is known already.
 
     Returns:
@@ -54,7 +54,7 @@ def decode(
     batch = len(memory.lengths)
     ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
     if ctc is None and ctc_weight > 0.0:
-        ctc = model.hear(memory)
+        ctc = model.ctc_frames(memory)
     scorers: list[tuple[Scorer, float]] = []
     if ctc_weight < 1.0:
         attention = _attention(model, memory, config, prompts)

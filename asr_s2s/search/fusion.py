@@ -91,5 +91,5 @@ class LanguageModelScorer:
         log_probs = logits.float().log_softmax(-1)
         if candidates is None:
             return log_probs, state
-        # Tokens beyond the tokeniser's, which are languages, are never written.
+        # Tokens beyond the tokenizer's, which are languages, are never written.
         return log_probs.gather(1, candidates.clamp_max(log_probs.size(1) - 1)), state

@@ -29,7 +29,7 @@ from asr_s2s.text.tokenizer import BLANK
 SPOKEN = (3.5, 0.0), (2.5, 10.0)
 """Nats a token, and nats besides, by which CTC finds words likelier than silence, if somebody said
 them: those of the output, or its own. The lesser of the two sums counts, so that many words need
-less evidence each. Single digits that were recognised rightly had 7 and more a token, 4 and more in
+less evidence each. Single digits that were recognized rightly had 7 and more a token, 4 and more in
 white noise as loud or among voices 10 dB below; noise and silence below 1.7, 44 of 48 tones below
 3. With phonemes 34 tokens of a stranger had 2.9, 10 tokens heard in dense babble 3.4."""
 SURE = 10.0
@@ -100,7 +100,7 @@ class _Doubt(NamedTuple):
     """Nats by which words there are likelier than silence, if somebody said them: none in the midst
     of words that somebody did say."""
 
-    def mended(self, output: list[int], tokens: list[int]) -> list[int]:
+    def fixed(self, output: list[int], tokens: list[int]) -> list[int]:
         return [*output[: self.start], *tokens, *output[self.end :]]
 
 
@@ -108,7 +108,7 @@ def examine_by_ctc(
     ctc: CTCFrames,
     outputs: Sequence[list[int]],
     frame_seconds: float,
-    favour: Callable[[list[int]], float] = lambda output: 0.0,
+    favor: Callable[[list[int]], float] = lambda output: 0.0,
 ) -> list[Verdict]:
     """Judge outputs by what CTC hears.
 
@@ -116,12 +116,12 @@ def examine_by_ctc(
         ctc: of each row.
         outputs: tokens of each row, without specials.
         frame_seconds: time from one of CTC's frames to the next.
-        favour: nats by which an output is likelier than CTC finds it, as of phrases to favour.
+        favor: nats by which an output is likelier than CTC finds it, as of phrases to favor.
     """
 
     def likely(rows: Sequence[int], outputs: Sequence[list[int]]) -> list[float]:
         heard = ctc_likelihoods(ctc, rows, outputs)
-        return [nats + favour(output) for nats, output in zip(heard, outputs, strict=True)]
+        return [nats + favor(output) for nats, output in zip(heard, outputs, strict=True)]
 
     log_probs, lengths = ctc
     padded = padding_mask(lengths, log_probs.size(1))
@@ -151,8 +151,8 @@ def examine_by_ctc(
             differences = _differences(output, spelled, [f * frame_seconds for f in frames])
             doubts += [_Doubt(row, *difference) for difference in differences]
     rows = [doubt.row for doubt in doubts]
-    instead = [doubt.mended(outputs[doubt.row], doubt.heard) for doubt in doubts]
-    without = [doubt.mended(outputs[doubt.row], []) for doubt in doubts]
+    instead = [doubt.fixed(outputs[doubt.row], doubt.heard) for doubt in doubts]
+    without = [doubt.fixed(outputs[doubt.row], []) for doubt in doubts]
     as_heard = likely(rows, instead)
     as_silent = likely(rows, without)
 
@@ -164,7 +164,7 @@ def examine_by_ctc(
             found[doubt.row].append((doubt, reason))
             # From the last to the first, as a cut moves what is after it.
             tokens = [] if reason is Reason.unspoken else doubt.heard
-            cuts[doubt.row] = doubt.mended(cuts[doubt.row], tokens)
+            cuts[doubt.row] = doubt.fixed(cuts[doubt.row], tokens)
     verdicts = []
     for row, output in enumerate(outputs):
         name = _name(output, cuts[row], found[row])

@@ -1,4 +1,4 @@
-"""Phrases to favour: contextual biasing by shallow fusion (Zhao et al., 2019).
+"""Phrases to favor: contextual biasing by shallow fusion (Zhao et al., 2019).
 
 All phrases form one automaton (Aho and Corasick, 1975). On the way through a phrase each token
 earns its weight on trust, so that the beam keeps it; what is held on trust is taken back when the
@@ -140,7 +140,7 @@ def make_phrases(
     """The automaton of phrases with their weights per token, above 0.
 
     Args:
-        tokenizer: of the output; phrases are spelt in their best segmentation.
+        tokenizer: of the output; phrases are spelled in their best segmentation.
         where: what to name in errors.
 
     Raises:

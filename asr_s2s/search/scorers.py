@@ -97,7 +97,7 @@ class CoverageState(NamedTuple):
 class CoverageScorer(AttentionScorer):
     """The attention decoder with the coverage penalty of Wu et al. (2016), equation 14: ending
     costs `weight` x sum over the source of log(min(what it was read, 1)). Unlike theirs, the
-    penalty is added before length normalisation, so that it belongs to the end token."""
+    penalty is added before length normalization, so that it belongs to the end token."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class CTCPrefixScorer:
     """CTC prefix probabilities (Graves, 2008, section 7.5; Watanabe et al., 2017).
 
     A candidate's prefix probability needs the forward variables of the hypothesis before it, not
-    its own: psi(h c) is a sum over frames of "h spelt before t" times "c at t". So candidates
+    its own: psi(h c) is a sum over frames of "h spelled before t" times "c at t". So candidates
     cost one product of matrices, and only the hypotheses that the beam keeps get new forward
     variables. Those are first-order linear recurrences, solved in closed form by cumulative
     sums: there is no loop over frames, candidates, hypotheses or utterances. float64 keeps the
@@ -196,7 +196,7 @@ class CTCPrefixScorer:
         return scores.float(), state
 
     def _followed(self, before: Tensor, utterance: Tensor, tokens: Tensor) -> Tensor:
-        """Log of the sum over frames of what was spelt before each, `(rows, time)`, times the
+        """Log of the sum over frames of what was spelled before each, `(rows, time)`, times the
         probability of `tokens` there, `(rows, tokens)`; of their shape. Sums of products, not of
         logarithms, so no exponential for each token: float64 holds e ** -700 beside the largest."""
         largest = before.amax(-1, keepdim=True).clamp_min(LOG_ZERO)
@@ -259,11 +259,11 @@ class CTCProposer(CTCPrefixScorer):
 
 
 def _before(state: CTCState) -> tuple[Tensor, Tensor]:
-    """Log-probability that the prefix is spelt before each frame, `(rows, time)`: before a new
+    """Log-probability that the prefix is spelled before each frame, `(rows, time)`: before a new
     token, and before a repetition of its last token, which a blank must part."""
     start = torch.where(state.last == BOS, 0.0, -math.inf).to(state.blank)[:, None]
-    spelt = torch.logaddexp(state.nonblank, state.blank)
-    return _shift(spelt, start), _shift(state.blank, start)
+    spelled = torch.logaddexp(state.nonblank, state.blank)
+    return _shift(spelled, start), _shift(state.blank, start)
 
 
 def _shift(values: Tensor, first: Tensor | float) -> Tensor:

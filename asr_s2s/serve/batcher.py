@@ -68,7 +68,7 @@ class Batcher(Generic[Options, Item, Result]):
             thread.start()
 
     def submit(self, options: Options, size: int, item: Item) -> "Future[Result]":
-        """Have an item worked on; cancelling the future takes it back while it waits.
+        """Have an item worked on; canceling the future takes it back while it waits.
 
         Raises:
             StoppedError: after `close`.

@@ -39,7 +39,7 @@ class SpeechFields(BaseModel):
         str,
         Field(
             max_length=LONGEST_TEXT,
-            description="Phrases to favour, with commas or line breaks between them.",
+            description="Phrases to favor, with commas or line breaks between them.",
         ),
     ] = ""
     response_format: ResponseFormat = "json"

@@ -34,7 +34,7 @@ def check_attention(model: Transcriber | Translator) -> None:
         raise ModelError(model.folder.name, problem, "Use a model of another decoder.attention")
 
 
-def hear(
+def draw_attention_to(
     transcriber: Transcriber, waveform: Waveform, text: str, language: str | None
 ) -> dict[str, Any]:
     """Where attention rests in a piece of sound `(samples,)` while its text is written."""
@@ -67,7 +67,7 @@ def picture(attended: Attended) -> dict[str, Any]:
     """`output` tokens, `weights` (a row each), and what they rest on: `source` tokens, or `sound`.
 
     That has its `seconds`, its `log_mel` (a row a frame), and the times that the weights of a row
-    are centred on, `first + i * step` (s)."""
+    are centered on, `first + i * step` (s)."""
     drawn = {"output": attended.output, "weights": packed(attended.weights)}
     if isinstance(attended.source, Sound):
         sound = attended.source

@@ -26,7 +26,7 @@ class RefusedError(Exception):
 
     Args:
         status: of the HTTP answer.
-        message: what is wrong, and its mend.
+        message: what is wrong, and its fix.
         code: the same for programs.
         param: the field at fault.
     """

@@ -9,8 +9,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from asr_s2s.serve.listening import BACKLOG
 from asr_s2s.serve.service import Service
+from asr_s2s.serve.sockets import BACKLOG
 
 GRACE = 30.0
 """Seconds after SIGTERM until what still waits for the decoder is refused."""

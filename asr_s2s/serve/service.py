@@ -149,7 +149,7 @@ def _chosen(models: Mapping[str, Model], name: str, does: str) -> Model:
 
 
 async def unless_left(receive: Receive, work: Awaitable[Result]) -> Result:
-    """What some work results in; it is cancelled if the client leaves before.
+    """What some work results in; it is canceled if the client leaves before.
 
     Raises:
         ClientDisconnect: the client has left.

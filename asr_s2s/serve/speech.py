@@ -19,7 +19,7 @@ from asr_s2s.pipeline import Failure, Segment, Transcriber, Transcript, assemble
 from asr_s2s.reading import End, Piece, read_pieces
 from asr_s2s.search.phrases import WEIGHT, Phrases, make_phrases
 from asr_s2s.serve.batcher import Batcher, BatchReport
-from asr_s2s.serve.pictures import hear
+from asr_s2s.serve.pictures import draw_attention_to
 
 SPARE_PIECES = 24
 """Pieces beyond one of each recording that may wait for the decoder, so that a long recording alone
@@ -134,7 +134,7 @@ class Speech:
             with file:
                 samples = _excerpt(file, name, start, duration, unwanted)
             with self.drawing:  # one at a time: the decoder wants its cores
-                return hear(self.transcriber, samples, text, options.language)
+                return draw_attention_to(self.transcriber, samples, text, options.language)
 
         drawn = asyncio.get_running_loop().run_in_executor(self.readers, draw)
         try:

@@ -81,7 +81,7 @@ class Text:
             StoppedError: the server stops.
         """
         submit = self.batcher.submit
-        # A gather that is cancelled takes back every line that still waits.
+        # A gather that is canceled takes back every line that still waits.
         futures = [submit(options, max(1, len(line)), line) for line in lines]
         async with asyncio.timeout(time_limit):
             return await asyncio.gather(*map(asyncio.wrap_future, futures))

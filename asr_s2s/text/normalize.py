@@ -1,6 +1,6 @@
-"""Named text normalisers. A model folder records the name its transcripts were written with.
+"""Named text normalizers. A model folder records the name its transcripts were written with.
 
-Every normaliser is pure and idempotent: normalising twice gives what normalising once gives.
+Every normalizer is pure and idempotent: normalizing twice gives what normalizing once gives.
 """
 
 import difflib
@@ -78,7 +78,7 @@ NORMALIZERS: dict[str, Callable[[str], str]] = {
 
 
 def normalizer(name: str) -> Callable[[str], str]:
-    """The normaliser of that name.
+    """The normalizer of that name.
 
     Raises:
         TextError: there is none; the nearest is named.
@@ -86,5 +86,5 @@ def normalizer(name: str) -> Callable[[str], str]:
     if name in NORMALIZERS:
         return NORMALIZERS[name]
     near = difflib.get_close_matches(name.lower(), NORMALIZERS, n=1, cutoff=0.4)
-    mend = f"Did you mean {near[0]}" if near else f"Choose from {', '.join(NORMALIZERS)}"
-    raise TextError("text.normalizer", f"there is no normaliser {name!r}", mend)
+    fix = f"Did you mean {near[0]}" if near else f"Choose from {', '.join(NORMALIZERS)}"
+    raise TextError("text.normalizer", f"there is no normalizer {name!r}", fix)

@@ -1,6 +1,6 @@
 """Phonemes: text by how its words are pronounced.
 
-English letters say little about sounds, so a recogniser that writes letters needs many hours of
+English letters say little about sounds, so a recognizer that writes letters needs many hours of
 speech to learn what a dictionary holds. One that writes phonemes learns from few; a lexicon spells
 its words (as in Miao et al., 2015), and an n-gram model of words (`model/word_ngram.py`) lets the
 search go along pronunciations of the lexicon, and chooses among words that sound alike.

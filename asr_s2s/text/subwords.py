@@ -91,7 +91,7 @@ class SentencePieceTokenizer(Tokenizer):
 def train_sentencepiece(
     config: TextConfig | SourceTextConfig, lines: list[str], section: str
 ) -> Tokenizer:
-    """The vocabulary of normalised lines.
+    """The vocabulary of normalized lines.
 
     Raises:
         TextError: its size does not suit them.
@@ -121,7 +121,7 @@ def train_sentencepiece(
         hard_vocab_limit=False,  # what the text can fill is named in our error, not guessed
         character_coverage=config.character_coverage,
         byte_fallback=False,
-        normalization_rule_name="identity",  # our own normalisers did it
+        normalization_rule_name="identity",  # our own normalizers did it
         pad_id=BLANK,
         bos_id=BOS,
         eos_id=EOS,

@@ -2,7 +2,7 @@
 by theirs, and `vocabulary.py` makes and loads all of them.
 
 All vocabularies begin with the same four specials, which the attention decoder and CTC share;
-the units follow. Text is expected as its normaliser leaves it.
+the units follow. Text is expected as its normalizer leaves it.
 """
 
 import json
@@ -135,7 +135,7 @@ class CharacterTokenizer(UnitTokenizer):
 
 
 class WordTokenizer(UnitTokenizer):
-    """One token per word as blanks part them: words of tokenised text, or phonemes."""
+    """One token per word as blanks part them: words of tokenized text, or phonemes."""
 
     kind = "words"
     separator = " "

@@ -26,7 +26,7 @@ def train_tokenizer(
     section: str = "text",
     base: Path = Path(),
 ) -> Tokenizer:
-    """Build the vocabulary of training texts; the texts are normalised here.
+    """Build the vocabulary of training texts; the texts are normalized here.
 
     Args:
         section: the configuration's section, to be named in errors.

@@ -19,7 +19,7 @@ class Position:
     """Where a run stands."""
 
     step: int = 0
-    """Optimiser steps taken."""
+    """Optimizer steps taken."""
     epoch: dict[str, int] = field(default_factory=dict)
     """Of each kind of source."""
     batch: dict[str, int] = field(default_factory=dict)

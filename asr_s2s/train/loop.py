@@ -108,7 +108,7 @@ def _train(
         write_tokenizers(config, output, vocabulary, corpus, base)
     processes.wait()
     tokenizers = load_tokenizers(output, config)
-    streams = make_streams(corpus, config, tokenizers, training=True, base=base, say=monitor.say)
+    streams = make_streams(corpus, config, tokenizers, training=True, base=base, info=monitor.info)
     valid_streams = make_streams(valid_corpus, config, tokenizers, training=False)
 
     model: Seq2Seq | LanguageModel
@@ -128,7 +128,7 @@ def _train(
     precision = config.train.precision
     if precision == "bf16" and device.type == "cpu" and not multiplies_bf16():
         precision = "fp32"
-        monitor.say("this processor has no bf16 instructions: training in fp32")
+        monitor.info("this processor has no bf16 instructions: training in fp32")
     scaler = GradScaler(device.type, enabled=precision == "fp16")
     autocast = torch.autocast(
         device.type,
@@ -201,7 +201,7 @@ def _train(
             )
             saving = validating or position.step % config.train.checkpoint_every == 0
             if apart and (saving or position.step % config.train.average_every == 0):
-                stopping = processes.average(_learnt(learner, optimizer), bool(stopped))
+                stopping = processes.average(_learned(learner, optimizer), bool(stopped))
             if validating:
                 if processes.first:
                     result = measure()
@@ -216,7 +216,7 @@ def _train(
             if stopping:
                 return None
         if _is_stale(position, config):
-            monitor.say(f"stopped early: no improvement in {position.stale} validations")
+            monitor.info(f"stopped early: no improvement in {position.stale} validations")
 
         folder = output / "model"
         if not processes.first:
@@ -236,7 +236,7 @@ def _train(
         steps = [step for _, step in position.best]
         result = finish(steps)
         if result.error > position.best[0][0] and len(steps) > 1:
-            monitor.say(f"the mean of {len(steps)} checkpoints is worse than the best: not used")
+            monitor.info(f"the mean of {len(steps)} checkpoints is worse than the best: not used")
             steps = steps[:1]
             result = finish(steps)
         (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
@@ -280,8 +280,8 @@ def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[
 
 
 @torch.no_grad()
-def _learnt(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """The weights, and what the optimiser remembers of their gradients."""
+def _learned(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """The weights, and what the optimizer remembers of their gradients."""
     moments = [state[name] for state in optimizer.state.values() for name in MOMENTS]
     return [*(p.detach() for p in model.parameters()), *moments]
 
@@ -349,7 +349,7 @@ Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.t
 | validation | {", ".join(f"`{name}`" for name in config.data.valid)} |
 | result there | {result}{searched} |
 | weights | mean of steps {", ".join(map(str, sorted(steps)))} |
-| normaliser | `{config.text.normalizer}` |
+| normalizer | `{config.text.normalizer}` |
 
-Add here: the data's licences, what the model is for, and where it fails.
+Add here: the data's licenses, what the model is for, and where it fails.
 """

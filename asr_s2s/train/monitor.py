@@ -59,7 +59,7 @@ class Monitor:
         """Whether the run has several kinds of source."""
         self.since = time.monotonic()
 
-    def say(self, message: str) -> None:
+    def info(self, message: str) -> None:
         """A line on standard error, of the first process."""
         if self.processes.first:
             self._print(message)
@@ -77,7 +77,7 @@ class Monitor:
     def warn_infeasible(self, count: int) -> None:
         """Say how many transcripts CTC cannot learn from."""
         if count:
-            self.say(
+            self.info(
                 f"{count} transcripts have more tokens than their audio has frames for CTC, which "
                 "passes over them. Lower speech_encoder.time_reduction, or raise "
                 "objective.ctc_per_frame"
@@ -91,7 +91,7 @@ class Monitor:
             kept = [line for line in whole if json.loads(line)["step"] <= step]
             self.metrics.write_text("".join(f"{line}\n" for line in kept if step), "utf-8")
         if step:
-            self.say(f"resuming {self.output} at step {step}")
+            self.info(f"resuming {self.output} at step {step}")
 
     def start(self, model: nn.Module, items: Mapping[str, int], step: int) -> None:
         """Announce the run, with its training items of each kind of source, and show the bar."""
@@ -101,7 +101,7 @@ class Monitor:
         self.several = len(items) > 1
         names = {"speech": "utterances", "text": "sentence pairs", "lines": "lines of text"}
         counts = " and ".join(f"{number} {names[kind]}" for kind, number in items.items())
-        self.say(f"training on {counts}; {count / 1e6:.2f} M parameters")
+        self.info(f"training on {counts}; {count / 1e6:.2f} M parameters")
         self.bar.update(self.task, completed=step)
         self.bar.start()
         self.since = time.monotonic()
@@ -122,7 +122,7 @@ class Monitor:
         finite = bool(norm.isfinite())
         self.skipped = 0 if finite else self.skipped + 1
         if self.skipped == 1 and not scaled:  # loss scaling overflows now and then by design
-            self.say("gradients are not finite: this step changes nothing")
+            self.info("gradients are not finite: this step changes nothing")
         if self.skipped > MOST_SKIPPED:
             raise TrainingError(
                 "train.learning_rate",
@@ -160,15 +160,15 @@ class Monitor:
         self.amounts, self.losses, self.since = {}, {}, time.monotonic()
         self.bar.update(self.task, status="  ".join(status))
         if not self.console.is_terminal:
-            self.say(f"step {position.step}  {'  '.join(status)}")
+            self.info(f"step {position.step}  {'  '.join(status)}")
         self._write("train", position, values)
 
     def validated(self, position: Position, result: Validation) -> None:
         """Record a validation."""
         mark = " (best)" if position.stale == 0 else ""
-        self.say(f"step {position.step}  validation {result}{mark}")
+        self.info(f"step {position.step}  validation {result}{mark}")
         for reference, hypothesis in result.samples:
-            self.say(f"    {reference!r} -> {hypothesis!r}")
+            self.info(f"    {reference!r} -> {hypothesis!r}")
         self.warn(result.failures)
         self._write("valid", position, result.measures)
         for number, (name, shown) in enumerate(result.attended):
@@ -178,7 +178,7 @@ class Monitor:
 
     def finished(self, result: Validation, folder: Path) -> None:
         """Announce the final model."""
-        self.say(f"validation {result}; model in {folder}")
+        self.info(f"validation {result}; model in {folder}")
 
     def __enter__(self) -> "Monitor":
         return self

@@ -35,7 +35,7 @@ class _Grams(NamedTuple):
 def frequent_words(
     lines: Iterable[str], tokenizer: Tokenizer, normalize: Callable[[str], str], most: int
 ) -> list[str]:
-    """The `most` most frequent words that the tokeniser can spell, the most frequent
+    """The `most` most frequent words that the tokenizer can spell, the most frequent
     first.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-# Optimisers import this one late, and defaults of its functions then keep the group that is there,
+# Optimizers import this one late, and defaults of its functions then keep the group that is there,
 # whose threads live on after `leave` and can abort the process as it ends.
 import torch.distributed.nn
 from torch import Tensor

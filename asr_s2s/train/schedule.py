@@ -6,7 +6,7 @@ from asr_s2s.config import ObjectiveConfig, TrainConfig
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Learning rate of optimiser step `step`, counted from 0: a linear warm-up, then a decay.
+    """Learning rate of optimizer step `step`, counted from 0: a linear warm-up, then a decay.
 
     `inverse_sqrt` follows Vaswani et al. (2017); `cosine` and `linear` reach
     `final_learning_rate` x the peak at the last step.

@@ -114,7 +114,7 @@ def _check_metric(config: Config) -> None:
         check_scores(config.text.bleu_tokenizer)
     except TextError as error:
         problem = f"{error.where}: {error.problem}"
-        raise ConfigError("text.bleu_tokenizer", problem, error.mend) from error
+        raise ConfigError("text.bleu_tokenizer", problem, error.fix) from error
 
 
 def _check_language_model(config: Config) -> None:

@@ -129,7 +129,7 @@ def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = Fals
 def write_tokenizers(
     config: Config, output: Path, start_from: Path | None, corpus: Corpus, base: Path
 ) -> None:
-    """Save the run's tokenisers of output and source in `output`, unless it is resumed: those of
+    """Save the run's tokenizers of output and source in `output`, unless it is resumed: those of
     the model to start from, or else made from the training texts."""
     has_text = "text" in config.model.encoders
     if (output / "last.pt").is_file():
@@ -157,14 +157,14 @@ def make_streams(
     *,
     training: bool,
     base: Path = Path(),
-    say: Callable[[str], None] = lambda message: None,
+    info: Callable[[str], None] = lambda message: None,
 ) -> list[Stream]:
     """The streams of a corpus, one for each kind that it holds.
 
     Args:
         training: leave out what is empty or too long, augment, and sample subwords.
         base: folder that paths in the configuration are relative to.
-        say: told how many items are left out.
+        info: told how many items are left out.
 
     Raises:
         ConfigError: nothing is left of a kind.
@@ -182,7 +182,7 @@ def make_streams(
         teacher = teacher_shape(corpus.cuts) if training and config.distill.weight > 0 else None
         size = teacher[1] if teacher else 0
         speech = SpeechDataset(output, augment, config.train.seed, teacher_size=size)
-        cuts = _usable_cuts(corpus.cuts, config, output, say) if training else corpus.cuts
+        cuts = _usable_cuts(corpus.cuts, config, output, info) if training else corpus.cuts
         streams.append(Stream(CutSet(cuts), speech))
     if corpus.lines:
         dataset = LineDataset(output, config.data.max_tokens)
@@ -199,7 +199,7 @@ def make_streams(
         )
         pairs = [MeasuredPair(pair, text.num_tokens(pair)) for pair in corpus.pairs]
         if training:
-            pairs = _usable_pairs(pairs, config, text, say)
+            pairs = _usable_pairs(pairs, config, text, info)
         streams.append(Stream(CutSet(pairs), text))
     return streams
 
@@ -272,7 +272,7 @@ def endless(
 
 @torch.inference_mode()
 def measure_features(model: Seq2Seq, stream: Stream, config: Config) -> None:
-    """Set global feature normalisation from a sample of the training speech."""
+    """Set global feature normalization from a sample of the training speech."""
     assert isinstance(stream.dataset, SpeechDataset)
     plain = SpeechDataset(stream.dataset.output)
     stride = max(1, len(stream.items) // NORMALIZATION_UTTERANCES)
@@ -312,7 +312,7 @@ def _source_sampling(config: Config) -> float:
 
 
 def _usable_cuts(
-    cuts: Iterable[Cut], config: Config, output: Output, say: Callable[[str], None]
+    cuts: Iterable[Cut], config: Config, output: Output, info: Callable[[str], None]
 ) -> list[Cut]:
     longest = min(config.data.max_seconds, config.data.batch_seconds)
     every = list(cuts)
@@ -329,12 +329,12 @@ def _usable_cuts(
             "Raise data.max_seconds and data.batch_seconds",
         )
     if len(usable) < len(every):
-        say(f"{len(every) - len(usable)} utterances are empty or over {longest:g} s: unused")
+        info(f"{len(every) - len(usable)} utterances are empty or over {longest:g} s: unused")
     return usable
 
 
 def _usable_pairs(
-    pairs: list[MeasuredPair], config: Config, dataset: TextDataset, say: Callable[[str], None]
+    pairs: list[MeasuredPair], config: Config, dataset: TextDataset, info: Callable[[str], None]
 ) -> list[MeasuredPair]:
     longest = min(config.data.max_tokens, config.data.batch_tokens)
     usable = [
@@ -351,5 +351,7 @@ def _usable_pairs(
             "Raise data.max_tokens and data.batch_tokens",
         )
     if len(usable) < len(pairs):
-        say(f"{len(pairs) - len(usable)} pairs have an empty side or over {longest} tokens: unused")
+        info(
+            f"{len(pairs) - len(usable)} pairs have an empty side or over {longest} tokens: unused"
+        )
     return usable

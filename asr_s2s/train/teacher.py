@@ -158,7 +158,7 @@ def _write_shard(
                 try:
                     samples = read_cut_audio(cut)
                 except UserError as error:
-                    failures.append(ManifestError(error.where, error.problem, error.mend))
+                    failures.append(ManifestError(error.where, error.problem, error.fix))
                     continue
                 features = teacher.encode(samples)
                 stored = writer.store_array(

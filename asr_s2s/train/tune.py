@@ -93,7 +93,7 @@ class Tuner:
     @torch.inference_mode()
     def _encode(self, batch: Batch) -> _Encoded:
         memory = self.loaded.model.encode(batch.kind, batch.source, batch.lengths)
-        ctc = self.loaded.model.hear(memory) if batch.kind == "speech" else None
+        ctc = self.loaded.model.ctc_frames(memory) if batch.kind == "speech" else None
         return _Encoded(batch.kind, memory, ctc, batch.prompts, batch.ids, batch.texts)
 
     @property

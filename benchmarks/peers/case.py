@@ -19,7 +19,7 @@ class Case(NamedTuple):
 
 
 def training_case(model: nn.Module, loss: Callable[[], Tensor], setting: Setting) -> Case:
-    """A whole optimiser step: forward, backward, clipping, AdamW, with the settings that
+    """A whole optimizer step: forward, backward, clipping, AdamW, with the settings that
     `asr-s2s train` has by default."""
     model.to(setting.device).train()
     parameters = list(model.parameters())

@@ -96,7 +96,7 @@ def build(work: Work, setting: Setting) -> Case:
     @torch.no_grad()
     def run() -> None:
         memory, frames = model.encode(features, lengths)
-        spelt = model.ctc.log_softmax(memory) if work.ctc else None
-        model.decoder.recognize_beam_batch(memory, frames, spelt, search, model.decoder.char_list)
+        spelled = model.ctc.log_softmax(memory) if work.ctc else None
+        model.decoder.recognize_beam_batch(memory, frames, spelled, search, model.decoder.char_list)
 
     return Case(run, model.decoder.output)

@@ -50,7 +50,7 @@ class _Features(nn.Module):
 
 
 class _Normalized(nn.Module):
-    """In the place of the normalisation."""
+    """In the place of the normalization."""
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         return features

@@ -80,8 +80,8 @@ def build(work: Work, setting: Setting) -> Case:
             hidden, _ = model.decoder(model.embedding(prefix), memory, whole)
             log_probs = model.output(hidden).log_softmax(-1)
             attention = nll_loss(log_probs, target, whole, label_smoothing=LABEL_SMOOTHING)
-            spelt = model.ctc(memory).log_softmax(-1)
-            ctc: Tensor = ctc_loss(spelt, tokens, whole, whole, PAD)
+            spelled = model.ctc(memory).log_softmax(-1)
+            ctc: Tensor = ctc_loss(spelled, tokens, whole, whole, PAD)
             return (1 - CTC_WEIGHT) * attention + CTC_WEIGHT * ctc
 
         return training_case(model, loss, setting)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from asr_s2s.audio.augment import add_noise, coloured_noise
+from asr_s2s.audio.augment import add_noise, colored_noise
 from asr_s2s.audio.waveform import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
@@ -31,20 +31,20 @@ def reverberate(samples: Samples, rng: np.random.Generator) -> Samples:
     count = int(seconds * SAMPLE_RATE)
     delay = int(rng.uniform(0.001, 0.012) * SAMPLE_RATE)
     decay = 10.0 ** (-3.0 * np.arange(count) / count)
-    tail = coloured_noise(count, slope=rng.uniform(0.0, 1.0), rng=rng) * decay
+    tail = colored_noise(count, slope=rng.uniform(0.0, 1.0), rng=rng) * decay
     tail *= 10.0 ** (-rng.uniform(0.0, 15.0) / 20.0) / np.sqrt(np.sum(np.square(tail)))
     response = np.concatenate([[1.0], np.zeros(delay), tail])
     return fftconvolve(samples, response)[: len(samples)].astype(np.float32)
 
 
 def add_background(samples: Samples, others: list[Samples], rng: np.random.Generator) -> Samples:
-    """Noise of a random colour, or the babble of three to six other utterances, 3 to 30 dB below
+    """Noise of a random color, or the babble of three to six other utterances, 3 to 30 dB below
     the speech."""
     count = len(samples)
     if others and rng.random() < 0.3:
         noise = babble(count, others, int(rng.integers(3, 7)), rng)
     else:
-        noise = coloured_noise(count, slope=rng.uniform(0.0, 2.0), rng=rng)
+        noise = colored_noise(count, slope=rng.uniform(0.0, 2.0), rng=rng)
     return add_noise(samples, noise, rng.uniform(3.0, 30.0))
 
 
@@ -64,7 +64,7 @@ def without_speech(seconds: float, voices: list[Samples], rng: np.random.Generat
     kinds = rng.permutation(4)[: rng.choice([1, 1, 1, 2])]
     for kind in kinds:
         if kind == 0:
-            part = coloured_noise(count, slope=rng.uniform(0.0, 2.0), rng=rng)
+            part = colored_noise(count, slope=rng.uniform(0.0, 2.0), rng=rng)
         elif kind == 1:
             part = babble(count, voices, int(rng.integers(6, 16)), rng)
         elif kind == 2:
@@ -72,7 +72,7 @@ def without_speech(seconds: float, voices: list[Samples], rng: np.random.Generat
         else:
             part = clicks(count, rng)
         sound += part / max(float(np.abs(part).max()), 1e-6)
-    sound += coloured_noise(count, slope=1.0, rng=rng) * np.float32(10.0 ** rng.uniform(-4.0, -2.0))
+    sound += colored_noise(count, slope=1.0, rng=rng) * np.float32(10.0 ** rng.uniform(-4.0, -2.0))
     if rng.random() < 0.25:
         sound = limit_band(sound, rng)
     sound = set_level(sound, rng)
@@ -105,7 +105,7 @@ def clicks(count: int, rng: np.random.Generator) -> Samples:
     for place in rng.integers(count, size=max(1, int(count / SAMPLE_RATE * rng.uniform(1, 8)))):
         length = min(count - place, int(rng.uniform(0.002, 0.06) * SAMPLE_RATE * 5))
         decay = np.exp(-5.0 * np.arange(length) / max(length, 1))
-        burst = coloured_noise(length, slope=rng.uniform(0.0, 2.0), rng=rng) * decay
+        burst = colored_noise(length, slope=rng.uniform(0.0, 2.0), rng=rng) * decay
         sound[place : place + length] += burst.astype(np.float32) * np.float32(rng.uniform(0.2, 1))
     return sound
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# English from any recording: from corpora of speech and text to a recogniser with language models.
+# English from any recording: from corpora of speech and text to a recognizer with language models.
 #
 #   recipes/english/run.sh CORPUS_FOLDER HOURS TEXT ...
 #

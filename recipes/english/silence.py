@@ -3,7 +3,7 @@
     python recipes/english/silence.py --voices MANIFEST --hours 2 --output FOLDER
 
 Noise, dense babble of the recordings that MANIFEST names, tones and knocks, of 0.5 to 12 s, with an
-empty text: what `data.learn_silence` teaches a recogniser to write nothing for. The same seed and
+empty text: what `data.learn_silence` teaches a recognizer to write nothing for. The same seed and
 recordings give the same sounds. FOLDER gets `audio/` and `train.jsonl`.
 """
 

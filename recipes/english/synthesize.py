@@ -45,7 +45,7 @@ from asr_s2s.text.normalize import english
 PART = 25
 """Utterances in a part."""
 ENGINES = {"flite": 0.4, "festival": 0.25, "espeak-ng": 0.35}
-"""How often each synthesiser speaks, where it is installed."""
+"""How often each synthesizer speaks, where it is installed."""
 WORDS = (2, 30)
 SECONDS = (0.4, 20.0)
 PAUSE = 0.4

@@ -1,4 +1,4 @@
-"""English voices of three speech synthesisers: Flite, Festival and eSpeak NG.
+"""English voices of three speech synthesizers: Flite, Festival and eSpeak NG.
 
 Each is free software that Debian packages: flite; festival with festvox-kallpc16k,
 festvox-kdlpc16k and festvox-us-slt-hts; espeak-ng.
@@ -41,7 +41,7 @@ FESTIVAL_FOLDERS = (Path("/usr/share/festival/voices"), Path("/usr/local/share/f
 
 @dataclass(frozen=True)
 class Voice:
-    """One voice of one synthesiser."""
+    """One voice of one synthesizer."""
 
     engine: str
     """flite, festival or espeak-ng."""
@@ -60,7 +60,7 @@ class Request:
 
 
 def installed_voices() -> dict[str, list[Voice]]:
-    """The voices of each synthesiser that is installed, in a fixed order.
+    """The voices of each synthesizer that is installed, in a fixed order.
 
     Raises:
         UserError: there is none.
@@ -83,7 +83,7 @@ def installed_voices() -> dict[str, list[Voice]]:
     voices = {engine: found for engine, found in voices.items() if found}
     if not voices:
         raise UserError(
-            "speech synthesisers",
+            "speech synthesizers",
             "none of flite, festival and espeak-ng is installed",
             "On Debian: apt-get install flite espeak-ng festival festvox-kallpc16k "
             "festvox-kdlpc16k festvox-us-slt-hts",
@@ -92,7 +92,7 @@ def installed_voices() -> dict[str, list[Voice]]:
 
 
 def speak(voice: Voice, requests: Sequence[Request], folder: Path) -> list[Samples | None]:
-    """Speak texts: mono float32 samples at 16 kHz each, None where the synthesiser failed.
+    """Speak texts: mono float32 samples at 16 kHz each, None where the synthesizer failed.
 
     Args:
         folder: an empty folder for temporary files.
@@ -128,7 +128,7 @@ def _festival(voice: Voice, requests: Sequence[Request], paths: Sequence[Path]) 
 
 
 def _run(command: list[str], text: str = "") -> bytes:
-    """Run a synthesiser on a text on its standard input; a text it fails on leaves no file."""
+    """Run a synthesizer on a text on its standard input; a text it fails on leaves no file."""
     answer = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
     return answer.stdout
 

@@ -41,9 +41,9 @@ def test_vocal_tracts_vary_in_training_alone() -> None:
     batch, lengths = tone.expand(64, -1), torch.full((64,), 16_000)
     log_mel = LogMel(80, vocal_tract_range=0.2)
     peaks = log_mel(batch, lengths)[0][:, 50].argmax(-1)
-    centre = LogMel(80).eval()(batch[:1], lengths[:1])[0][0, 50].argmax()
-    assert peaks.min() < centre < peaks.max()
-    assert (peaks - centre).abs().max() <= 0.2 * centre + 1  # bands lie evenly up to 1 kHz
+    center = LogMel(80).eval()(batch[:1], lengths[:1])[0][0, 50].argmax()
+    assert peaks.min() < center < peaks.max()
+    assert (peaks - center).abs().max() <= 0.2 * center + 1  # bands lie evenly up to 1 kHz
     torch.testing.assert_close(
         log_mel.eval()(batch, lengths)[0], LogMel(80)(batch, lengths)[0], atol=0, rtol=0
     )
@@ -58,7 +58,7 @@ def test_a_stretched_axis_keeps_its_ends() -> None:
         assert one[-10:, -1].max() > 0
 
 
-def test_global_normalisation_gives_the_training_set_zero_mean_and_unit_variance() -> None:
+def test_global_normalization_gives_the_training_set_zero_mean_and_unit_variance() -> None:
     normalize = FeatureNormalizer(FeatureConfig(mel_bins=3, normalization="global"))
     features = torch.randn(1, 500, 3) * torch.tensor([1.0, 2.0, 3.0]) + 5
     normalize.set_statistics(features[0].mean(0), features[0].std(0))
@@ -67,7 +67,7 @@ def test_global_normalisation_gives_the_training_set_zero_mean_and_unit_variance
     torch.testing.assert_close(normalized.std(0), torch.ones(3), atol=1e-5, rtol=0)
 
 
-def test_utterance_normalisation_cancels_level_and_ignores_padding() -> None:
+def test_utterance_normalization_cancels_level_and_ignores_padding() -> None:
     samples = torch.from_numpy(speech_like())
     log_mel = LogMel(40)
     normalize = FeatureNormalizer(FeatureConfig(mel_bins=40))

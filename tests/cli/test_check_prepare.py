@@ -44,7 +44,7 @@ def test_check_of_good_manifests_prints_a_summary(tmp_path):
     assert (result.exit_code, result.stdout) == (0, "1 utterance, 0.00 hours, 0 findings\n")
 
 
-def test_check_groups_findings_and_names_what_mends_them(tmp_path):
+def test_check_groups_findings_and_names_what_fixes_them(tmp_path):
     rows = [{"audio": f"{i}.wav", "text": "x", "duration": 3.0} for i in range(12)]
     rows += [{"audio": "m.wav", "text": "x", "duration": 1.0, "missing": True}, {"audio": "n.wav"}]
     train = write_manifest_of(tmp_path, "train.jsonl", *rows)
@@ -69,7 +69,7 @@ def test_check_as_json_is_one_object_a_finding(tmp_path):
     assert result.exit_code == 1
     (line,) = result.stdout.splitlines()
     finding = json.loads(line)
-    assert finding.pop("mend")
+    assert finding.pop("fix")
     assert finding == {
         "kind": "unknown characters",
         "where": f"{valid}: b",
@@ -119,7 +119,7 @@ def test_check_takes_a_shipped_models_name(tmp_path):
     assert isinstance(asr_s2s("check", train, "--model", "digit").exception, ModelError)
 
 
-def test_check_without_a_recipe_takes_normaliser_and_frames_from_the_model(tmp_path):
+def test_check_without_a_recipe_takes_normalizer_and_frames_from_the_model(tmp_path):
     train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "HELP"})
     CharacterTokenizer("help").save(tmp_path)
     settings = {"text": {"normalizer": "lowercase"}, "speech_encoder": {"time_reduction": 16}}
@@ -250,10 +250,10 @@ def test_check_names_languages_that_training_would_refuse(tmp_path):
     result = asr_s2s("check", table, "--config", tmp_path / "recipe.yaml")
     assert result.exit_code == 1
     found = [line for line in result.stdout.splitlines() if "text.languages" in line]
-    mend = "Give one of text.languages: de, fr; training stops at it."
+    fix = "Give one of text.languages: de, fr; training stops at it."
     assert found == [
-        f"  {table}: train:3: it is no language of the model. {mend}",
-        f"  {table}: train:4: no language is given. {mend}",
+        f"  {table}: train:3: it is no language of the model. {fix}",
+        f"  {table}: train:4: no language is given. {fix}",
     ]
 
 
@@ -312,8 +312,8 @@ def test_check_says_how_to_name_both_sides_when_the_shell_wrote_them_out(tmp_pat
     result = asr_s2s("check", tmp_path / "train.en", tmp_path / "train.de")
     assert isinstance(result.exception, ManifestError)
     assert result.exception.where == f"{tmp_path}/train.en"
-    assert "quote it" in result.exception.mend
-    assert "'train.{en,de}'" in result.exception.mend
+    assert "quote it" in result.exception.fix
+    assert "'train.{en,de}'" in result.exception.fix
 
 
 def test_check_refuses_changes_without_a_recipe(tmp_path):
@@ -332,7 +332,7 @@ def test_check_without_a_manifest_is_a_user_error(tmp_path):
     assert isinstance(asr_s2s("check", "--config", tmp_path / "no.yaml").exception, ConfigError)
 
 
-def test_prepare_measures_and_normalises(tmp_path):
+def test_prepare_measures_and_normalizes(tmp_path):
     table = tmp_path / "own.tsv"
     table.write_text("audio\ttext\tspeaker\tduration\na.wav\tHello,  World!\ts1\t9\n")
     record(tmp_path / "a.wav")
@@ -363,7 +363,7 @@ def test_prepare_names_bad_rows_and_writes_the_others(tmp_path):
     assert [cut.id for cut in read_manifest(output)] == ["a", "e"]
     errors = result.stderr.splitlines()
     assert f"{source}:2: {tmp_path}/gone.wav: there is no such file. Check the path." in errors
-    assert f"{source}: c: its text is empty once normalised: '?!'. Write what is said." in errors
+    assert f"{source}: c: its text is empty once normalized: '?!'. Write what is said." in errors
     assert any(line.startswith(f"{source}:4: there is no column 'text'") for line in errors)
     assert errors[-1] == "3 left out"
 

@@ -31,7 +31,7 @@ def compare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Transcripts of two recognisers, and the manifest of what they heard."""
+    """Transcripts of two recognizers, and the manifest of what they heard."""
     folder = tmp_path_factory.mktemp("spoken")
     sample = Path(__file__).parent.parent.parent / "docs" / "samples" / "digits.wav"
     manifest = write_spoken(folder, sample)

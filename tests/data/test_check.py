@@ -73,7 +73,7 @@ def test_what_is_wrong_with_one_utterance(corpus, row, kind, problem):
     (finding,) = check_manifests({"train": corpus.split({}, row, {})}, max_seconds=2.0)
     assert (finding.kind, finding.where) == (kind, "train: 2")
     assert problem in finding.problem
-    assert finding.mend
+    assert finding.fix
 
 
 def test_small_differences_of_length_and_single_peaks_are_allowed(corpus):

@@ -53,8 +53,8 @@ def test_nothing_is_found_in_good_pairs():
     [
         (("", "ein haus"), "empty text", "the source is empty"),
         (("a house", " \u3000"), "empty text", "the target is empty"),
-        (("a house by the wide grey sea", "ja"), "length ratio", "2 characters for 28 characters"),
-        (("ja", "a house by the wide grey sea, with a garden"), "length ratio", "training has"),
+        (("a house by the wide gray sea", "ja"), "length ratio", "2 characters for 28 characters"),
+        (("ja", "a house by the wide gray sea, with a garden"), "length ratio", "training has"),
         (("the old town hall of rome",) * 2, "copied", "the target is a copy of the source"),
         (("nine pears", "neun \ufffdpfel"), "wrong encoding", "the target holds '\ufffd'"),
         (("nine pears", "neun Ã¤pfel"), "wrong encoding", "the target holds 'Ã¤'"),
@@ -70,7 +70,7 @@ def test_what_is_wrong_with_one_pair(pair, kind, problem):
     (finding,) = find(training, normalizer=str.strip, source_normalizer=str.strip)
     assert (finding.kind, finding.where) == (kind, "train: 51")
     assert problem in finding.problem
-    assert finding.mend
+    assert finding.fix
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_characters_are_those_of_training_or_of_a_models_vocabularies():
     )
 
 
-def test_texts_are_judged_as_their_normalisers_leave_them():
+def test_texts_are_judged_as_their_normalizers_leave_them():
     training = [("Hello, bee!", "Grün!"), ("?", "!")]
     splits = {"train": pairs(*training), "valid": pairs(("BEE hello", "GRÜN"))}
     found = list(
@@ -129,7 +129,7 @@ def test_texts_are_judged_as_their_normalisers_leave_them():
         )
     )
     assert [finding.where for finding in found] == ["train: 2"]
-    assert found[0].problem == "the source is empty once normalised: '?'"
+    assert found[0].problem == "the source is empty once normalized: '?'"
 
 
 def test_tokens_are_counted_where_tokenizers_are_known():

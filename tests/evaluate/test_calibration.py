@@ -9,7 +9,7 @@ import soundfile
 import yaml
 from typer.testing import CliRunner
 
-from asr_s2s.audio.augment import add_noise, coloured_noise
+from asr_s2s.audio.augment import add_noise, colored_noise
 from asr_s2s.audio.decode import read_audio
 from asr_s2s.cli.main import app
 from asr_s2s.errors import UserError
@@ -75,7 +75,7 @@ def test_noisy_digits_are_calibrated(shared_data: Path, tmp_path: Path) -> None:
             for index in (5, 6):
                 name = f"{digit}_{speaker}_{index}.wav"
                 speech = read_audio(shared_data / "fsdd" / "recordings" / name)
-                noise = coloured_noise(len(speech), slope=1.0, rng=rng)
+                noise = colored_noise(len(speech), slope=1.0, rng=rng)
                 soundfile.write(
                     tmp_path / name, add_noise(speech, noise, rng.uniform(-8, 15)), 16000
                 )

@@ -32,18 +32,18 @@ def test_perfect_transcripts_have_no_errors() -> None:
     assert rates.worst(5) == []
 
 
-def test_words_recognised_in_silence_are_insertions() -> None:
+def test_words_recognized_in_silence_are_insertions() -> None:
     rates = score([Utterance("a", "", "oh no"), Utterance("b", "one two", "one two")])
     assert rates.words == Counts(hits=2, insertions=2)
     assert rates.word_error_rate == 1
     assert score([Utterance("a", " ", "oh no")]).word_error_rate == math.inf
 
 
-def test_nothing_recognised_is_all_deletions() -> None:
+def test_nothing_recognized_is_all_deletions() -> None:
     assert score([Utterance("a", "one two", "")]).words == Counts(deletions=2)
 
 
-def test_normaliser_is_applied_to_both_sides() -> None:
+def test_normalizer_is_applied_to_both_sides() -> None:
     pairs = [Utterance("a", "Hello, World!", "hello world"), Utterance("b", "yes", "Yes.")]
     assert score(pairs).word_error_rate == 1
     rates = score(pairs, "english")
@@ -84,12 +84,12 @@ def test_an_empty_reference_is_accepted_too() -> None:
     assert score([Utterance("a", "uh", "", ("",))]).word_error_rate == 0
 
 
-def test_every_reference_is_normalised() -> None:
+def test_every_reference_is_normalized() -> None:
     rates = score([Utterance("a", "Seven.", "eight", ("Eight!",))], "english")
     assert rates.word_error_rate == 0
 
 
-def test_unknown_normaliser_is_refused() -> None:
+def test_unknown_normalizer_is_refused() -> None:
     with pytest.raises(TextError, match="englisch"):
         score([Utterance("a", "x", "x")], "englisch")
 

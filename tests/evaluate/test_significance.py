@@ -43,7 +43,7 @@ def width(interval: Interval) -> float:
 
 
 def drawn_counts(speakers: int, each: int, spread: float, seed: int) -> list[tuple[int, int]]:
-    """Words and errors of utterances whose speakers in turn are harder or easier to recognise."""
+    """Words and errors of utterances whose speakers in turn are harder or easier to recognize."""
     generator = np.random.default_rng(seed)
     chances = np.clip(generator.normal(0.2, spread, speakers), 0, 1)
     words = generator.integers(3, 12, each * speakers)

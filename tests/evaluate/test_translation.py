@@ -84,7 +84,7 @@ def test_sentences_may_have_different_numbers_of_references() -> None:
     assert scores.bleu.signature.startswith("nrefs:var|")
 
 
-def test_the_tokeniser_can_be_chosen() -> None:
+def test_the_tokenizer_can_be_chosen() -> None:
     hypothesis, reference = ["我今天在家看书。"], ["我今天在学校看书。"]
     chinese = score_translations(hypothesis, [reference], tokenizer="zh")
     by_hand = sacrebleu.corpus_bleu(hypothesis, [reference], tokenize="zh")
@@ -105,7 +105,7 @@ def test_a_wrong_character_of_chinese_is_not_a_wrong_sentence() -> None:
 @pytest.mark.parametrize(
     ("tokenizer", "language", "words"),
     [
-        ("13b", None, "13b: expected one of sacrebleu's tokenisers, none, zh, 13a"),
+        ("13b", None, "13b: expected one of sacrebleu's tokenizers, none, zh, 13a"),
         ("13a", "german", "german: expected one of Moses' languages, as, bn, ca"),
     ],
 )
@@ -116,7 +116,7 @@ def test_unknown_settings_are_refused_with_the_choices(
         check_settings(tokenizer, language)
 
 
-def test_a_tokeniser_that_is_not_installed_is_refused_with_the_mend(
+def test_a_tokenizer_that_is_not_installed_is_refused_with_the_fix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "MeCab", None)  # cannot be imported

@@ -56,8 +56,10 @@ def test_a_frames_predictions_follow_each_other() -> None:
 def test_what_ctc_hears_is_the_same_alone_and_padded(model: Seq2Seq) -> None:
     waveforms, lengths = speech(2.0, 0.7)
     with torch.inference_mode():
-        together = model.hear(model.encode("speech", waveforms, lengths))
-        alone = model.hear(model.encode("speech", waveforms[1:, : int(lengths[1])], lengths[1:]))
+        together = model.ctc_frames(model.encode("speech", waveforms, lengths))
+        alone = model.ctc_frames(
+            model.encode("speech", waveforms[1:, : int(lengths[1])], lengths[1:])
+        )
     assert together is not None
     assert alone is not None
     count = int(alone.lengths[0])
@@ -101,8 +103,8 @@ def test_it_learns_a_text_of_more_characters_than_the_encoder_has_frames(model: 
 
 
 def test_words_stand_where_they_would_with_one_prediction_a_frame() -> None:
-    recogniser = asr_s2s.load("digits", device="cpu")
-    tokenizer = recogniser.output.tokenizer
+    recognizer = asr_s2s.load("digits", device="cpu")
+    tokenizer = recognizer.output.tokenizer
     tokens = tokenizer.encode("one two")
     samples = np.random.default_rng(0).standard_normal(32_000).astype(np.float32)
     spans = [Span(3 + 3 * i, 6 + 3 * i) for i in range(len(tokens))]
@@ -111,7 +113,7 @@ def test_words_stand_where_they_would_with_one_prediction_a_frame() -> None:
     doubled = [Span(2 * span.start, 2 * span.end) for span in spans]
     twice = Alignment(doubled, 2, sure, sure)
     words = [
-        align_words(recogniser.model, tokenizer, tokens, alignment, samples)
+        align_words(recognizer.model, tokenizer, tokens, alignment, samples)
         for alignment in (once, twice)
     ]
     assert words[0] == words[1]

@@ -47,7 +47,7 @@ def test_memory_is_the_same_alone_and_padded(
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-def test_padding_and_neighbours_get_exactly_zero_gradient(config: SpeechEncoderConfig) -> None:
+def test_padding_and_neighbors_get_exactly_zero_gradient(config: SpeechEncoderConfig) -> None:
     encoder = make_encoder(config)
     waveforms = (torch.randn(2, 8_000) * 0.1).requires_grad_()
     memory = encoder(waveforms, torch.tensor([8_000, 3_000]))

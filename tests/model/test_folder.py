@@ -74,5 +74,5 @@ def test_shipped_models_are_small_and_have_a_card(name: str) -> None:
     size = sum(path.stat().st_size for path in loaded.folder.iterdir())
     assert size <= {"digits": 12e6, "english": 60e6}.get(name, 25e6)
     card = (loaded.folder / "README.md").read_text("utf-8").lower()
-    assert "licence" in card
+    assert "license" in card
     assert (loaded.config.text.metric == "bleu" and "bleu" in card) or "word error rate" in card

@@ -88,7 +88,7 @@ def make_transformer(*, shared: bool, tied: bool) -> Seq2Seq:
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
-def test_a_transformer_tells_sentences_apart_before_it_has_learnt(shared: bool, tied: bool) -> None:
+def test_an_untrained_transformer_tells_sentences_apart(shared: bool, tied: bool) -> None:
     model = make_transformer(shared=shared, tied=tied)
     source, lengths = torch.randint(4, 300, (8, 15)), torch.full((8,), 15)
     values = model.encode("text", source, lengths).values

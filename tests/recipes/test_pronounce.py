@@ -38,7 +38,7 @@ def test_words_of_texts_and_manifests_are_pronounced(tmp_path: Path) -> None:
     assert all(word.replace("'", "").isalpha() for word in lexicon)
 
 
-def test_without_a_dictionary_the_mend_is_named(
+def test_without_a_dictionary_the_fix_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Synthetic speech to train the English recogniser on, by the synthesisers that are installed."""
+"""Synthetic speech to train the English recognizer on, by the synthesizers that are installed."""
 
 import json
 import shutil
@@ -43,13 +43,13 @@ def rows(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-needs_synthesisers = pytest.mark.skipif(
+needs_synthesizers = pytest.mark.skipif(
     not any(map(shutil.which, ("flite", "festival", "espeak-ng"))),
-    reason="no speech synthesiser is installed",
+    reason="no speech synthesizer is installed",
 )
 
 
-@needs_synthesisers
+@needs_synthesizers
 def test_sentences_are_spoken_and_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     held_out = tmp_path / "held_out.jsonl"
     soundfile.write(tmp_path / "kite.wav", TONE, 16000)

@@ -19,7 +19,7 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Transcriber:
+def recognizer() -> Transcriber:
     return asr_s2s.load("digits", device="cpu")
 
 
@@ -72,7 +72,7 @@ def test_bounds_move_to_the_edges_of_pauses_and_to_the_quietest_place() -> None:
 
 
 def test_digits_are_found_where_they_were_joined(
-    recogniser: Transcriber, shared_data: Path
+    recognizer: Transcriber, shared_data: Path
 ) -> None:
     chance = random.Random(7)
     errors: list[float] = []
@@ -88,7 +88,7 @@ def test_digits_are_found_where_they_were_joined(
             position = start + len(word)
             bounds.append((start / 16000, position / 16000))
             parts += [pause, word]
-        result = recogniser.transcribe(np.concatenate(parts), beam_size=1, words=True)
+        result = recognizer.transcribe(np.concatenate(parts), beam_size=1, words=True)
         (segment,) = result.segments
         if result.text != " ".join(DIGITS[digit] for digit in digits):
             continue
@@ -100,9 +100,9 @@ def test_digits_are_found_where_they_were_joined(
 
 
 def test_words_are_in_order_within_their_segments_and_sure(
-    recogniser: Transcriber, sample: Path
+    recognizer: Transcriber, sample: Path
 ) -> None:
-    result = recogniser.transcribe(sample, words=True)
+    result = recognizer.transcribe(sample, words=True)
     (segment,) = result.segments
     assert " ".join(word.text for word in segment.words) == result.text
     times = [time for word in segment.words for time in (word.start, word.end)]
@@ -110,16 +110,16 @@ def test_words_are_in_order_within_their_segments_and_sure(
     assert all(0.5 < word.confidence <= 1.0 for word in segment.words)
 
 
-def test_times_are_the_same_alone_and_in_a_batch(recogniser: Transcriber, sample: Path) -> None:
+def test_times_are_the_same_alone_and_in_a_batch(recognizer: Transcriber, sample: Path) -> None:
     whole = read_audio(sample)
     sources = [whole, whole[: len(whole) // 2], np.tile(whole, 2)]
-    together = recogniser.transcribe(sources, words=True)
+    together = recognizer.transcribe(sources, words=True)
     for source, batched in zip(sources, together, strict=True):
-        alone = recogniser.transcribe(source, words=True).segments[0].words
+        alone = recognizer.transcribe(source, words=True).segments[0].words
         for a, b in zip(alone, batched.segments[0].words, strict=True):
             assert (a.text, a.start, a.end) == (b.text, b.start, b.end)
             assert math.isclose(a.confidence, b.confidence, abs_tol=1e-4)
 
 
-def test_silence_has_no_words(recogniser: Transcriber) -> None:
-    assert recogniser.transcribe(np.zeros(16000, np.float32), words=True).segments == ()
+def test_silence_has_no_words(recognizer: Transcriber) -> None:
+    assert recognizer.transcribe(np.zeros(16000, np.float32), words=True).segments == ()

@@ -167,7 +167,7 @@ def test_the_same_text_alone_and_in_a_batch(
         )
 
 
-def test_a_phrase_that_is_favoured_enough_is_written(translator: Seq2Seq) -> None:
+def test_a_phrase_that_is_favored_enough_is_written(translator: Seq2Seq) -> None:
     phrases: Phrases = make_phrases([("fed", 20.0)], TOKENIZER, verbatim)
     assert all("fed" in text.split() for text in texts(translator, BEAM, LanguageModels(), phrases))
 
@@ -208,7 +208,7 @@ def test_senseless_weights_are_refused(key: str) -> None:
 def test_tokens_beyond_the_vocabulary_do_not_matter(
     ngram: NgramModel, recurrent: LanguageModel
 ) -> None:
-    """Languages come after the tokeniser's tokens; the attention scorer never writes them."""
+    """Languages come after the tokenizer's tokens; the attention scorer never writes them."""
     candidates = torch.tensor([[BLANK, UNK, 5, len(TOKENIZER), len(TOKENIZER) + 5]])
     for scorer in (NgramScorer(ngram, 1), LanguageModelScorer(recurrent, 1)):
         scores, _ = scorer.step(torch.tensor([BOS]), scorer.start(1), candidates)

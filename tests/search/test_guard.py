@@ -15,7 +15,6 @@ from asr_s2s.audio.segment import middle_cut
 from asr_s2s.audio.waveform import Waveform
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.pipeline import Segment, Transcriber, Transcript
-from asr_s2s.search.fallback import Remedy
 from asr_s2s.search.guard import (
     Reason,
     Repetition,
@@ -26,6 +25,7 @@ from asr_s2s.search.guard import (
     examine_by_probability,
     find_repetition,
 )
+from asr_s2s.search.recognize import Remedy
 from asr_s2s.text.tokenizer import BLANK, EOS
 from asr_s2s.writers import to_record
 
@@ -33,7 +33,7 @@ RATE = 16_000
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Transcriber:
+def recognizer() -> Transcriber:
     return asr_s2s.load("digits", device="cpu")
 
 
@@ -47,15 +47,15 @@ def expected(sample: Path) -> str:
     return sample.with_suffix(".txt").read_text().strip()
 
 
-def judge(recogniser: Transcriber, samples: Waveform, *texts: str) -> list[Verdict]:
+def judge(recognizer: Transcriber, samples: Waveform, *texts: str) -> list[Verdict]:
     """What CTC says of texts for one recording."""
-    tokens = [recogniser.output.tokenizer.encode(text) for text in texts]
+    tokens = [recognizer.output.tokenizer.encode(text) for text in texts]
     waveforms = torch.from_numpy(samples).expand(len(texts), -1)
     with torch.inference_mode():
-        memory = recogniser.model.encode(
+        memory = recognizer.model.encode(
             "speech", waveforms, torch.full((len(texts),), len(samples))
         )
-        ctc = recogniser.model.hear(memory)
+        ctc = recognizer.model.ctc_frames(memory)
     assert ctc is not None
     return examine_by_ctc(ctc, tokens, 0.04)
 
@@ -81,11 +81,11 @@ def only(result: Transcript) -> Segment:
 
 
 def test_what_was_said_is_not_doubted(
-    recogniser: Transcriber, sound: Waveform, expected: str
+    recognizer: Transcriber, sound: Waveform, expected: str
 ) -> None:
-    (verdict,) = judge(recogniser, sound, expected)
+    (verdict,) = judge(recognizer, sound, expected)
     assert verdict.reason is None
-    assert recogniser.output.tokenizer.decode(verdict.cut) == expected
+    assert recognizer.output.tokenizer.decode(verdict.cut) == expected
 
 
 @pytest.mark.parametrize(
@@ -103,26 +103,26 @@ def test_what_was_said_is_not_doubted(
     ],
 )
 def test_what_is_wrong_is_named(
-    recogniser: Transcriber, sound: Waveform, text: str, reason: str, cut: str | None
+    recognizer: Transcriber, sound: Waveform, text: str, reason: str, cut: str | None
 ) -> None:
-    (verdict,) = judge(recogniser, sound, text)
+    (verdict,) = judge(recognizer, sound, text)
     assert verdict.reason == reason
     if cut is not None:
-        assert recogniser.output.tokenizer.decode(verdict.cut) == cut
+        assert recognizer.output.tokenizer.decode(verdict.cut) == cut
 
 
-def test_a_single_word_is_not_cut(recogniser: Transcriber, sound: Waveform) -> None:
+def test_a_single_word_is_not_cut(recognizer: Transcriber, sound: Waveform) -> None:
     text = "three one four one six five nine"
-    (verdict,) = judge(recogniser, sound, text)
-    assert recogniser.output.tokenizer.decode(verdict.cut) == text
+    (verdict,) = judge(recognizer, sound, text)
+    assert recognizer.output.tokenizer.decode(verdict.cut) == text
 
 
 def test_who_says_the_same_five_times_does_not_loop(
-    recogniser: Transcriber, shared_data: Path
+    recognizer: Transcriber, shared_data: Path
 ) -> None:
     word = read_audio(shared_data / "fsdd" / "recordings" / "7_jackson_3.wav")
     again = np.tile(np.concatenate([word, np.zeros(RATE // 5, np.float32)]), 5)
-    result = recogniser.transcribe(again)
+    result = recognizer.transcribe(again)
     assert result.text == " ".join(["seven"] * 5)
     assert only(result).reason is None
 
@@ -145,12 +145,12 @@ def test_words_must_be_likelier_than_silence_and_many_together_by_less(
 
 
 def test_outputs_are_judged_alike_alone_and_in_a_batch(
-    recogniser: Transcriber, sound: Waveform, expected: str
+    recognizer: Transcriber, sound: Waveform, expected: str
 ) -> None:
     texts = (expected, "three one", "", expected + " five nine" * 8)
-    together = judge(recogniser, sound, *texts)
+    together = judge(recognizer, sound, *texts)
     for text, verdict in zip(texts, together, strict=True):
-        (alone,) = judge(recogniser, sound, text)
+        (alone,) = judge(recognizer, sound, text)
         assert (alone.reason, alone.cut) == (verdict.reason, verdict.cut)
         assert alone.fit == pytest.approx(verdict.fit, abs=1e-4)
 
@@ -264,7 +264,7 @@ def test_where_nothing_helps_the_reason_is_named_all_the_same(sound: Waveform) -
     assert (segment.text, segment.reason, segment.remedy) == ("", "early_end", None)
 
 
-def test_attention_that_lost_its_place_is_mended_alike_alone_and_in_a_batch(
+def test_attention_that_lost_its_place_is_fixed_alike_alone_and_in_a_batch(
     sound: Waveform, expected: str
 ) -> None:
     broken = tampered(end=-20.0)
@@ -278,7 +278,7 @@ def test_attention_that_lost_its_place_is_mended_alike_alone_and_in_a_batch(
 
 
 def test_ctc_alone_is_a_search_of_its_own(
-    recogniser: Transcriber, sound: Waveform, expected: str
+    recognizer: Transcriber, sound: Waveform, expected: str
 ) -> None:
     alone = asr_s2s.load("digits", device="cpu")
     alone.config = replace(alone.config, search=replace(alone.config.search, ctc_weight=1.0))
@@ -318,7 +318,7 @@ def silence(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", [white, pink, tone, silence])
 def test_noise_gives_no_words_and_says_so(
-    recogniser: Transcriber, kind: Callable[..., np.ndarray]
+    recognizer: Transcriber, kind: Callable[..., np.ndarray]
 ) -> None:
     rng = np.random.default_rng(5)
     sounds = [
@@ -326,7 +326,7 @@ def test_noise_gives_no_words_and_says_so(
         for level in (0.3, 0.01)
         for seconds in (0.7, 4.0)
     ]
-    for result in recogniser.transcribe(sounds):
+    for result in recognizer.transcribe(sounds):
         segment = only(result)
         assert (result.text, result.score) == ("", 0.0)
         assert (segment.reason, segment.remedy) == (Reason.unspoken, Remedy.cut)
@@ -334,25 +334,25 @@ def test_noise_gives_no_words_and_says_so(
 
 
 def test_many_voices_at_once_are_not_taken_for_words(
-    recogniser: Transcriber, sound: Waveform
+    recognizer: Transcriber, sound: Waveform
 ) -> None:
     rng = np.random.default_rng(2)
     backwards = sound[::-1]
     babble = sum(np.roll(backwards, rng.integers(len(sound))) for _ in range(16))
-    result = recogniser.transcribe((0.02 * babble).astype(np.float32))
+    result = recognizer.transcribe((0.02 * babble).astype(np.float32))
     assert (result.text, only(result).reason) == ("", Reason.unspoken)
 
 
 def test_noise_after_words_adds_none(
-    recogniser: Transcriber, sound: Waveform, expected: str
+    recognizer: Transcriber, sound: Waveform, expected: str
 ) -> None:
     noise = 0.1 * np.random.default_rng(4).standard_normal(8 * RATE)
-    result = recogniser.transcribe(np.concatenate([sound, noise.astype(np.float32)]))
+    result = recognizer.transcribe(np.concatenate([sound, noise.astype(np.float32)]))
     assert result.text == expected
 
 
-def test_json_names_the_reason_and_the_remedy(sound: Waveform, recogniser: Transcriber) -> None:
+def test_json_names_the_reason_and_the_remedy(sound: Waveform, recognizer: Transcriber) -> None:
     looped = json.loads(json.dumps(to_record(tampered(end=-20.0).transcribe(sound))))
     assert looped["segments"][0]["reason"] == "loop"
     assert looped["segments"][0]["remedy"] == "ctc"
-    assert not {"reason", "remedy"} & set(to_record(recogniser.transcribe(sound))["segments"][0])
+    assert not {"reason", "remedy"} & set(to_record(recognizer.transcribe(sound))["segments"][0])

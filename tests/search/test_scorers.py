@@ -95,10 +95,10 @@ def slow_forward(log_probs: torch.Tensor, tokens: list[int]) -> tuple[torch.Tens
         new_blank = torch.full_like(blank, -math.inf)
         for t in range(time):
             if t == 0:
-                spelt = torch.tensor(0.0 if last is None else -math.inf, dtype=torch.float64)
+                spelled = torch.tensor(0.0 if last is None else -math.inf, dtype=torch.float64)
                 kept = torch.tensor(-math.inf, dtype=torch.float64)
             else:
-                spelt = (
+                spelled = (
                     blank[t - 1]
                     if token == last
                     else torch.logaddexp(blank[t - 1], nonblank[t - 1])
@@ -107,6 +107,6 @@ def slow_forward(log_probs: torch.Tensor, tokens: list[int]) -> tuple[torch.Tens
                 new_blank[t] = log_probs[t, BLANK] + torch.logaddexp(
                     new_blank[t - 1], new_nonblank[t - 1]
                 )
-            new_nonblank[t] = log_probs[t, token] + torch.logaddexp(kept, spelt)
+            new_nonblank[t] = log_probs[t, token] + torch.logaddexp(kept, spelled)
         nonblank, blank, last = new_nonblank, new_blank, token
     return nonblank, blank

@@ -21,7 +21,7 @@ def client(server: Server) -> openai.OpenAI:
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Transcriber:
+def recognizer() -> Transcriber:
     return asr_s2s.load("digits", "cpu")
 
 
@@ -41,9 +41,9 @@ def test_text(client: openai.OpenAI, sample: Path, said: str) -> None:
 
 
 def test_subtitles_are_those_of_the_command(
-    client: openai.OpenAI, sample: Path, recogniser: Transcriber
+    client: openai.OpenAI, sample: Path, recognizer: Transcriber
 ) -> None:
-    expected = recogniser.transcribe(sample, words=True)
+    expected = recognizer.transcribe(sample, words=True)
     for name, write in (("srt", to_srt), ("vtt", to_vtt)):
         answer = client.audio.transcriptions.create(
             file=sample, model="digits", response_format=name
@@ -52,7 +52,7 @@ def test_subtitles_are_those_of_the_command(
 
 
 def test_verbose_json_has_times_of_words_and_segments(
-    client: openai.OpenAI, sample: Path, said: str, recogniser: Transcriber
+    client: openai.OpenAI, sample: Path, said: str, recognizer: Transcriber
 ) -> None:
     answer = client.audio.transcriptions.create(
         file=sample,
@@ -60,13 +60,13 @@ def test_verbose_json_has_times_of_words_and_segments(
         response_format="verbose_json",
         timestamp_granularities=["word", "segment"],
     )
-    (expected,) = recogniser.transcribe(sample, words=True).segments
+    (expected,) = recognizer.transcribe(sample, words=True).segments
     assert answer.text == said
     assert answer.duration == pytest.approx(expected.end, abs=1e-3)
     assert answer.segments is not None and answer.words is not None
     (segment,) = answer.segments
     assert (segment.id, segment.text, segment.start) == (0, said, 0.0)
-    assert recogniser.output.tokenizer.decode(segment.tokens) == said
+    assert recognizer.output.tokenizer.decode(segment.tokens) == said
     assert -1.0 < segment.avg_logprob < 0.0
     assert [word.word for word in answer.words] == [word.text for word in expected.words]
     for word, right in zip(answer.words, expected.words, strict=True):
@@ -82,11 +82,11 @@ def test_words_come_only_when_they_are_asked_for(client: openai.OpenAI, sample: 
 
 
 def test_a_long_recording_streams_its_segments_as_events(
-    client: openai.OpenAI, sample: Path, said: str, tmp_path: Path, recogniser: Transcriber
+    client: openai.OpenAI, sample: Path, said: str, tmp_path: Path, recognizer: Transcriber
 ) -> None:
     path = tmp_path / "long.wav"
     write_joined(path, sample, times=8)
-    expected = recogniser.transcribe(path)
+    expected = recognizer.transcribe(path)
     assert len(expected.segments) > 1
     with path.open("rb") as file:
         events = list(client.audio.transcriptions.create(file=file, model="whisper-1", stream=True))
@@ -95,14 +95,14 @@ def test_a_long_recording_streams_its_segments_as_events(
     assert "".join(event.delta for event in deltas) == done.text == expected.text  # type: ignore[union-attr]
 
 
-def test_phrases_of_the_prompt_are_favoured(
-    client: openai.OpenAI, sample: Path, said: str, recogniser: Transcriber, tmp_path: Path
+def test_phrases_of_the_prompt_are_favored(
+    client: openai.OpenAI, sample: Path, said: str, recognizer: Transcriber, tmp_path: Path
 ) -> None:
     phrases = tmp_path / "phrases.txt"
     phrases.write_text("four nine\noh oh\n")
-    recogniser.read_phrases(phrases)
-    expected = recogniser.transcribe(sample).text
-    recogniser.phrases = None
+    recognizer.read_phrases(phrases)
+    expected = recognizer.transcribe(sample).text
+    recognizer.phrases = None
     assert expected != said
 
     def transcribe(prompt: str) -> str:
@@ -116,7 +116,7 @@ def test_phrases_of_the_prompt_are_favoured(
         transcribe("four nine, 七")
 
 
-def test_what_is_no_recording_is_refused_with_its_mend(client: openai.OpenAI) -> None:
+def test_what_is_no_recording_is_refused_with_its_fix(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match=r"notes\.wav: is a text file") as caught:
         client.audio.transcriptions.create(
             file=("notes.wav", b"milk, bread and eggs"), model="whisper-1"

@@ -30,7 +30,7 @@ ROUTE = "/v1/audio/transcriptions"
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Transcriber:
+def recognizer() -> Transcriber:
     return asr_s2s.load("digits", "cpu")
 
 
@@ -54,7 +54,7 @@ def post(server: Server, path: Path, route: str = ROUTE, **fields: Any) -> httpx
 
 
 def test_clients_at_once_are_answered_as_each_alone(
-    server: Server, recordings: list[Path], recogniser: Transcriber
+    server: Server, recordings: list[Path], recognizer: Transcriber
 ) -> None:
     before = server.metric("asr_s2s_batch_items_count", model="digits")
     fields = {
@@ -64,7 +64,7 @@ def test_clients_at_once_are_answered_as_each_alone(
     with ThreadPoolExecutor(len(recordings)) as pool:
         answers = list(pool.map(lambda path: post(server, path, **fields), recordings))
     for path, answer in zip(recordings, answers, strict=True):
-        expected = to_record(recogniser.transcribe(path, words=True))
+        expected = to_record(recognizer.transcribe(path, words=True))
         found = answer.json()
         assert found["text"] == expected["text"]
         assert [s["words"] for s in found["segments"]] == [s["words"] for s in expected["segments"]]
@@ -98,7 +98,7 @@ def test_what_browsers_and_telephones_record(
 
 
 def test_a_stream_gives_words_with_each_segment_and_subtitles_at_its_end(
-    server: Server, recordings: list[Path], recogniser: Transcriber
+    server: Server, recordings: list[Path], recognizer: Transcriber
 ) -> None:
     answer = post(
         server,
@@ -109,7 +109,7 @@ def test_a_stream_gives_words_with_each_segment_and_subtitles_at_its_end(
     )
     assert answer.headers["content-type"].startswith("text/event-stream")
     events = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
-    expected = recogniser.transcribe(recordings[-1], words=True)
+    expected = recognizer.transcribe(recordings[-1], words=True)
     *deltas, done = events
     assert [event["segment"]["words"] for event in deltas] == [
         segment["words"] for segment in to_record(expected)["segments"]
@@ -120,9 +120,9 @@ def test_a_stream_gives_words_with_each_segment_and_subtitles_at_its_end(
 
 
 def test_attention_comes_with_the_sound_it_rests_on(
-    server: Server, recordings: list[Path], recogniser: Transcriber
+    server: Server, recordings: list[Path], recognizer: Transcriber
 ) -> None:
-    segment = recogniser.transcribe(recordings[-1]).segments[1]
+    segment = recognizer.transcribe(recordings[-1]).segments[1]
     answer = post(
         server,
         recordings[-1],
@@ -197,9 +197,9 @@ def test_who_comes_while_all_places_are_taken_is_told_when_to_return(
 
 
 def test_a_recording_that_takes_too_long_is_read_no_further(
-    recogniser: Transcriber, recordings: list[Path]
+    recognizer: Transcriber, recordings: list[Path]
 ) -> None:
-    speech = Speech(recogniser, recordings=1, batch_seconds=30.0)
+    speech = Speech(recognizer, recordings=1, batch_seconds=30.0)
 
     async def transcribe(limit: float) -> list[Segment | Transcript]:
         file = recordings[-1].open("rb")

@@ -1,4 +1,4 @@
-"""Normalisers do what their names promise, once and for all."""
+"""Normalizers do what their names promise, once and for all."""
 
 import random
 import sys
@@ -45,13 +45,13 @@ def odd_texts() -> list[str]:
     assigned = [c for c in characters if unicodedata.category(c) not in ("Cn", "Co")]
     rng = random.Random(0)
     mixtures = ["".join(rng.choices(assigned[:9_000], k=6)) for _ in range(20_000)]
-    # Hangul and Han are a hundred thousand characters of the same behaviour.
+    # Hangul and Han are a hundred thousand characters of the same behavior.
     plain = [c for c in assigned if unicodedata.category(c) != "Lo"] + rng.sample(assigned, 5_000)
     return [f"a{c}b e{c}\u0301" for c in plain] + mixtures
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)
-def test_normalising_twice_gives_what_once_gives(name: str, odd_texts: list[str]) -> None:
+def test_normalizing_twice_gives_what_once_gives(name: str, odd_texts: list[str]) -> None:
     normalize = NORMALIZERS[name]
     for text in odd_texts:
         once = normalize(text)
@@ -72,13 +72,13 @@ def test_every_normalizer_is_found_and_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "mend"),
+    ("name", "fix"),
     [
         ("englsh", "Did you mean english"),
         ("Lower", "Did you mean lowercase"),
         ("zzz", "Choose from verbatim, lowercase, english"),
     ],
 )
-def test_an_unknown_normalizer_is_refused_with_the_nearest(name: str, mend: str) -> None:
-    with pytest.raises(TextError, match=rf"^text.normalizer: .*{name}.*{mend}"):
+def test_an_unknown_normalizer_is_refused_with_the_nearest(name: str, fix: str) -> None:
+    with pytest.raises(TextError, match=rf"^text.normalizer: .*{name}.*{fix}"):
         normalizer(name)

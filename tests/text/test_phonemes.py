@@ -90,7 +90,7 @@ def test_a_lexicon_is_kept_in_the_model_folder(tokenizer: PhonemeTokenizer, tmp_
         assert loaded.encode(text) == tokenizer.encode(text)
 
 
-def test_words_that_sound_alike_are_chosen_by_their_neighbours(
+def test_words_that_sound_alike_are_chosen_by_their_neighbors(
     tokenizer: PhonemeTokenizer, words: WordNgramModel
 ) -> None:
     ids = tokenizer.encode("two men see the sea")

@@ -158,7 +158,7 @@ def test_every_script_survives_unchanged(kind: str, texts: list[str]) -> None:
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_texts_are_normalised_before_they_are_counted() -> None:
+def test_texts_are_normalized_before_they_are_counted() -> None:
     config = TextConfig(normalizer="english", tokenizer="characters")
     assert train_tokenizer(config, ["B, a!"]).pieces == [*SPECIALS, " ", "a", "b"]
 
@@ -190,9 +190,9 @@ def test_a_vocabulary_size_that_does_not_fit_is_refused_with_one_that_does(size:
     config = TextConfig(tokenizer="sentencepiece", vocabulary_size=size)
     with pytest.raises(TextError, match=rf"^text.vocabulary_size: {size} is too ") as caught:
         train_tokenizer(config, TEXTS)
-    mended = int(caught.value.mend.split()[3])
-    config = TextConfig(tokenizer="sentencepiece", vocabulary_size=mended)
-    assert len(train_tokenizer(config, TEXTS)) == mended
+    fixed = int(caught.value.fix.split()[3])
+    config = TextConfig(tokenizer="sentencepiece", vocabulary_size=fixed)
+    assert len(train_tokenizer(config, TEXTS)) == fixed
 
 
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_the_smallest_vocabulary_named_is_the_smallest_that_can_be(coverage: flo
 
     with pytest.raises(TextError, match=r"^text.vocabulary_size: 9 is too small") as caught:
         train_tokenizer(config(9), texts)
-    smallest = int(caught.value.mend.split()[3])
+    smallest = int(caught.value.fix.split()[3])
     assert len(train_tokenizer(config(smallest), texts)) == smallest
     with pytest.raises(TextError, match=r"too small"):
         train_tokenizer(config(smallest - 1), texts)

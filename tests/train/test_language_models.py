@@ -60,9 +60,9 @@ def trained(corpus: Path) -> Path:
 
 
 @pytest.fixture
-def recogniser(tmp_path: Path) -> Path:
+def recognizer(tmp_path: Path) -> Path:
     """A copy of the shipped model."""
-    return Path(shutil.copytree(find_model("digits"), tmp_path / "recogniser"))
+    return Path(shutil.copytree(find_model("digits"), tmp_path / "recognizer"))
 
 
 def test_a_language_model_learns(trained: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_language_model_learns(trained: Path) -> None:
     assert not load_language_model(model, tokenizer).training
 
 
-def test_text_is_normalised_as_the_recogniser_has_it(trained: Path) -> None:
+def test_text_is_normalized_as_the_recognizer_has_it(trained: Path) -> None:
     assert load_config(trained / "config.yaml").text.normalizer == "english"
 
 
@@ -118,24 +118,24 @@ def test_what_cannot_train_is_refused_at_once(
         train(config, corpus, tmp_path / "run", torch.device("cpu"))
 
 
-def test_a_language_model_is_no_recogniser(trained: Path) -> None:
+def test_a_language_model_is_no_recognizer(trained: Path) -> None:
     with pytest.raises(ModelError, match="this is a language model"):
         load_model(trained / "model")
 
 
 def test_models_built_and_trained_are_attached_and_used(
-    corpus: Path, trained: Path, recogniser: Path, tmp_path: Path, sample: Path
+    corpus: Path, trained: Path, recognizer: Path, tmp_path: Path, sample: Path
 ) -> None:
     grams = tmp_path / "grams.safetensors"
     built = asr_s2s(
-        "ngram", corpus / "train.txt.gz", "--model", recogniser, "--order", "5", "-o", grams
+        "ngram", corpus / "train.txt.gz", "--model", recognizer, "--order", "5", "-o", grams
     )
     assert built.returncode == 0, built.stderr
     assert "order 1 to 5" in built.stdout
     for model, weight in ((grams, "0.2"), (trained / "model", "0.1")):
-        attached = asr_s2s("attach", model, "--model", recogniser, "--weight", weight)
+        attached = asr_s2s("attach", model, "--model", recognizer, "--weight", weight)
         assert attached.returncode == 0, attached.stderr
-    loaded = load_model(recogniser)
+    loaded = load_model(recognizer)
     assert loaded.config.search.ngram_weight == 0.2
     assert loaded.config.search.language_model_weight == 0.1
     assert loaded.language_models.ngram is not None
@@ -145,10 +145,10 @@ def test_models_built_and_trained_are_attached_and_used(
     samples, rate = soundfile.read(sample)
     soundfile.write(tmp_path / "dev.wav", samples[:rate], rate)  # a second: the search runs often
     (tmp_path / "dev.jsonl").write_text(json.dumps({"audio": "dev.wav", "text": "three"}))
-    tuned = asr_s2s("tune", tmp_path / "dev.jsonl", "--model", recogniser, "--beam-size", "2")
+    tuned = asr_s2s("tune", tmp_path / "dev.jsonl", "--model", recognizer, "--beam-size", "2")
     assert tuned.returncode == 0, tuned.stderr
     header, best, *_ = tuned.stdout.splitlines()
-    search = yaml.safe_load((recogniser / "config.yaml").read_text())["search"]
+    search = yaml.safe_load((recognizer / "config.yaml").read_text())["search"]
     names, values = header.split("\t")[1:], best.split("\t")[1:]
     assert {name: search[name] for name in names} == dict(
         zip(names, map(float, values), strict=True)
@@ -157,14 +157,14 @@ def test_models_built_and_trained_are_attached_and_used(
 
 
 def test_models_of_another_vocabulary_are_not_attached(
-    corpus: Path, recogniser: Path, tmp_path: Path
+    corpus: Path, recognizer: Path, tmp_path: Path
 ) -> None:
     grams = tmp_path / "grams.safetensors"
     assert asr_s2s("ngram", corpus / "valid.txt", "--model", "en-de", "-o", grams).returncode == 0
-    refused = asr_s2s("attach", grams, "--model", recogniser)
+    refused = asr_s2s("attach", grams, "--model", recognizer)
     assert refused.returncode == 1
     assert "another vocabulary" in refused.stderr
-    assert not (recogniser / "ngram.safetensors").exists()
+    assert not (recognizer / "ngram.safetensors").exists()
 
 
 def test_shipped_models_stay_as_they_are() -> None:
@@ -172,7 +172,7 @@ def test_shipped_models_stay_as_they_are() -> None:
         own_folder("digits")
 
 
-def test_an_arpa_file_is_converted(recogniser: Path, tmp_path: Path) -> None:
+def test_an_arpa_file_is_converted(recognizer: Path, tmp_path: Path) -> None:
     grams = [" ".join(word) for word in DIGITS]
     letters = sorted(set("".join(DIGITS)))
     arpa = ["\\data\\", f"ngram 1={len(letters) + 2}", "ngram 2=1", "", "\\1-grams:"]
@@ -180,18 +180,18 @@ def test_an_arpa_file_is_converted(recogniser: Path, tmp_path: Path) -> None:
     arpa += ["", "\\2-grams:", f"-0.1\t{grams[0][:3]}", "", "\\end\\", ""]
     (tmp_path / "a.arpa").write_text("\n".join(arpa))
     output = tmp_path / "ngram.safetensors"
-    built = asr_s2s("ngram", tmp_path / "a.arpa", "--model", recogniser, "-o", output)
+    built = asr_s2s("ngram", tmp_path / "a.arpa", "--model", recognizer, "-o", output)
     assert built.returncode == 0, built.stderr
-    assert asr_s2s("attach", output, "--model", recogniser).returncode == 0
+    assert asr_s2s("attach", output, "--model", recognizer).returncode == 0
 
 
-def test_favoured_phrases_are_written(tmp_path: Path, sample: Path) -> None:
+def test_favored_phrases_are_written(tmp_path: Path, sample: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("Eight\t20\n")
     plain = asr_s2s("transcribe", sample, *SMALL)
-    favoured = asr_s2s("transcribe", sample, *SMALL, "--phrases", names)
-    assert favoured.returncode == 0, favoured.stderr
-    assert favoured.stdout.split().count("eight") > plain.stdout.split().count("eight")
+    favored = asr_s2s("transcribe", sample, *SMALL, "--phrases", names)
+    assert favored.returncode == 0, favored.stderr
+    assert favored.stdout.split().count("eight") > plain.stdout.split().count("eight")
 
 
 def test_phrases_that_the_model_cannot_write_are_refused(tmp_path: Path, sample: Path) -> None:

@@ -56,8 +56,8 @@ def test_ctc_loss_equals_a_sum_over_all_alignments() -> None:
     log_probs = logits.log_softmax(-1)[0]
     chances = []
     for path in itertools.product((BLANK, 4, 5), repeat=5):
-        spelt = [token for token, _ in itertools.groupby(path) if token != BLANK]
-        if spelt == [4, 5, 5]:
+        spelled = [token for token, _ in itertools.groupby(path) if token != BLANK]
+        if spelled == [4, 5, 5]:
             chances.append(sum(log_probs[t, token] for t, token in enumerate(path)))
     expected = -torch.stack(chances).logsumexp(0) / 3
     loss = ctc_loss(logits, torch.tensor([5]), TOKENS[:1], LENGTHS[:1])

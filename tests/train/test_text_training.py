@@ -50,7 +50,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path) -> Path:
-    """The run folder of a model that has learnt xx to yy."""
+    """The run folder of a model that has learned xx to yy."""
     code, messages = run(corpus, corpus / "trained")
     assert code == 0, messages
     return corpus / "trained"
@@ -159,7 +159,7 @@ def test_one_model_writes_the_language_it_is_asked_for(corpus: Path, tmp_path: P
     assert not (tmp_path / "out.txt").exists()
 
 
-def test_another_bleu_tokeniser_may_score_a_run_that_goes_on(
+def test_another_bleu_tokenizer_may_score_a_run_that_goes_on(
     corpus: Path, trained: Path, tmp_path: Path
 ) -> None:
     resumed = tmp_path / "run"

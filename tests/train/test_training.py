@@ -93,7 +93,7 @@ def test_a_run_folder_leaves_what_it_promises(corpus: Path, tmp_path: Path) -> N
     assert mean.abs().min() > 0.1  # measured on the training set
 
 
-def test_recordings_in_which_nothing_is_said_are_learnt_where_that_is_asked_for(
+def test_recordings_in_which_nothing_is_said_are_learned_where_that_is_asked_for(
     tmp_path: Path,
 ) -> None:
     write_corpus(tmp_path, utterances=8)
@@ -126,9 +126,9 @@ def test_a_tiny_model_learns_to_spell_tones(tmp_path: Path, input_feeding: bool)
         f"decoder.input_feeding={str(input_feeding).lower()}",
     )  # fmt: skip
     assert code == 0, messages
-    recogniser = asr_s2s.load(str(tmp_path / "run/model"))
+    recognizer = asr_s2s.load(str(tmp_path / "run/model"))
     rows = [json.loads(line) for line in (corpus / "valid.jsonl").open()]
-    results = recogniser.transcribe([corpus / row["audio"] for row in rows])
+    results = recognizer.transcribe([corpus / row["audio"] for row in rows])
     right = sum(result.text == row["text"] for result, row in zip(results, rows, strict=True))
     assert right >= 0.6 * len(rows)  # by chance: none
 

@@ -13,12 +13,12 @@ function mixed(palette, part) {
   return palette[low].map((value, channel) => value + (place - low) * (palette[low + 1][channel] - value));
 }
 
-function painted(width, height, colour) {
+function painted(width, height, color) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
   for (let y = 0; y < height; y += 1) {
-    for (let x = 0; x < width; x += 1) image.data.set(colour(x, y), 4 * (y * width + x));
+    for (let x = 0; x < width; x += 1) image.data.set(color(x, y), 4 * (y * width + x));
   }
   context.putImageData(image, 0, 0);
   return canvas;

@@ -1,4 +1,4 @@
-// A transcript: words coloured by confidence, played from where they are clicked, and files of it.
+// A transcript: words colored by confidence, played from where they are clicked, and files of it.
 
 export function clock(seconds) {
   const whole = Math.floor(seconds);

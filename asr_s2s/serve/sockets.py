@@ -9,7 +9,7 @@ BACKLOG = 512
 """Connections that wait until the server takes them."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+def open_listener(host: str, port: int) -> socket.socket:
     """A socket at this address; port 0 takes a free one.
 
     Raises:

@@ -20,7 +20,7 @@ from asr_s2s.model.attention import Memory, NoAttention
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.language_model import LanguageModels
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.search.align import read_again
+from asr_s2s.search.align import forced_decode
 from asr_s2s.search.beam import LARGEST_BEAM, Hypothesis
 from asr_s2s.search.decode import decode
 from asr_s2s.search.guard import (
@@ -84,7 +84,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What was recognised."""
+    """What was recognized."""
 
     parts: list[Part]
     """One, or two halves."""
@@ -94,7 +94,7 @@ class Result:
     """What was done about it; None where nothing else was better."""
 
 
-class _Heard(NamedTuple):
+class _Encoded(NamedTuple):
     """A batch of sound, encoded."""
 
     waveforms: list[Waveform]
@@ -124,10 +124,10 @@ class _Try(NamedTuple):
 
 
 @torch.inference_mode()
-def recognise(search: Search, waveforms: Sequence[Waveform]) -> list[Result]:
-    """Recognise a batch of sounds `(samples,)` at 16 kHz, in order."""
-    heard = _listen(search, waveforms)
-    tries = [[_Try(None, [part])] for part in _decode(search, heard, search.config)]
+def recognize(search: Search, waveforms: Sequence[Waveform]) -> list[Result]:
+    """Recognize a batch of sounds `(samples,)` at 16 kHz, in order."""
+    encoded = _encode(search, waveforms)
+    tries = [[_Try(None, [part])] for part in _decode(search, encoded, search.config)]
     for remedy, reasons in (
         (Remedy.beam, LOST),
         # What is only hard to hear, attention, CTC and language models know together or not at all.
@@ -140,45 +140,45 @@ def recognise(search: Search, waveforms: Sequence[Waveform]) -> list[Result]:
             for row, tried in enumerate(tries)
             if tried[0].reason in reasons
             and all(one.reason not in SETTLED for one in tried)
-            and _applies(remedy, heard, row)
+            and _applies(remedy, encoded, row)
         ]
         if rows:
-            again = _again(search, _select(heard, rows), remedy, lost=reasons == LOST)
+            again = _again(search, _select(encoded, rows), remedy, lost=reasons == LOST)
             for row, parts in zip(rows, again, strict=True):
                 tries[row].append(_Try(remedy, parts))
     return [_settle(tried) for tried in tries]
 
 
-def _applies(remedy: Remedy, heard: _Heard, row: int) -> bool:
+def _applies(remedy: Remedy, encoded: _Encoded, row: int) -> bool:
     if remedy is Remedy.pieces:
-        return len(heard.waveforms[row]) >= SHORTEST_CUT * SAMPLE_RATE
-    return remedy is Remedy.beam or heard.ctc is not None
+        return len(encoded.waveforms[row]) >= SHORTEST_CUT * SAMPLE_RATE
+    return remedy is Remedy.beam or encoded.ctc is not None
 
 
-def _again(search: Search, heard: _Heard, remedy: Remedy, *, lost: bool) -> list[list[Part]]:
+def _again(search: Search, encoded: _Encoded, remedy: Remedy, *, lost: bool) -> list[list[Part]]:
     """The parts of each row, decoded with a remedy."""
     config = search.config
     if remedy is Remedy.beam:
         weight = max(config.ctc_weight, MORE_CTC) if lost else config.ctc_weight
         width = min(WIDER * config.beam_size, LARGEST_BEAM)
         wider = replace(config, beam_size=width, ctc_weight=weight)
-        return [[part] for part in _decode(search, heard, wider)]
+        return [[part] for part in _decode(search, encoded, wider)]
     if remedy is Remedy.ctc:
         # CTC's scores are of whole outputs, whatever their length; users get them like others.
         alone = replace(config, ctc_weight=1.0, length_normalization=0.0)
         return [
             [part._replace(hypotheses=[_normalized(h, config) for h in part.hypotheses])]
-            for part in _decode(search, heard, alone)
+            for part in _decode(search, encoded, alone)
         ]
     halves, starts = [], []
-    for samples in heard.waveforms:
+    for samples in encoded.waveforms:
         cut = middle_cut(samples)
         halves += [samples[:cut], samples[cut:]]
         starts += [0.0, cut / SAMPLE_RATE]
     parts = [
         part._replace(start=start)
         for part, start in zip(
-            _decode(search, _listen(search, halves), config), starts, strict=True
+            _decode(search, _encode(search, halves), config), starts, strict=True
         )
     ]
     return [parts[i : i + 2] for i in range(0, len(parts), 2)]
@@ -213,25 +213,25 @@ def _cut(part: Part) -> Part:
     return part._replace(hypotheses=[Hypothesis(verdict.cut, score)])
 
 
-def _listen(search: Search, waveforms: Sequence[Waveform]) -> _Heard:
+def _encode(search: Search, waveforms: Sequence[Waveform]) -> _Encoded:
     device = next(search.model.parameters()).device
     padded = pad_sequence([torch.from_numpy(samples) for samples in waveforms], batch_first=True)
     lengths = torch.tensor([len(samples) for samples in waveforms])
     memory = search.model.encode("speech", padded.to(device), lengths.to(device))
-    return _Heard(list(waveforms), memory, search.model.hear(memory))
+    return _Encoded(list(waveforms), memory, search.model.ctc_frames(memory))
 
 
-def _select(heard: _Heard, rows: list[int]) -> _Heard:
-    return _Heard(
-        [heard.waveforms[row] for row in rows],
-        Memory(*(part[rows] for part in heard.memory)),
-        CTCFrames(*(part[rows] for part in heard.ctc)) if heard.ctc is not None else None,
+def _select(encoded: _Encoded, rows: list[int]) -> _Encoded:
+    return _Encoded(
+        [encoded.waveforms[row] for row in rows],
+        Memory(*(part[rows] for part in encoded.memory)),
+        CTCFrames(*(part[rows] for part in encoded.ctc)) if encoded.ctc is not None else None,
     )
 
 
-def _decode(search: Search, heard: _Heard, config: SearchConfig) -> list[Part]:
+def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Part]:
     """Outputs for each row, and what the guard says of the best."""
-    model, (waveforms, memory, ctc) = search.model, heard
+    model, (waveforms, memory, ctc) = search.model, encoded
     prompts = torch.tensor([search.prompt] * len(waveforms), device=memory.values.device).long()
     results = decode(
         model,
@@ -248,12 +248,12 @@ def _decode(search: Search, heard: _Heard, config: SearchConfig) -> list[Part]:
     when = model.speech.start_of
     if model.ctc is not None and ctc is not None:
         frame_seconds = (when(1) - when(0)) / model.ctc.per_frame
-        favour = search.phrases.earned if search.phrases else lambda output: 0.0
-        verdicts = examine_by_ctc(ctc, outputs, frame_seconds, favour)
+        favor = search.phrases.earned if search.phrases else lambda output: 0.0
+        verdicts = examine_by_ctc(ctc, outputs, frame_seconds, favor)
     elif isinstance(model.decoder.attention, NoAttention):
         verdicts = examine_by_probability(outputs, means)
     else:
-        weights = read_again(model, memory, outputs, prompts)[1]
+        weights = forced_decode(model, memory, outputs, prompts)[1]
         verdicts = examine_by_attention(weights, outputs, means, waveforms, when)
     return [
         Part(0.0, samples, Memory(*(part[row : row + 1] for part in memory)), hypotheses, verdict)
