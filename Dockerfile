@@ -4,12 +4,11 @@
 #   docker run --rm -v "$PWD:/data" asr_s2s transcribe talk.mp3
 #
 # Build arguments:
-#   BASE         an image of Debian or Ubuntu with Python 3.11 or later, or where apt-get installs
-#                it. An image of CUDA is wanted only where other programs in it need CUDA: PyTorch's
-#                wheels bring their own, so that the host's driver and --gpus all are enough.
-#   TORCH_INDEX  where torch and torchaudio are taken from, both from the same place. By default
-#                pip's own index, whose wheels have CUDA and run on CPUs too; PyTorch's index of
-#                CPU wheels leaves CUDA out.
+#   BASE         a Debian or Ubuntu image that has Python 3.11 or later, or can install it with
+#                apt-get. A CUDA image is needed only for other programs in it that use CUDA:
+#                PyTorch's wheels contain CUDA, so the host's driver and --gpus all suffice.
+#   TORCH_INDEX  package index for both torch and torchaudio. Default: pip's index, whose wheels
+#                contain CUDA and also run on CPUs. PyTorch's index of CPU wheels omits CUDA.
 ARG BASE=python:3.11-slim
 
 # hadolint ignore=DL3006
@@ -24,7 +23,7 @@ FROM python AS build
 ARG TORCH_INDEX=
 RUN python3 -m venv /opt/asr_s2s
 ENV PATH=/opt/asr_s2s/bin:$PATH
-# pyproject.toml says why these releases; asr_s2s itself is the last to come, as it changes most.
+# pyproject.toml explains these versions. asr_s2s is installed last, as it changes most often.
 # hadolint ignore=DL3013
 RUN pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} \
         "torch>=2.11,<2.13" "torchaudio==2.11.0"
@@ -36,7 +35,7 @@ RUN pip install --no-cache-dir ".[serve,vad,explain]"
 
 FROM python
 COPY --from=build /opt/asr_s2s /opt/asr_s2s
-# Caches go to HOME; USER is named for programs that ask for it, as no user 1000 need exist.
+# Caches go to HOME. USER is set because user 1000 need not exist in the image.
 ENV PATH=/opt/asr_s2s/bin:$PATH HOME=/tmp USER=asr_s2s PYTHONUNBUFFERED=1
 USER 1000:1000
 WORKDIR /data

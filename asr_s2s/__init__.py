@@ -1,4 +1,6 @@
-"""asr_s2s: sequences to text with one recurrent attention core.
+"""Speech recognition and translation with one recurrent attention model.
+
+Example:
 
 import asr_s2s
 
@@ -22,29 +24,29 @@ __all__ = ["UserError", "__version__", "load", "load_translator"]
 
 
 def load(model: str, device: str | None = None) -> "Transcriber":
-    """Load a recognizer: a shipped model by name, or a model folder by path.
+    """Load a speech recognizer by the name of a shipped model, or by the path of a model folder.
 
     Args:
         model: a shipped name such as "digits", or the path of a model folder.
-        device: "cpu", "cuda", ...; by default a GPU if there is one.
+        device: "cpu", "cuda", ...; by default a GPU if one is available.
 
     Raises:
-        ModelError: there is no such model, its folder is incomplete, or it does not read speech.
+        ModelError: the model does not exist, is incomplete, or is not a speech model.
     """
-    from asr_s2s.pipeline import Transcriber  # torch is imported only when a model is wanted
+    from asr_s2s.pipeline import Transcriber  # defers the import of torch
 
     return Transcriber.load(model, device)
 
 
 def load_translator(model: str, device: str | None = None) -> "Translator":
-    """Load a model that reads text: a shipped one by name, or a model folder by path.
+    """Load a translator by the name of a shipped model, or by the path of a model folder.
 
     Args:
         model: a shipped name such as "en-de", or the path of a model folder.
         device: as in `load`.
 
     Raises:
-        ModelError: there is no such model, its folder is incomplete, or it does not read text.
+        ModelError: the model does not exist, is incomplete, or is not a text model.
     """
     from asr_s2s.translator import Translator
 

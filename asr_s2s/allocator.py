@@ -1,4 +1,4 @@
-"""How this process keeps memory that tensors give back."""
+"""glibc malloc settings that reuse freed tensor memory."""
 
 import ctypes
 import os
@@ -8,11 +8,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
 def restart_with_huge_pages() -> None:
-    """Start this process anew under a setting of glibc's by which memory comes in pages of 2 MiB.
+    """Restart this process with glibc configured to allocate memory in 2 MiB pages.
 
-    A training step touches gigabytes, and a page fault for each 4 KiB of them cost a tenth to a
-    quarter of it. glibc reads the setting (`GLIBC_TUNABLES`) when a process starts; where somebody
-    has chosen theirs, or the C library is not glibc, this does nothing. To be called first of all.
+    A training step touches gigabytes, and one page fault per 4 KiB costs 10-25 % of its time. glibc
+    reads the setting (`GLIBC_TUNABLES`) when a process starts, so call this before anything else.
+    Does nothing if `GLIBC_TUNABLES` is already set or the C library is not glibc.
     """
     if "GLIBC_TUNABLES" in os.environ or not sys.platform.startswith("linux"):
         return
@@ -25,9 +25,9 @@ def restart_with_huge_pages() -> None:
 def keep_freed_memory() -> None:
     """Let glibc reuse freed memory instead of returning it to the system.
 
-    By default every large tensor is a mapping of its own, returned when freed, and its pages fault
-    in again at the next step; in single runs on CPU that cost 8-50 % of a training step. Called by
-    commands, which own their process; does nothing where the C library is not glibc.
+    By default every large tensor is a separate mapping that is returned when freed, so that its
+    pages fault in again at the next step; this cost 8-50 % of a training step in single runs on
+    CPU. Called by commands, which own their process. Does nothing if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -36,12 +36,12 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    mallopt(_M_TOP_PAD, 64 << 20)  # the heap grows in such steps
+    mallopt(_M_TOP_PAD, 64 << 20)  # the heap grows in steps of 64 MiB
 
 
 def release_freed_memory() -> None:
-    """Give freed memory back after all, as before a fork: a child keeps a copy of each page that
-    its parent goes on to reuse. Does nothing where the C library is not glibc."""
+    """Return freed memory to the system, for example before a fork, because a child keeps a copy of
+    each page that its parent reuses. Does nothing if the C library is not glibc."""
     if not sys.platform.startswith("linux"):
         return
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,6 +1,6 @@
-"""Configurations from YAML with `a.b=c` overrides, and back to plain values.
+"""Reading configurations from YAML with `a.b=c` overrides, and converting them to plain values.
 
-An unknown key is an error that names the nearest known one.
+An unknown key raises an error that suggests the nearest known one.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
     """Read a YAML file and apply `a.b=c` overrides.
 
     Raises:
-        ConfigError: the file is missing or not YAML, a key is unknown (the nearest is named),
+        ConfigError: the file is missing or not YAML, a key is unknown (the nearest is suggested),
             or a value has the wrong type.
     """
     from omegaconf import OmegaConf
@@ -34,7 +34,9 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
         key, equals, _ = override.partition("=")
         if not equals or not key:
             raise ConfigError(
-                override, "an override reads key=value", "Write for example train.steps=2000"
+                override,
+                "an override must have the form key=value",
+                "Write for example train.steps=2000",
             )
     try:
         read = OmegaConf.load(path)
@@ -48,8 +50,8 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
         problem = " ".join(str(error).split())
         raise ConfigError(
             f"{path} {' '.join(overrides)}".strip(),
-            f"these cannot be put together: {problem}",
-            "A configuration is sections of key: value pairs, and an override section.key=value",
+            f"the file and the overrides cannot be merged: {problem}",
+            "Write sections of key: value pairs in the file, and overrides as section.key=value",
         ) from error
     return from_dict(Config, values, where=str(path))
 
@@ -61,7 +63,7 @@ def from_dict(kind: type[T], values: Any, *, where: str) -> T:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain values of a configuration dataclass, ready for YAML."""
+    """Convert a configuration dataclass to plain values, ready for YAML."""
     return {
         key: list(value)
         if isinstance(value, tuple)
@@ -73,9 +75,9 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
-    """`value` as the type `kind`, or a ConfigError that names `key`."""
+    """Convert `value` to the type `kind`, or raise a ConfigError that names `key`."""
 
-    def wrong(expected: str) -> ConfigError:
+    def mismatch(expected: str) -> ConfigError:
         return ConfigError(
             f"{where}: {key}" if key else where,
             f"expected {expected}, found {value!r}",
@@ -86,7 +88,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         if value is None and not key:
             value = {}
         if not isinstance(value, dict):
-            raise wrong("a section of key: value pairs")
+            raise mismatch("a section of key: value pairs")
         hints = typing.get_type_hints(kind)
         for name in value:
             if name not in hints:
@@ -94,7 +96,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
                 raise ConfigError(
                     f"{where}: {dotted}",
                     "there is no such key",
-                    _nearest(str(name), list(hints), key),
+                    _suggestion(str(name), list(hints), key),
                 )
         prefix = f"{key}." if key else ""
         converted = {
@@ -108,14 +110,14 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         return _convert(arguments[0], value, where, key)
     if origin is Literal:
         if value not in arguments:
-            raise wrong("one of " + ", ".join(arguments))
+            raise mismatch("one of " + ", ".join(arguments))
         return value
     if origin is tuple:
         items = [value] if isinstance(value, (str, int, float)) else value
         if not isinstance(items, (list, tuple)):
-            raise wrong("a list")
+            raise mismatch("a list")
         if arguments[-1] is not Ellipsis and len(items) != len(arguments):
-            raise wrong(f"a list of {len(arguments)} values")
+            raise mismatch(f"a list of {len(arguments)} values")
         return tuple(_convert(arguments[0], item, where, key) for item in items)
     if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
@@ -124,10 +126,10 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
     if kind in (str, bool) and isinstance(value, kind):
         return value
     names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}
-    raise wrong(names[kind])
+    raise mismatch(names[kind])
 
 
-def _nearest(name: str, known: list[str], section: str) -> str:
+def _suggestion(name: str, known: list[str], section: str) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if near:
         return f"Did you mean {section + '.' if section else ''}{near[0]}"

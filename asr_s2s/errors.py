@@ -1,25 +1,25 @@
 """User errors: what is wrong, where, and how to fix it.
 
-Anything a person can cause (a bad file, a wrong key, an impossible setting) is raised as a
-`UserError`. The command line prints it as one line and exits with code 1; it never becomes a
-traceback. Programming mistakes stay ordinary exceptions.
+Every problem that a user can cause (a bad file, a wrong key, an impossible setting) is raised as a
+`UserError`. The command line prints it as one line, without a traceback, and exits with code 1.
+Programming errors stay ordinary exceptions.
 """
 
 from pathlib import Path
 
 EXIT_BAD_INPUT = 1
-"""Some input could not be used; everything else was done."""
+"""Exit code if some input could not be used; all other inputs were processed."""
 EXIT_INTERRUPTED = 130
-"""Stopped by Ctrl-C, as shells report it (128 + SIGINT)."""
+"""Exit code after Ctrl-C, as in shells (128 + SIGINT)."""
 
 
 class UserError(Exception):
-    """A mistake the user can fix.
+    """A problem that the user can fix.
 
     Args:
         where: the file, file:line, or key at fault, as the user wrote it.
         problem: what was found, and what was expected.
-        fix: what to do about it.
+        fix: how to fix it.
     """
 
     def __init__(self, where: str | Path, problem: str, fix: str) -> None:
@@ -29,29 +29,29 @@ class UserError(Exception):
         super().__init__(f"{self.where}: {self.problem}. {self.fix}.")
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
-        # Exceptions are rebuilt from their message alone unless told otherwise.
+        # By default, unpickling passes only the message to the constructor.
         return type(self), (self.where, self.problem, self.fix)
 
 
 class AudioError(UserError):
-    """A recording that cannot be read, or holds nothing to transcribe."""
+    """A recording cannot be read, or contains no audio."""
 
 
 class ManifestError(UserError):
-    """A list of utterances that cannot be used as written."""
+    """A manifest is missing, malformed, or inconsistent."""
 
 
 class TextError(UserError):
-    """Text, or a text-processing setting, that cannot be used."""
+    """Text, or a setting of text processing, cannot be used."""
 
 
 class ConfigError(UserError):
-    """An unknown key, a wrong type, or settings that contradict each other."""
+    """A configuration has an unknown key, a wrong type, or contradictory settings."""
 
 
 class ModelError(UserError):
-    """A model folder that is missing, incomplete, or does not fit this version."""
+    """A model folder is missing, incomplete, or incompatible with this version."""
 
 
 class TrainingError(UserError):
-    """A training run that cannot start or cannot go on."""
+    """A training run cannot start or cannot continue."""

@@ -1,4 +1,4 @@
-"""From sound to text with a trained model: `Transcriber` and its results."""
+"""Speech recognition with a trained model: `Transcriber` and its result types."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -31,67 +31,70 @@ DEVICES = ("cpu", "cuda", "mps")
 
 @dataclass(frozen=True)
 class Alternative:
-    """One of the n best transcripts."""
+    """One of the n-best outputs."""
 
     text: str
     score: float
-    """Natural log-probability over length, by the search's scorers."""
+    """Natural log-probability over length, by the scorers of the search."""
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a transcript; in Chinese and Japanese, a character."""
+    """A word of a transcript; a character in Chinese and Japanese."""
 
     text: str
     start: float
-    """Seconds."""
+    """Start time, in seconds."""
     end: float
+    """End time, in seconds."""
     confidence: float
-    """Probability that the word is right, of a model that is calibrated (`asr-s2s calibrate`); else
-    the probability that the decoder gives it, the geometric mean over its tokens."""
+    """Probability that the word is right, if the model is calibrated (`asr-s2s calibrate`); else
+    the decoder's probability of the word, as geometric mean over its tokens."""
     evidence: Evidence
-    """What the confidence is made of."""
+    """Values from which the confidence is computed."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """What was said in a part of a recording."""
+    """Transcript of a part of a recording."""
 
     start: float
-    """Seconds."""
+    """Start time, in seconds."""
     end: float
+    """End time, in seconds."""
     text: str
+    """Transcript; empty if the segment holds no speech."""
     score: float
+    """Natural log-probability over length, by the scorers of the search."""
     alternatives: tuple[Alternative, ...] = ()
-    """The n best, best first, when more than one was asked for."""
+    """The n-best outputs, best first, if `n_best` is more than 1."""
     words: tuple[Word, ...] = ()
-    """In order, when they were asked for."""
+    """Words in order, if requested."""
     reason: Reason | None = None
-    """What was wrong with the first output, if anything; the text is empty if nobody spoke."""
+    """Problem that the guard found in the first output; None if it found none."""
     remedy: Remedy | None = None
-    """What was done about it; None if nothing helped."""
+    """Remedy that produced the text; None if none was needed or none helped."""
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said in one recording."""
+    """Transcript of one recording."""
 
     source: str
-    """The recording, as it was given."""
+    """Name of the recording, as given."""
     duration: float
-    """Seconds."""
+    """Duration, in seconds."""
     text: str
     score: float
-    """Natural log-probability over length, by the search's scorers; the mean over the segments with
-    text; 0 without text."""
+    """Natural log-probability over length, by the scorers of the search; the mean over segments
+    with text; 0 without text."""
     segments: tuple[Segment, ...] = ()
-    """In order. A short recording is one segment; a long one is cut at its silences."""
+    """Segments in order. A short recording is one segment; a long one is cut at its silences."""
     alternatives: tuple[Alternative, ...] = ()
-    """The n best of a short recording, when more than one was asked for; those of a long one stand
-    with its segments."""
+    """The n-best outputs of a short recording, if `n_best` is more than 1; those of a long one are
+    in its segments."""
     warning: UserError | None = None
-    """Why the text is empty, when there is no speech, or why it ends early, when the recording is
-    damaged."""
+    """Why the text is empty (no speech) or incomplete (damaged recording)."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Failure:
     """A recording that could not be transcribed."""
 
     source: str
+    """Name of the recording, as given."""
     error: UserError
 
 
@@ -110,7 +114,7 @@ class Transcriber:
             raise ModelError(
                 loaded.folder,
                 "this model reads text, not speech",
-                "Use it with asr-s2s translate, or name a model that transcribes",
+                "Use it with asr-s2s translate, or choose a speech model",
             )
         self.model = loaded.model
         self.output = Output(
@@ -123,11 +127,15 @@ class Transcriber:
         self.device = device
         self.language_models = loaded.language_models
         self.phrases: Phrases | None = None
-        """What to favor in transcripts; see `read_phrases`."""
+        """Phrases to favor in decoding; see `read_phrases`."""
 
     @classmethod
     def load(cls, model: str | Path, device: str | None = None) -> "Transcriber":
         """Load a shipped model by name or a model folder by path.
+
+        Args:
+            model: name of a shipped model, or path of a model folder.
+            device: torch device; by default the GPU if there is one.
 
         Raises:
             ModelError: there is no such model or device, or the folder is incomplete.
@@ -136,10 +144,10 @@ class Transcriber:
         return cls(load_model(model, chosen), chosen)
 
     def read_phrases(self, path: str | Path) -> None:
-        """Favor the phrases of a file, one a line, from now on; see `search/phrases.py`.
+        """Set the phrases to favor from a file, one per line; see `search/phrases.py`.
 
         Raises:
-            UserError: the file, or a line of it, cannot be used.
+            UserError: the file cannot be read, or a line of it is invalid.
         """
         phrases = read_phrases(Path(path), self.output.tokenizer, self.output.normalize)
         self.phrases = phrases.to(self.device)
@@ -183,22 +191,22 @@ class Transcriber:
         vad: DetectorName = "energy",
         words: bool = False,
     ) -> Transcript | list[Transcript]:
-        """Transcribe one recording, or a list of them, of any length.
+        """Transcribe one recording or a list of recordings of any length.
 
         Args:
             source: a path, an open binary file, an array of samples `(samples,)` or
                 `(samples, channels)`, a lhotse cut, or a list of these.
-            sample_rate: rate of arrays, in Hz; files carry their own.
-            language: of the output, for a model of several.
-            beam_size: width of the search, by default the model's own; at least `n_best`.
-            n_best: how many distinct alternatives to return at most.
-            batch_seconds: seconds of audio decoded together.
-            vad: what finds the speech in recordings longer than 25 s: `energy`, or the neural
-                `silero`, for which silero-vad must be installed.
-            words: whether segments say when each word was said.
+            sample_rate: sampling rate of arrays, in Hz; ignored for files.
+            language: output language, for models of several languages.
+            beam_size: beam size, by default the model's own; at least `n_best`.
+            n_best: maximum number of distinct alternatives to return.
+            batch_seconds: seconds of audio decoded together, padding included.
+            vad: voice activity detector for recordings longer than 25 s: `energy`, or the neural
+                `silero`, which needs the package silero-vad.
+            words: whether to return words with times and confidence.
 
         Raises:
-            AudioError: a recording cannot be used. `stream` goes on past such recordings.
+            AudioError: a recording cannot be used; `stream` skips such recordings instead.
         """
         many = isinstance(source, (list, tuple))
         sources: Any = source if many else [source]
@@ -230,10 +238,10 @@ class Transcriber:
         vad: DetectorName = "energy",
         words: bool = False,
     ) -> Iterator[Transcript | Failure]:
-        """Transcribe recordings lazily, in order; those that fail yield a `Failure`.
+        """Transcribe recordings lazily, in order; yields a `Failure` for each unusable one.
 
         Neighboring recordings, and the segments of long ones, are decoded together, up to
-        `batch_seconds`, while the next ones are read. Options are as in `transcribe`.
+        `batch_seconds`, while the next ones are read. Arguments are as in `transcribe`.
         """
         for option, value in (("beam_size", beam_size), ("n_best", n_best)):
             if value is not None:
@@ -248,12 +256,12 @@ class Transcriber:
             self.language_models,
             self.phrases,
         )
-        segments: list[Segment] = []  # of the recording that has not ended
-        # Readers end with it, even where an error keeps this generator alive.
+        segments: list[Segment] = []  # of the current recording
+        # Closes the readers even if an exception's traceback keeps this generator alive.
         with closing(read_ahead(sources, sample_rate, find_detector(vad))) as pieces:
             for batch in _batches(pieces, batch_seconds):
-                spoken = [item for item in batch if isinstance(item, Piece)]
-                decoded = self._decode(spoken, setup, n_best, words)
+                to_decode = [item for item in batch if isinstance(item, Piece)]
+                decoded = self._decode(to_decode, setup, n_best, words)
                 for item in batch:
                     if isinstance(item, Piece):
                         segments.append(next(decoded))
@@ -264,7 +272,7 @@ class Transcriber:
     def _decode(
         self, pieces: Sequence[Piece], search: Search, n_best: int, words: bool
     ) -> Iterator[Segment]:
-        """Decode pieces together."""
+        """Decode pieces in one batch; yields one segment per piece."""
         if not pieces:
             return
         results = recognize(search, [piece.samples for piece in pieces])
@@ -288,21 +296,21 @@ class Transcriber:
             )
 
     def _alternatives(self, result: Result) -> tuple[Alternative, ...]:
-        """The distinct texts of a piece, best first; of one that was cut in two, the best."""
-        spelled = []
+        """Distinct texts of a piece, best first; only the best if the guard cut it in two."""
+        per_part = []
         for part in result.parts:
-            best: dict[str, float] = {}  # several token sequences may spell one text
+            best: dict[str, float] = {}  # several token sequences may have the same text
             for hypothesis in part.hypotheses:
                 text = self.output.tokenizer.decode(hypothesis.tokens).strip()
                 best.setdefault(text, hypothesis.score)
-            spelled.append([Alternative(text, score) for text, score in best.items()])
-        if len(spelled) == 1:
-            return tuple(spelled[0])
-        text = join_texts(alternatives[0].text for alternatives in spelled)
-        return (Alternative(text, fmean(alternatives[0].score for alternatives in spelled)),)
+            per_part.append([Alternative(text, score) for text, score in best.items()])
+        if len(per_part) == 1:
+            return tuple(per_part[0])
+        text = join_texts(alternatives[0].text for alternatives in per_part)
+        return (Alternative(text, fmean(alternatives[0].score for alternatives in per_part)),)
 
     def _words(self, parts: Sequence[Part], prompt: list[int]) -> Iterator[tuple[Word, ...]]:
-        """The words of each part, timed from the beginning of its piece."""
+        """Words of each part, with times from the start of its piece."""
         outputs = [part.hypotheses[0].tokens for part in parts]
         prompts = torch.tensor([prompt] * len(parts), device=self.device).long()
         memory = join_memories([part.memory for part in parts])
@@ -324,7 +332,7 @@ class Transcriber:
 
 
 def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Sequence[Piece | End]]:
-    """Pieces that are decoded together, and the ends among them and after them, in order."""
+    """Group pieces for decoding, up to `batch_seconds`; ends keep their positions among them."""
     batch: list[Piece | End] = []
     count = longest = 0
     for item in items:
@@ -335,7 +343,7 @@ def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Seq
                 batch, count, longest = [], 0, len(item.samples)
             count += 1
         batch.append(item)
-        if not count:  # nothing that it must wait for
+        if not count:  # no piece to decode before this end
             yield batch
             batch = []
     if batch:
@@ -343,12 +351,12 @@ def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Seq
 
 
 def assemble(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
-    """What a recording's segments make together."""
+    """Combine the segments of a recording into its result."""
     if not segments and end.error is not None:
         return Failure(end.source, end.error)
-    spoken = [segment for segment in segments if segment.text]
+    with_text = [segment for segment in segments if segment.text]
     warning = end.error
-    if not spoken and warning is None:
+    if not with_text and warning is None:
         silent = end.whole and not segments
         problem = "the recording is silent" if silent else "no speech was found in it"
         warning = AudioError(
@@ -357,8 +365,8 @@ def assemble(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
     return Transcript(
         end.source,
         end.duration,
-        join_texts(segment.text for segment in spoken),
-        fmean(segment.score for segment in spoken) if spoken else 0.0,
+        join_texts(segment.text for segment in with_text),
+        fmean(segment.score for segment in with_text) if with_text else 0.0,
         segments,
         segments[0].alternatives if end.whole and segments else (),
         warning,
@@ -366,10 +374,10 @@ def assemble(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The device of that name; by default the GPU where there is one.
+    """Get the torch device of this name; by default the GPU if there is one.
 
     Raises:
-        ModelError: there is no such device here.
+        ModelError: the device does not exist or cannot be used.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -378,9 +386,9 @@ def choose_device(name: str | None) -> torch.device:
         if device.type not in DEVICES:
             raise RuntimeError(f"{device.type} is not one of {DEVICES}")
         torch.empty(1, device=device)
-    # Which of these torch raises for a device that is not there depends on how it was built.
+    # The exception for a missing device depends on how torch was built.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ModelError(
-            f"device {name}", "torch cannot use this device here", "Use cpu, or cuda with a GPU"
+            f"device {name}", "torch cannot use this device", "Use cpu, or cuda with a GPU"
         ) from error
     return device

@@ -1,8 +1,8 @@
-"""Recordings read ahead of need, in pieces that are decoded one by one.
+"""Background reading of recordings into pieces for decoding.
 
-Short recordings are one piece; longer ones are cut into segments of speech while they are read. How
-far reading may run ahead is counted in seconds of audio, so that memory depends neither on the
-length nor on the number of recordings.
+A short recording is one piece; longer ones are cut into segments of speech while they are read. The
+read-ahead is limited in seconds of audio, so that memory depends neither on the length nor on the
+number of recordings.
 """
 
 import io
@@ -30,16 +30,16 @@ Source: TypeAlias = str | Path | BinaryIO | NDArray[Any] | Cut
 """A path, an open binary file, an array at 16 kHz, or a lhotse cut."""
 
 READERS = 2
-"""Recordings read at the same time."""
+"""Number of recordings read at the same time."""
 READ_AHEAD = 32
-"""Recordings that may be begun before they are needed."""
+"""Maximum number of recordings opened ahead."""
 SECONDS_AHEAD = 120.0
-"""Seconds of audio that may lie read; each reader may go beyond by one piece."""
+"""Maximum seconds of audio read ahead; each reader may exceed it by one piece."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Sound to be decoded: a short recording, or a segment of a long one."""
+    """Audio to decode: a short recording, or a segment of a long one."""
 
     start: float
     """Seconds from the beginning of the recording."""
@@ -48,40 +48,46 @@ class Piece:
 
 @dataclass(frozen=True)
 class End:
-    """What is known of a recording when all of its pieces have come."""
+    """Marks the end of a recording, after its last piece."""
 
     source: str
+    """Name of the recording."""
     duration: float
     """Seconds that could be read."""
     whole: bool
-    """Whether it was one piece; silence is none."""
+    """Whether the recording was short enough for a single piece (no piece if silent)."""
     error: UserError | None
-    """Why it, or the rest of it, could not be read."""
+    """Why the recording, or the rest of it, could not be read; None if it is undamaged."""
 
 
 def read_ahead(
     sources: Iterable[Source], sample_rate: int, detector: SpeechDetector
 ) -> Generator[Piece | End, None, None]:
-    """Each recording's pieces and then its end, in order; read in threads ahead of need.
+    """Read recordings in background threads; yields the pieces of each and then its end, in order.
 
-    A recording that is found damaged after `LONGEST` seconds gives the pieces before the damage;
-    a shorter one gives none.
+    A recording that is damaged after the first `LONGEST` seconds yields the pieces before the
+    damage; one that is damaged earlier yields none.
+
+    Args:
+        sources: recordings.
+        sample_rate: sampling rate of arrays, in Hz.
+        detector: finds the speech in recordings longer than `LONGEST` seconds.
     """
     remaining = enumerate(sources)
-    shelf = _Shelf()
+    queue = _ReadQueue()
     with ThreadPoolExecutor(READERS) as pool:
         try:
             while True:
-                while shelf.has_room() and (following := next(remaining, None)) is not None:
+                while queue.has_room() and (following := next(remaining, None)) is not None:
                     index, source = following
                     pieces = read_pieces(source, _name(source, index), sample_rate, detector)
-                    pool.submit(shelf.fill, shelf.add(), pieces)
-                item = shelf.take()
+                    pool.submit(queue.fill, queue.add(), pieces)
+                item = queue.take()
                 if item is None:
                     return
                 yield item
         finally:
-            shelf.close()
+            queue.close()
             pool.shutdown(cancel_futures=True)
 
 
@@ -92,8 +98,8 @@ class _Reading:
     items: deque[Piece | End | Exception] = field(default_factory=deque)
 
 
-class _Shelf:
-    """What was read and not yet taken; readers wait while it is full."""
+class _ReadQueue:
+    """Bounded queue between reader threads and the consumer; readers block while it is full."""
 
     def __init__(self) -> None:
         self.changed = Condition()
@@ -102,37 +108,37 @@ class _Shelf:
         self.closed = False
 
     def has_room(self) -> bool:
-        """Whether another recording may be begun; the first always may."""
+        """Whether another recording may be opened; always true if none is open."""
         with self.changed:
             full = self.samples >= SECONDS_AHEAD * SAMPLE_RATE or len(self.readings) >= READ_AHEAD
             return not full or not self.readings
 
     def add(self) -> _Reading:
-        """A place for the next recording."""
+        """Append an entry for the next recording."""
         with self.changed:
             self.readings.append(_Reading())
             return self.readings[-1]
 
     def fill(self, reading: _Reading, pieces: Generator[Piece | End, None, None]) -> None:
-        """Put all pieces where `take` finds them; a reader thread's whole work."""
+        """Read all pieces of a recording into its entry; runs in a reader thread."""
         with closing(pieces):
             try:
                 for item in pieces:
                     if not self._put(reading, item):
                         return
-            except Exception as error:  # raised again where the pieces are taken
+            except Exception as error:  # raised again by `take`
                 self._put(reading, error)
 
     def _put(self, reading: _Reading, item: Piece | End | Exception) -> bool:
-        """Wait for a place, and take it; False when nobody wants any more."""
+        """Add an item, waiting for room; returns False if the queue is closed."""
 
-        def may_go_on() -> bool:
-            # The recording that is taken from now must never wait for those after it.
+        def may_add() -> bool:
+            # The recording at the head must never wait for later ones to be consumed.
             needed = self.readings[0] is reading and not reading.items
             return self.closed or needed or self.samples < SECONDS_AHEAD * SAMPLE_RATE
 
         with self.changed:
-            self.changed.wait_for(may_go_on)
+            self.changed.wait_for(may_add)
             if self.closed:
                 return False
             reading.items.append(item)
@@ -141,7 +147,7 @@ class _Shelf:
             return True
 
     def take(self) -> Piece | End | None:
-        """The next piece in order, waited for; None when no recording is left."""
+        """Wait for the next item in order; None after the last recording."""
         with self.changed:
             if not self.readings:
                 return None
@@ -158,13 +164,14 @@ class _Shelf:
         return item
 
     def close(self) -> None:
+        """Make all readers stop."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
 
 
-class _Blocks:
-    """A recording's blocks, counted. Damage ends them, and is remembered."""
+class _TrackedBlocks:
+    """Iterates over a recording's blocks, counts samples, and keeps the error that ends it."""
 
     def __init__(self, blocks: Iterable[Waveform]) -> None:
         self.blocks = blocks
@@ -183,7 +190,8 @@ class _Blocks:
 def read_pieces(
     source: Source, name: str, sample_rate: int, detector: SpeechDetector
 ) -> Generator[Piece | End, None, None]:
-    recording = _Blocks(_decoded(source, name, sample_rate))
+    """Read one recording; yields its pieces and then its end. Arguments as in `read_ahead`."""
+    recording = _TrackedBlocks(_read_blocks(source, name, sample_rate))
     blocks = iter(recording)
     beginning: list[Waveform] = []
     for block in blocks:
@@ -196,18 +204,19 @@ def read_pieces(
         if recording.error is None and not is_silent(samples):
             yield Piece(0.0, samples)
     else:
-        for span in split_at_silences(chain(_drained(beginning), blocks), detector):
+        for span in split_at_silences(chain(_release(beginning), blocks), detector):
             yield Piece(span.start, span.samples)
     yield End(name, recording.samples / SAMPLE_RATE, whole, recording.error)
 
 
-def _drained(blocks: list[Waveform]) -> Iterator[Waveform]:
-    """The blocks, each let go when it has been used."""
+def _release(blocks: list[Waveform]) -> Iterator[Waveform]:
+    """Yield blocks, dropping each from the list so that its memory can be freed."""
     while blocks:
         yield blocks.pop(0)
 
 
-def _decoded(source: Source, name: str, sample_rate: int) -> Iterator[Waveform]:
+def _read_blocks(source: Source, name: str, sample_rate: int) -> Iterator[Waveform]:
+    """Read the waveform of a source in blocks."""
     if isinstance(source, np.ndarray):
         yield from_array(source, sample_rate, name=name)
     elif not isinstance(source, Cut):
@@ -219,6 +228,7 @@ def _decoded(source: Source, name: str, sample_rate: int) -> Iterator[Waveform]:
 
 
 def _name(source: Source, index: int) -> str:
+    """Name of a source in results and messages."""
     if isinstance(source, (str, Path)):
         return str(source)
     if isinstance(source, np.ndarray):

@@ -1,4 +1,4 @@
-"""Subtitles: a transcript's words in cues that a viewer has time to read, as SubRip and WebVTT."""
+"""Subtitles in SubRip and WebVTT format, with cues limited in length and duration."""
 
 import re
 import unicodedata
@@ -10,24 +10,26 @@ from asr_s2s.pipeline import Segment, Transcript
 from asr_s2s.text.words import split_words
 
 LINE_WIDTH = 42
-"""Columns; wide characters, as those of Chinese, take two."""
+"""Maximum columns of a line; wide characters, such as Chinese ones, take two."""
 LINES = 2
+"""Maximum lines of a cue."""
 LONGEST_CUE = 6.0
+"""Maximum duration of a cue, in seconds."""
 SHORTEST_CUE = 0.8
-"""Seconds, where the next cue leaves them."""
+"""Minimum duration of a cue, in seconds, unless its neighbors leave less time."""
 
 
 class Word(NamedTuple):
-    """A word and when it was spoken."""
+    """A word with its start and end times, in seconds."""
 
     text: str
-    """With the blank before it, where the script has blanks."""
+    """Word with its preceding space, in scripts that use spaces."""
     start: float
     end: float
 
 
 class Cue(NamedTuple):
-    """Lines that are shown together."""
+    """Lines shown together, with start and end times in seconds."""
 
     start: float
     end: float
@@ -35,18 +37,19 @@ class Cue(NamedTuple):
 
 
 def to_srt(transcript: Transcript) -> str:
-    """A SubRip file."""
+    """Convert a transcript to a SubRip file."""
     blocks = [
-        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n" + "\n".join(cue.lines)
+        f"{number}\n{_timestamp(cue.start, ',')} --> {_timestamp(cue.end, ',')}\n"
+        + "\n".join(cue.lines)
         for number, cue in enumerate(cues(transcript), start=1)
     ]
     return "".join(f"{block}\n\n" for block in blocks)
 
 
 def to_vtt(transcript: Transcript) -> str:
-    """A WebVTT file."""
+    """Convert a transcript to a WebVTT file."""
     blocks = [
-        f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n"
+        f"{_timestamp(cue.start, '.')} --> {_timestamp(cue.end, '.')}\n"
         + escape("\n".join(cue.lines), quote=False)
         for cue in cues(transcript)
     ]
@@ -54,7 +57,7 @@ def to_vtt(transcript: Transcript) -> str:
 
 
 def cues(transcript: Transcript) -> list[Cue]:
-    """Cues in order, none overlapping, each within a segment unless it would be too short."""
+    """Non-overlapping cues in order, each within a segment unless extended to `SHORTEST_CUE`."""
     found = [cue for segment in transcript.segments for cue in cut_words(timed_words(segment))]
     for index, cue in enumerate(found):
         earliest = found[index - 1].end if index else 0.0
@@ -66,8 +69,7 @@ def cues(transcript: Transcript) -> list[Cue]:
 
 
 def timed_words(segment: Segment) -> list[Word]:
-    """A segment's words and their times; where these are not known, words are taken to last as long
-    as they are, in characters."""
+    """Words of a segment with their times, which are estimated from word lengths if unknown."""
     texts = split_words(segment.text)
     if not segment.words:
         return _spread(texts, segment.start, segment.end)
@@ -76,15 +78,15 @@ def timed_words(segment: Segment) -> list[Word]:
 
 
 def cut_words(words: Iterable[Word]) -> list[Cue]:
-    """Timed words in cues of at most `LINES` lines and `LONGEST_CUE` seconds."""
+    """Group timed words into cues of at most `LINES` lines and `LONGEST_CUE` seconds."""
     found: list[Cue] = []
     cue: Cue | None = None
-    for word in (part for whole in words for part in _no_wider(whole)):
-        lines = _with_word(cue.lines if cue else [], word.text)
+    for word in (part for whole in words for part in _split_wide(whole)):
+        lines = _add_word(cue.lines if cue else [], word.text)
         if cue is None or len(lines) > LINES or word.end - cue.start > LONGEST_CUE:
             if cue is not None:
                 found.append(cue)
-            lines = _with_word([], word.text)
+            lines = _add_word([], word.text)
             cue = Cue(word.start, min(word.end, word.start + LONGEST_CUE), lines)
         else:
             cue = Cue(cue.start, word.end, lines)
@@ -92,6 +94,7 @@ def cut_words(words: Iterable[Word]) -> list[Cue]:
 
 
 def _spread(texts: Sequence[str], start: float, end: float) -> list[Word]:
+    """Divide a time span among words in proportion to their numbers of characters."""
     sizes = [len(text.strip()) for text in texts]
     words, before, total = [], 0, sum(sizes)
     for text, size in zip(texts, sizes, strict=True):
@@ -101,8 +104,8 @@ def _spread(texts: Sequence[str], start: float, end: float) -> list[Word]:
     return words
 
 
-def _no_wider(word: Word) -> list[Word]:
-    """The word, in parts if it is wider than a line."""
+def _split_wide(word: Word) -> list[Word]:
+    """Split a word that is wider than a line into parts."""
     if _width(word.text.strip()) <= LINE_WIDTH:
         return [word]
     parts = [""]
@@ -113,19 +116,20 @@ def _no_wider(word: Word) -> list[Word]:
     return _spread(parts, word.start, word.end)
 
 
-def _with_word(lines: list[str], text: str) -> list[str]:
-    """The lines with another word, on a new line if the last has no room."""
-    blank, bare = " " if re.match(r"\s", text) else "", text.strip()
-    if lines and _width(lines[-1] + blank + bare) <= LINE_WIDTH:
-        return [*lines[:-1], lines[-1] + blank + bare]
+def _add_word(lines: list[str], text: str) -> list[str]:
+    """Append a word to lines, on a new line if it does not fit on the last."""
+    space, bare = " " if re.match(r"\s", text) else "", text.strip()
+    if lines and _width(lines[-1] + space + bare) <= LINE_WIDTH:
+        return [*lines[:-1], lines[-1] + space + bare]
     return [*lines, bare]
 
 
 def _width(text: str) -> int:
+    """Width of a text, in columns."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _clock(seconds: float, point: str) -> str:
-    """Hours, minutes, seconds and milliseconds, as 01:02:03,456."""
+def _timestamp(seconds: float, point: str) -> str:
+    """Format a time as hours, minutes, seconds and milliseconds, such as 01:02:03,456."""
     rest, milliseconds = divmod(round(1000 * seconds), 1000)
     return f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}{point}{milliseconds:03}"

@@ -1,4 +1,4 @@
-"""From text to text with a trained model: `Translator` and its results."""
+"""Text-to-text inference with a trained model: `Translator` and its result type."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,45 +20,46 @@ from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import BLANK, UNK, WordTokenizer
 
 BATCH_TOKENS = 4000
-"""Source tokens decoded together, padding included; fewer where the beam is wider than the model's
+"""Source tokens decoded together, padding included; fewer if the beam is wider than the model's
 own."""
 READ_AHEAD = 1000
-"""Lines gathered before they are translated, so that batches hold lines of similar length."""
+"""Lines collected before translation, so that batches hold lines of similar length."""
 
 
 @dataclass(frozen=True)
 class Translation:
-    """The output for one line."""
+    """Output for one line of text."""
 
     source: str
-    """The line, as it was given."""
+    """The line, as given."""
     text: str
     score: float
     """Natural log-probability over length ** length_normalization; the mean over the pieces of a
     long line; 0 for an empty one."""
     alternatives: tuple[Alternative, ...] = ()
-    """The n best, best first, when more than one was asked for."""
+    """The n-best outputs, best first, if `n_best` is more than 1."""
     warning: UserError | None = None
-    """What the user should know of this line."""
+    """Warning about this line, such as that it was translated in pieces."""
 
 
 class _Piece(NamedTuple):
-    """A line, or a part of a long one."""
+    """A line, or a part of a long line."""
 
     line: int
+    """Index of the line."""
     text: str
     tokens: list[int]
 
 
 class Translator:
-    """A text model: `Translator.load("en-de").translate("Two dogs are playing.").text`."""
+    """A text-to-text model: `Translator.load("en-de").translate("Two dogs are playing.").text`."""
 
     def __init__(self, loaded: LoadedModel, device: torch.device) -> None:
         if loaded.source_tokenizer is None:
             raise ModelError(
                 loaded.folder,
                 "this model reads speech, not text",
-                "Use it with asr-s2s transcribe, or name a model that translates",
+                "Use it with asr-s2s transcribe, or choose a text model",
             )
         self.model = loaded.model
         self.config = loaded.config
@@ -70,8 +71,8 @@ class Translator:
             normalizer(loaded.config.text.normalizer),
             loaded.config.text.languages,
         )
-        # A vocabulary without a blank is that of a language without them.
-        self._blank = "" if self.output.tokenizer.unknown_characters(" ") else " "
+        # A vocabulary without a space belongs to a language written without spaces.
+        self._space = "" if self.output.tokenizer.unknown_characters(" ") else " "
         self.dataset = TextDataset(
             self.output, loaded.source_tokenizer, normalizer(loaded.config.source_text.normalizer)
         )
@@ -80,8 +81,12 @@ class Translator:
     def load(cls, model: str | Path, device: str | None = None) -> "Translator":
         """Load a shipped model by name or a model folder by path.
 
+        Args:
+            model: name of a shipped model, or path of a model folder.
+            device: torch device; by default the GPU if there is one.
+
         Raises:
-            ModelError: there is no such model or device, or it does not read text.
+            ModelError: there is no such model or device, or the model does not read text.
         """
         chosen = choose_device(device)
         return cls(load_model(model, chosen), chosen)
@@ -122,7 +127,7 @@ class Translator:
         replace_unknown: bool = False,
         n_best: int = 1,
     ) -> Translation | list[Translation]:
-        """Translate one line, or a list of them. Options are as in `stream`."""
+        """Translate one line or a list of lines. Arguments are as in `stream`."""
         lines = [source] if isinstance(source, str) else source
         results = list(
             self.stream(
@@ -153,23 +158,24 @@ class Translator:
         """Translate lines lazily, in order.
 
         Args:
-            lines: an empty one yields an empty translation; a very long one is translated in
-                pieces.
-            language: of the output, for a model of several.
-            beam_size: width of the search, by default the model's own; at least `n_best`.
-            length_penalty: exponent of the length that scores are divided by, by default the
-                model's `search.length_normalization`.
-            coverage_penalty: as `search.coverage_penalty`.
-            replace_unknown: let the model write its unknown token, and put in its place what
-                attention rested on in the source (Luong et al., 2015).
-            n_best: how many distinct alternatives to return at most.
-            batch_tokens: source tokens decoded together, padding included; fewer with a wider beam
-                than the model's own.
-            read_ahead: lines gathered before they are translated, 1 to answer each at once.
+            lines: source lines. An empty line yields an empty translation; a very long one is
+                translated in pieces.
+            language: output language, for models of several languages.
+            beam_size: beam size, by default the model's own; at least `n_best`.
+            length_penalty: exponent of the output length by which scores are divided, by default
+                the model's `search.length_normalization`.
+            coverage_penalty: weight of the coverage penalty, by default the model's
+                `search.coverage_penalty`.
+            replace_unknown: allow unknown tokens in outputs, and replace each by the source word
+                with the largest attention weight (Luong et al., 2015).
+            n_best: maximum number of distinct alternatives to return.
+            batch_tokens: source tokens decoded together, padding included; fewer if the beam is
+                wider than the model's own.
+            read_ahead: lines collected before translation; 1 translates each line at once.
 
         Raises:
-            ConfigError: an option is out of range, or needs attention, which the model has not.
-            ManifestError: the model does not write this language.
+            ConfigError: an option is out of range, or needs attention and the model has none.
+            ManifestError: the model does not support this language.
             TextError: a line holds half of a surrogate pair.
         """
         for option, value in (("beam_size", beam_size), ("n_best", n_best)):
@@ -203,7 +209,7 @@ class Translator:
     ) -> Iterator[Translation]:
         waiting: list[str] = []
         for line in lines:
-            _require_characters(line)
+            _check_encodable(line)
             waiting.append(line)
             if len(waiting) == read_ahead:
                 yield from self._translate(waiting, search, prompt, n_best, batch_tokens)
@@ -218,14 +224,14 @@ class Translator:
         n_best: int,
         batch_tokens: int,
     ) -> Iterator[Translation]:
-        """Translate lines, those of similar length together, and answer them in order."""
+        """Translate lines in batches of similar length; yields results in the order of lines."""
         pieces = [
             _Piece(number, part, self.dataset.source_tokens(part))
             for number, line in enumerate(lines)
             for part in self._split(self.dataset.source_normalize(line))
         ]
         found: dict[int, tuple[Alternative, ...]] = {}
-        # Memory goes with hypotheses: a wider beam than the model's own takes fewer lines at once.
+        # Memory use is proportional to the beam size, so a wider beam gets fewer lines per batch.
         width = max(1.0, search.beam_size / self.config.search.beam_size)
         order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].tokens))
         while order:
@@ -237,12 +243,12 @@ class Translator:
         for index, piece in enumerate(pieces):
             parts.setdefault(piece.line, []).append(found[index])
         for number, line in enumerate(lines):
-            yield _join(line, parts.get(number, []), n_best, self._blank)
+            yield _join(line, parts.get(number, []), n_best, self._space)
 
     def _decode(
         self, pieces: Sequence[_Piece], search: SearchConfig, prompt: list[int]
     ) -> list[tuple[Alternative, ...]]:
-        """The distinct texts of each piece, best first."""
+        """Decode one batch; returns the distinct texts of each piece, best first."""
         rows = [torch.tensor(piece.tokens) for piece in pieces]
         source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
@@ -259,15 +265,17 @@ class Translator:
         )
         texts = []
         for row, (piece, hypotheses) in enumerate(zip(pieces, results, strict=True)):
-            best: dict[str, float] = {}  # several token sequences may spell one text
+            best: dict[str, float] = {}  # several token sequences may have the same text
             for hypothesis in hypotheses:
-                unknowns = self._unknowns(piece, hypothesis, source[row], lengths[row], prompt)
-                text = self.output.tokenizer.decode(hypothesis.tokens, unknowns)
+                replacements = self._replacements(
+                    piece, hypothesis, source[row], lengths[row], prompt
+                )
+                text = self.output.tokenizer.decode(hypothesis.tokens, replacements)
                 best.setdefault(text, hypothesis.score)
             texts.append(tuple(Alternative(text, score) for text, score in best.items()))
         return texts
 
-    def _unknowns(
+    def _replacements(
         self,
         piece: _Piece,
         hypothesis: Hypothesis,
@@ -275,27 +283,27 @@ class Translator:
         length: torch.Tensor,
         prompt: list[int],
     ) -> list[str]:
-        """What stands in the source where attention rested on writing each unknown token."""
+        """Source words with the largest attention weight for each unknown token of a hypothesis."""
         if UNK not in hypothesis.tokens:
             return []
-        written = [*prompt, *hypothesis.tokens]
-        weights = attention_weights(self.model, "text", source, length, written)
+        forced = [*prompt, *hypothesis.tokens]
+        weights = attention_weights(self.model, "text", source, length, forced)
         tokenizer = self.dataset.source_tokenizer
-        # A token of the output is a word where those are its units, whatever the source's are.
-        whole = isinstance(self.output.tokenizer, WordTokenizer)
-        surfaces = tokenizer.words(piece.text) if whole else tokenizer.surfaces(piece.text)
+        # A word-level output needs whole source words, whatever the units of the source.
+        by_word = isinstance(self.output.tokenizer, WordTokenizer)
+        surfaces = tokenizer.words(piece.text) if by_word else tokenizer.surfaces(piece.text)
         if not surfaces:
             return []
-        # Neither the row of the end token nor the place of the source's end token counts.
-        places = weights[len(prompt) : len(written), : len(surfaces)].argmax(-1).tolist()
+        # Leaves out the row of the output's end token and the column of the source's.
+        positions = weights[len(prompt) : len(forced), : len(surfaces)].argmax(-1).tolist()
         return [
-            surfaces[place]
-            for place, token in zip(places, hypothesis.tokens, strict=True)
+            surfaces[position]
+            for position, token in zip(positions, hypothesis.tokens, strict=True)
             if token == UNK
         ]
 
     def _split(self, line: str) -> list[str]:
-        """A line in pieces that the model can translate, cut after sentences or else at blanks."""
+        """Split a line into pieces of at most `search.piece_tokens` source tokens; see `_halve`."""
         if len(line) <= 1:
             return [line] if line else []
         if len(self.dataset.source_tokens(line)) <= self.config.search.piece_tokens:
@@ -304,20 +312,26 @@ class Translator:
         return [piece for half in halves for piece in self._split(half)]
 
 
-def _require_characters(line: str) -> None:
+def _check_encodable(line: str) -> None:
+    """Check that a line can be encoded as UTF-8.
+
+    Raises:
+        TextError: it holds half of a surrogate pair.
+    """
     try:
         line.encode()
     except UnicodeEncodeError as error:
-        problem = f"it holds {line[error.start]!r}, which is no character"
-        raise TextError(_shown(line), problem, "Correct the line") from error
+        problem = f"it holds {line[error.start]!r}, which is not a character"
+        raise TextError(_quote(line), problem, "Correct the line") from error
 
 
-def _shown(line: str) -> str:
+def _quote(line: str) -> str:
+    """Quote a line, shortened to fit a message."""
     return repr(line if len(line) <= 40 else f"{line[:37]}...")
 
 
 def _halve(line: str) -> tuple[str, str]:
-    """A line cut near its middle: after a sentence, else at a blank, else between characters."""
+    """Cut a line near its middle: after a sentence or clause, else at a space, else anywhere."""
     middle = len(line) // 2
     for pattern in (r"(?<=[.!?。！？])\s*", r"(?<=[,;:，；、])\s*", r"\s+"):  # noqa: RUF001
         cuts = [m for m in re.finditer(pattern, line) if m.start() > 0 and m.end() < len(line)]
@@ -328,19 +342,21 @@ def _halve(line: str) -> tuple[str, str]:
     return line[:middle], line[middle:]
 
 
-def _join(line: str, parts: list[tuple[Alternative, ...]], n_best: int, blank: str) -> Translation:
-    """The translation of a line from those of its pieces."""
+def _join(
+    line: str, parts: list[tuple[Alternative, ...]], n_best: int, separator: str
+) -> Translation:
+    """Combine the translations of a line's pieces."""
     if not parts:
         return Translation(line, "", 0.0)
     if len(parts) == 1:
         best = parts[0][0]
         return Translation(line, best.text, best.score, parts[0][:n_best] if n_best > 1 else ())
-    text = blank.join(part[0].text for part in parts)
+    text = separator.join(part[0].text for part in parts)
     score = sum(part[0].score for part in parts) / len(parts)
     warning = TextError(
-        _shown(line),
+        _quote(line),
         f"this line is too long for one piece: it was translated in {len(parts)}",
-        "Give one sentence a line",
+        "Put one sentence on each line",
     )
     return Translation(
         line, text, score, (Alternative(text, score),) if n_best > 1 else (), warning

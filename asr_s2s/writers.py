@@ -1,4 +1,4 @@
-"""Transcripts to standard output and files: txt, JSON Lines, SubRip, WebVTT and TSV."""
+"""Output formats for transcripts (txt, JSON Lines, SubRip, WebVTT, TSV) and their writer."""
 
 import json
 import os
@@ -12,14 +12,17 @@ from asr_s2s.pipeline import Alternative, Transcript
 from asr_s2s.subtitles import to_srt, to_vtt
 
 STDIN = "-"
-"""The source that is standard input."""
+"""Source name of standard input."""
 
 
 def to_record(result: Transcript) -> dict[str, Any]:
-    """The JSON object of a transcript: `source`, `duration` (s), `text`, `score`, `segments` with
-    `start` and `end` (s), `text`, `score`, `words` where they were asked for, and where something
-    was wrong, `reason` and what was done about it, `remedy`; and `alternatives` where several were
-    asked for: of a short recording beside its text, of a long one in its segments."""
+    """Convert a transcript to a JSON object.
+
+    Fields: `source`, `duration` (s), `text`, `score` and `segments`, each with `start` and `end`
+    (s), `text`, `score`, `words` (if requested), `reason` and `remedy` (if the guard found a
+    problem). `alternatives`, if requested, are at top level for a short recording and in the
+    segments for a long one.
+    """
     record: dict[str, Any] = {
         "source": result.source,
         "duration": round(result.duration, 3),
@@ -57,7 +60,7 @@ def to_record(result: Transcript) -> dict[str, Any]:
 
 
 def to_tsv(result: Transcript) -> str:
-    """Rows of start and end in milliseconds, and text, under a header."""
+    """Convert a transcript to TSV: a header, then start and end (ms) and text of each segment."""
     rows = [
         f"{round(1000 * s.start)}\t{round(1000 * s.end)}\t{' '.join(s.text.split())}\n"
         for s in result.segments
@@ -73,80 +76,81 @@ FORMATS: dict[str, Callable[[Transcript], str]] = {
     "vtt": to_vtt,
     "tsv": to_tsv,
 }
-"""The whole file of a transcript, by suffix."""
+"""Functions from a transcript to file content, by file suffix."""
 TIMED = ("srt", "vtt")
-"""Formats that need the times of words."""
+"""Formats that need word times."""
 LINES = ("txt", "json")
-"""Formats of which those of several recordings may follow one another on standard output."""
+"""Formats in which transcripts of several recordings can be concatenated."""
 
 
 class Writer:
-    """Writes each transcript as it comes.
+    """Writes transcripts to standard output and to files.
 
-    The first format goes to standard output, where the recording's name stands before its text if
-    there are several; all go to the folder, if there is one, as files named after the recordings.
-    Recordings of one name get numbers in the order in which they were given, whichever of them are
-    written.
+    The first format is printed to standard output; if there are several recordings, txt lines start
+    with the recording's name. All formats are written to the folder, if given, as files named after
+    the recordings. Recordings with equal names are numbered in the order of `sources`, regardless
+    of which are written.
 
     Args:
-        formats: of `FORMATS`, one or more.
+        formats: one or more keys of `FORMATS`.
         sources: all recordings of this run.
-        folder: where to write files, or None.
+        folder: output folder, or None for standard output only.
 
     Raises:
-        UserError: the folder cannot be made, or is needed and missing.
+        UserError: the folder cannot be created, or is required but not given.
     """
 
     def __init__(self, formats: Sequence[str], sources: Sequence[str], folder: Path | None) -> None:
         self.formats = list(dict.fromkeys(formats))
         self.sources = sources
         self.folder = folder
-        self.printed = self.formats[0]
+        self.printed_format = self.formats[0]
         if folder is None:
             if len(self.formats) > 1:
-                problem = "several formats do not fit on standard output"
+                problem = "several formats cannot share standard output"
                 raise UserError("--format", problem, "Add --output-dir")
-            if len(sources) > 1 and self.printed not in LINES:
-                problem = "those of several recordings do not fit on standard output"
-                raise UserError(f"--format {self.printed}", problem, "Add --output-dir")
+            if len(sources) > 1 and self.printed_format not in LINES:
+                problem = "several recordings in this format cannot share standard output"
+                raise UserError(f"--format {self.printed_format}", problem, "Add --output-dir")
             return
         self.stems = _distinct_stems(sources)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                folder, f"this folder cannot be made ({error.strerror})", "Name another"
+                folder, f"this folder cannot be created ({error.strerror})", "Choose another"
             ) from error
 
     def is_done(self, index: int) -> bool:
-        """Whether all files of a recording are there and no older than it."""
+        """Whether all output files of a recording exist and are no older than it."""
         if self.folder is None or self.sources[index] == STDIN:
             return False
         try:
-            since = Path(self.sources[index]).stat().st_mtime_ns
-            return all(path.stat().st_mtime_ns >= since for path in self._paths(index))
+            modified = Path(self.sources[index]).stat().st_mtime_ns
+            return all(path.stat().st_mtime_ns >= modified for path in self._paths(index))
         except OSError:
             return False
 
     def check_place(self, index: int) -> None:
-        """
+        """Check that outputs do not replace files next to the recording.
+
         Raises:
-            UserError: writing would replace a file beside the recording.
+            UserError: an output file exists in the folder of the recording.
         """
-        beside = Path(self.sources[index]).resolve().parent
+        recording_folder = Path(self.sources[index]).resolve().parent
         for path in self._paths(index):
-            if path.exists() and path.resolve().parent == beside:
+            if path.exists() and path.resolve().parent == recording_folder:
                 raise UserError(
                     path,
-                    "it lies beside its recording, and may be its transcript by a person",
-                    "Name another --output-dir",
+                    "it lies beside its recording and may be its reference transcript",
+                    "Choose another --output-dir",
                 )
 
     def write(self, index: int, result: Transcript) -> None:
-        """Write the transcript of a recording, each of its files whole or not at all.
+        """Write the transcript of a recording; each file is replaced atomically.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: standard output or a file cannot be written.
         """
         where: str | Path = "standard output"
         try:
@@ -159,24 +163,24 @@ class Writer:
                 content = FORMATS[path.suffix[1:]](result)
                 partials[-1].write_bytes(content.encode("utf-8", "surrogateescape"))
                 if result.warning is not None:
-                    _antedate(partials[-1], self.sources[index])
+                    _set_older_than_source(partials[-1], self.sources[index])
             for path, partial in zip(self._paths(index), partials, strict=True):
                 partial.replace(path)
         except BrokenPipeError:
             raise
         except OSError as error:
-            if where == "standard output":  # what is left in its buffer cannot be written either
+            if where == "standard output":  # discard its buffer, else Python fails again at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise UserError(
-                where, f"cannot be written ({error.strerror})", "Choose another place"
+                where, f"cannot be written ({error.strerror})", "Choose another output"
             ) from error
 
     def _print(self, result: Transcript) -> None:
         several = len(self.sources) > 1
-        if several and self.printed not in LINES:
+        if several and self.printed_format not in LINES:
             return
-        name = f"{result.source}\t" if several and self.printed == "txt" else ""
-        print(name + FORMATS[self.printed](result), end="", flush=True)
+        name = f"{result.source}\t" if several and self.printed_format == "txt" else ""
+        print(name + FORMATS[self.printed_format](result), end="", flush=True)
 
     def _paths(self, index: int) -> list[Path]:
         if self.folder is None:
@@ -189,7 +193,7 @@ def _alternatives(alternatives: Sequence[Alternative]) -> list[dict[str, Any]]:
 
 
 def _distinct_stems(sources: Sequence[str]) -> list[str]:
-    """A file name without suffix for each recording, after its own."""
+    """Distinct output file names, without suffix, derived from the names of recordings."""
     stems: dict[str, None] = {}
     for source in sources:
         stem = name = "stdin" if source == STDIN else Path(source).stem
@@ -200,8 +204,8 @@ def _distinct_stems(sources: Sequence[str]) -> list[str]:
     return list(stems)
 
 
-def _antedate(path: Path, source: str) -> None:
-    """Make a file older than its recording, so that another run reports the recording again."""
+def _set_older_than_source(path: Path, source: str) -> None:
+    """Make a file older than its recording, so that the next run processes it again."""
     if source != STDIN:
         before = Path(source).stat().st_mtime_ns - 1_000_000_000
         os.utime(path, ns=(before, before))

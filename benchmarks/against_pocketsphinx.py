@@ -1,18 +1,18 @@
-"""Word error rate and speed beside PocketSphinx 5 with its own model of US English.
+"""Compare word error rate and speed with PocketSphinx 5 and its US English model.
 
     pip install 'asr-s2s[benchmark]'
     python benchmarks/against_pocketsphinx.py MANIFEST ... --model digits --output FOLDER
 
-The recordings of each manifest are recognized in rounds: some of them by asr_s2s, then the same by
-PocketSphinx, so that both share whatever else the machine does. PocketSphinx uses one thread, so as
-many processes of it run as asr_s2s has threads. Times are from files on disk to text, without
-loading. Cepstral means are taken over each utterance, so that what PocketSphinx recognizes does not
-depend on what came before it.
+The recordings of each manifest are recognized in rounds, first by asr_s2s and then by PocketSphinx,
+so that other load on the machine affects both equally. PocketSphinx is single-threaded, so as many
+of its processes run as asr_s2s has threads. Times are from files on disk to text, without loading.
+PocketSphinx computes cepstral means over each utterance, so that its results do not depend on
+previous utterances.
 
-Its hypotheses are kept in FOLDER, a file for each manifest, which `asr-s2s evaluate --hypothesis`
-reads. Recordings that stand there are not recognized by it again: an interrupted run goes on, and
-another model is compared without waiting for PocketSphinx. Its real-time factor is that of what it
-recognized in this run.
+Hypotheses of PocketSphinx are kept in FOLDER, one file per manifest, readable by `asr-s2s evaluate
+--hypothesis`. Recordings with a kept hypothesis are not recognized by it again: an interrupted run
+resumes, and another model can be compared without running PocketSphinx. Its real-time factor covers
+only the recordings recognized in this run.
 """
 
 import argparse
@@ -48,26 +48,26 @@ from asr_s2s.evaluate.significance import compare_error_rates, confidence
 from asr_s2s.pipeline import Failure, Transcriber
 
 NORMALIZER = "english"
-"""Of both systems' texts, whatever the model's own is."""
+"""Normalizer of the texts of both systems, whatever the model's normalizer."""
 ROUND = 64
-"""Recordings that one system recognizes before the other takes its turn."""
+"""Recordings that one system recognizes before it is the other's turn."""
 
 messages = Console(stderr=True, highlight=False, emoji=False)
 
 
 @dataclass
 class Recognized:
-    """What one system made of a set."""
+    """Texts and times of one system on one corpus."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    """By the utterances' ids."""
+    """Recognized texts by utterance id."""
     audio: float = 0.0
-    """Seconds recognized in this run."""
+    """Seconds of audio recognized in this run."""
     elapsed: float = 0.0
-    """Seconds that it took."""
+    """Seconds that the recognition took."""
 
-    def measured(self, cuts: list[Cut], started: float) -> None:
-        """Count recordings whose recognition began at that reading of the clock, and just ended."""
+    def add_time(self, cuts: list[Cut], started: float) -> None:
+        """Add recordings whose recognition began at `started` and has just ended."""
         self.elapsed += time.perf_counter() - started
         self.audio += sum(cut.duration for cut in cuts)
 
@@ -78,16 +78,16 @@ class Recognized:
 
 @dataclass
 class Corpus:
-    """A manifest, and what both systems made of it."""
+    """A manifest with the results of both systems."""
 
     name: str
     cuts: list[Cut]
     kept: Path
-    """PocketSphinx's hypotheses."""
+    """File of PocketSphinx's hypotheses."""
     own: Recognized = field(default_factory=Recognized)
     sphinx: Recognized = field(default_factory=Recognized)
     sphinx_names: set[str] = field(default_factory=set)
-    """PocketSphinx with its version; several where hypotheses of another one were kept."""
+    """PocketSphinx with its version; several if kept hypotheses are of other versions."""
 
     def rates(self, system: Recognized) -> ErrorRates:
         utterances = [
@@ -101,8 +101,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("manifests", nargs="+", type=Path)
     parser.add_argument("--model", default="digits")
-    parser.add_argument("--output", type=Path, required=True, help="folder for hypotheses")
-    parser.add_argument("--beam-size", type=int, help="of asr_s2s, by default the model's own")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder for PocketSphinx's hypotheses"
+    )
+    parser.add_argument("--beam-size", type=int, help="beam of asr_s2s (default: the model's)")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     try:
@@ -111,28 +113,28 @@ def main() -> None:
         messages.print(str(error), markup=False, soft_wrap=True)
         raise SystemExit(EXIT_BAD_INPUT) from None
     except KeyboardInterrupt:
-        messages.print("interrupted; the same command goes on from here")
+        messages.print("interrupted; run the same command again to resume")
         raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Recognize all sets with both systems, and print the table.
+    """Recognize all corpora with both systems, and print the table.
 
     Raises:
         UserError: a manifest, a recording, the model or a file of hypotheses cannot be used, or
-            PocketSphinx is needed and not installed.
+            PocketSphinx is needed but not installed.
     """
     corpora = [read_corpus(path, options.output) for path in options.manifests]
     if len({corpus.name for corpus in corpora}) < len(corpora):
         raise UserError(
             "the manifests",
-            "two have the same name, after which hypotheses are kept",
+            "two of them have the same name, which names the files of hypotheses",
             "Rename one of them",
         )
     missing = any(cut.id not in corpus.sphinx.texts for corpus in corpora for cut in corpus.cuts)
     torch.set_num_threads(options.threads)
     recognizer = asr_s2s.load(options.model, "cpu")
-    recognizer.transcribe(corpora[0].cuts[0])  # the first batch warms up
+    recognizer.transcribe(corpora[0].cuts[0])  # warm-up
     columns = Progress.get_default_columns()
     with (
         start_pocketsphinx(options.threads) if missing else nullcontext() as pool,
@@ -142,7 +144,7 @@ def compare(options: argparse.Namespace) -> None:
             task = bar.add_task(corpus.name, total=len(corpus.cuts))
             for start in range(0, len(corpus.cuts), ROUND):
                 cuts = corpus.cuts[start : start + ROUND]
-                # Who comes first finds the files out of the operating system's cache.
+                # asr_s2s goes first, so only PocketSphinx reads files from the cache.
                 recognize(corpus, cuts, recognizer, options.beam_size)
                 if pool is not None:
                     recognize_with_pocketsphinx(corpus, cuts, pool)
@@ -151,17 +153,17 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def read_corpus(manifest: Path, folder: Path) -> Corpus:
-    """A manifest, and the hypotheses of PocketSphinx that were kept.
+    """Read a manifest and the kept hypotheses of PocketSphinx.
 
     Raises:
-        ManifestError: the one or the others cannot be used.
+        ManifestError: the manifest or a kept hypothesis cannot be used.
     """
     kept = folder / f"{manifest.stem}.jsonl"
     corpus = Corpus(manifest.stem, list(read_manifest(manifest)), kept)
     folder.mkdir(parents=True, exist_ok=True)
     content = corpus.kept.read_text("utf-8") if corpus.kept.exists() else ""
     whole = content[: content.rfind("\n") + 1]
-    if whole != content:  # a run was killed while it wrote the last line
+    if whole != content:  # a previous run was killed while writing the last line
         corpus.kept.write_text(whole, "utf-8")
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
@@ -171,8 +173,8 @@ def read_corpus(manifest: Path, folder: Path) -> Corpus:
         except (ValueError, KeyError, TypeError) as error:
             raise ManifestError(
                 f"{corpus.kept}:{number}",
-                "this is no hypothesis that this benchmark wrote",
-                "Remove the file, or name another --output",
+                "this line is not a hypothesis written by this benchmark",
+                "Remove the file, or choose another --output",
             ) from error
     return corpus
 
@@ -180,7 +182,7 @@ def read_corpus(manifest: Path, folder: Path) -> Corpus:
 def recognize(
     corpus: Corpus, cuts: list[Cut], recognizer: Transcriber, beam_size: int | None
 ) -> None:
-    """Recognize some of a set with asr_s2s.
+    """Recognize recordings of a corpus with asr_s2s.
 
     Raises:
         AudioError: a recording cannot be read.
@@ -190,11 +192,11 @@ def recognize(
         if isinstance(result, Failure):
             raise result.error
         corpus.own.texts[cut.id] = result.text
-    corpus.own.measured(cuts, started)
+    corpus.own.add_time(cuts, started)
 
 
 def recognize_with_pocketsphinx(corpus: Corpus, cuts: list[Cut], pool: Pool) -> None:
-    """Recognize what is still missing of them, and keep it.
+    """Recognize recordings without a kept hypothesis, and keep their hypotheses.
 
     Raises:
         AudioError: a recording cannot be read.
@@ -207,20 +209,20 @@ def recognize_with_pocketsphinx(corpus: Corpus, cuts: list[Cut], pool: Pool) -> 
             corpus.sphinx.texts[cut.id] = text
             corpus.sphinx_names.add(name)
             print(json.dumps({"id": cut.id, "text": text, "system": name}), file=file, flush=True)
-    corpus.sphinx.measured(cuts, started)
+    corpus.sphinx.add_time(cuts, started)
 
 
 @contextmanager
 def start_pocketsphinx(processes: int) -> Iterator[Pool]:
-    """Processes that have PocketSphinx's model loaded.
+    """Start processes that have PocketSphinx's model loaded.
 
     Raises:
-        UserError: it is not installed.
+        UserError: PocketSphinx is not installed.
     """
     try:
-        import pocketsphinx  # noqa: F401  (each process has its own)
+        import pocketsphinx  # noqa: F401 - only checks that it is installed
     except ImportError as error:
-        problem = f"it is needed and cannot be imported ({error})"
+        problem = f"this package cannot be imported ({error})"
         raise UserError("pocketsphinx", problem, "Install it: pip install pocketsphinx") from error
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(processes + 1)
@@ -251,7 +253,7 @@ def _recognize(cut: Cut) -> str:
 
 
 def report(options: argparse.Namespace, recognizer: Transcriber, corpora: list[Corpus]) -> str:
-    """The table, in Markdown, and what it rests on."""
+    """Format the table with the versions and settings, as Markdown."""
     rows = []
     for corpus in corpora:
         own, sphinx = corpus.rates(corpus.own), corpus.rates(corpus.sphinx)
@@ -284,13 +286,13 @@ def report(options: argparse.Namespace, recognizer: Transcriber, corpora: list[C
 
 
 def error_rate(rates: ErrorRates) -> str:
-    """Word error rate in percent, and its 95 % interval where there is corpus."""
-    trusted = confidence(rates)
-    between = ""
-    if trusted is not None and trusted.words is not None:
-        low, high = trusted.words
-        between = f" ({100 * low:.1f} to {100 * high:.1f})"
-    return f"{100 * rates.word_error_rate:.1f}{between}"
+    """Format word error rate in percent, with its 95 % interval if there are enough utterances."""
+    intervals = confidence(rates)
+    interval = ""
+    if intervals is not None and intervals.words is not None:
+        low, high = intervals.words
+        interval = f" ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{100 * rates.word_error_rate:.1f}{interval}"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What each part of a recognizer gains: word error rates as one is added after the other.
+"""Ablation of a recognizer: word error rates as its parts are added one by one.
 
     python benchmarks/gains.py MANIFEST ... --model english [--trained NAME=FOLDER ...]
 
-Models trained with less come first, in the order given, and are decoded by attention alone, as
-`--model` is then; after that come CTC in the beam, the n-gram and the LSTM language model, where
-the model has them and its search gives them weight, and last the guards. Every row stands with its
-95 % interval, by a bootstrap over speakers where they are known.
+The models of --trained come first, in the order given, decoded by attention alone. Then follow
+`--model` decoded by attention alone, with CTC in the beam, with the n-gram and the LSTM language
+model (if the model has them with weights above 0), and with the guards. Each row has a 95 %
+interval by a bootstrap, over speakers if they are known.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("manifests", nargs="+", type=Path)
     parser.add_argument("--model", default="english")
-    parser.add_argument("--trained", nargs="*", default=[], metavar="NAME=FOLDER")
+    parser.add_argument(
+        "--trained", nargs="*", default=[], metavar="NAME=FOLDER", help="models trained with less"
+    )
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -48,7 +50,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Print the table.
+    """Measure all rows and print the table.
 
     Raises:
         UserError: a manifest, a recording or a model cannot be used.
@@ -59,8 +61,8 @@ def measure(options: argparse.Namespace) -> None:
     rows: list[tuple[str, Transcriber, SearchConfig | None]] = []
     for named in options.trained:
         name, _, folder = named.partition("=")
-        less = asr_s2s.load(folder, "cpu")
-        rows.append((name, less, attention_alone(less.config.search)))
+        ablated = asr_s2s.load(folder, "cpu")
+        rows.append((name, ablated, attention_alone(ablated.config.search)))
     whole = asr_s2s.load(options.model, "cpu")
     rows += [(name, whole, search) for name, search in searches(whole)]
     print(f"| |{'|'.join(f' {path.stem} ' for path in options.manifests)}|")
@@ -76,7 +78,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def attention_alone(search: SearchConfig) -> SearchConfig:
-    """The same beam, without other scorers and what makes up for them."""
+    """Disable all scorers but attention, and the bonuses that compensate for them."""
     return replace(
         search,
         ctc_weight=0.0,
@@ -89,7 +91,7 @@ def attention_alone(search: SearchConfig) -> SearchConfig:
 
 
 def searches(model: Transcriber) -> Iterator[tuple[str, SearchConfig | None]]:
-    """The parts of the search of a model, one more each time; None is all, with the guards."""
+    """Yield (name, search) with one more part each time; None is the full search with guards."""
     whole = model.config.search
     partly = attention_alone(whole)
     yield "attention", partly
@@ -106,10 +108,10 @@ def searches(model: Transcriber) -> Iterator[tuple[str, SearchConfig | None]]:
 
 
 def recognize(model: Transcriber, cuts: list[Cut], search: SearchConfig | None) -> Iterator[str]:
-    """The texts of recordings, in order.
+    """Yield the texts of recordings, in order.
 
     Raises:
-        AudioError: one of them cannot be read.
+        AudioError: a recording cannot be read.
     """
     if search is None:
         for result in model.stream(cuts):
@@ -129,14 +131,14 @@ def recognize(model: Transcriber, cuts: list[Cut], search: SearchConfig | None) 
 
 
 def error_rate(cuts: list[Cut], texts: list[str]) -> str:
-    """The word error rate of texts, and its interval."""
+    """Format the word error rate of texts in percent, with its interval."""
     utterances = [
         Utterance(cut.id, cut_text(cut), text, speaker=cut_speaker(cut))
         for cut, text in zip(cuts, texts, strict=True)
     ]
     rates = score(utterances, "english")
-    sure = confidence(rates)
-    words = sure.words if sure else None
+    intervals = confidence(rates)
+    words = intervals.words if intervals else None
     interval = f" ({100 * words.low:.1f}-{100 * words.high:.1f})" if words else ""
     return f"{100 * rates.word_error_rate:.2f}{interval}"
 

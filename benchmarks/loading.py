@@ -1,10 +1,10 @@
-"""How fast audio is read, augmented and batched for training, with nothing to train.
+"""Measure the speed of reading, augmenting and batching audio, without training.
 
     python benchmarks/loading.py [--workers 0 1 2] [--rounds 3] [MANIFEST]
 
-Without a manifest, FLAC recordings of 2 to 14 s are made of the sample that ships with the project.
-Each setting goes through them once a round, the start of its readers included, and settings take
-turns within a round. Medians go to standard output and into benchmarks/RESULTS.md.
+Without a manifest, FLAC recordings of 2 to 14 s are made from a sample of this repository. Each
+setting reads them once per round, including the start of its worker processes, and settings take
+turns within a round. Medians are printed and written to benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -37,23 +37,23 @@ from asr_s2s.text.tokenizer import CharacterTokenizer
 
 SAMPLE = Path(__file__).parent.parent / "docs" / "samples" / "digits.wav"
 SHORTEST, LONGEST = 2.0, 14.0
-"""Seconds."""
+"""Range of durations of the recordings made, in seconds."""
 AUGMENTED = {
     "nothing": None,
     "speed, gain": AugmentConfig(),
     "speed, gain, noise": AugmentConfig(noise_probability=1.0),
 }
-"""What is done to waveforms; SpecAugment is the model's."""
+"""Augmentation of waveforms by name; SpecAugment is part of the model."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("manifest", nargs="?", type=Path)
-    parser.add_argument("--recordings", type=int, default=400, help="how many are made")
+    parser.add_argument("--recordings", type=int, default=400, help="recordings to make")
     parser.add_argument("--batch-seconds", type=float, default=100.0)
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write into")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="results file")
     options = parser.parse_args()
 
     torch.set_num_threads(1)
@@ -65,7 +65,7 @@ def main() -> None:
         for number in range(options.rounds + 1):
             for setting in settings:
                 elapsed = load(cuts, *setting, epoch=number + 1, options=options)
-                if number > 0:  # the first round brings files into the cache
+                if number > 0:  # the first round fills the file cache
                     seconds[setting].append(elapsed)
     report = write_report(options, len(cuts), sum(cut.duration for cut in cuts), seconds)
     print(report)
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def make(folder: Path, count: int) -> Path:
-    """A manifest of recordings that repeat the sample, from random places on."""
+    """Write recordings that repeat the sample from random offsets, and return their manifest."""
     rng = random.Random(1)
     samples = read_audio(SAMPLE)
     rows = []
@@ -91,7 +91,7 @@ def make(folder: Path, count: int) -> Path:
 def load(
     cuts: CutSet, workers: int, augmented: str, epoch: int, options: argparse.Namespace
 ) -> float:
-    """Seconds taken by an epoch of batches."""
+    """Seconds to read one epoch of batches."""
     changes = AUGMENTED[augmented]
     tokenizer = CharacterTokenizer("".join(cut_text(cut) for cut in cuts))
     dataset = SpeechDataset(
@@ -115,7 +115,7 @@ def write_report(
     total: float,
     seconds: dict[tuple[int, str], list[float]],
 ) -> str:
-    """The table, in Markdown."""
+    """Format the table as Markdown."""
     rows = [
         [f"{total / statistics.median(seconds[workers, name]):.0f}" for workers in options.workers]
         for name in AUGMENTED
@@ -127,11 +127,11 @@ def write_report(
             "",
             f"`{shlex.join(['python', 'benchmarks/loading.py', *sys.argv[1:]])}`",
             "",
-            f"Seconds of audio read, augmented and batched a second: {count} recordings of "
+            f"Seconds of audio read, augmented and batched per second: {count} recordings of "
             f"{total / count:.1f} s on average, batches of {options.batch_seconds:g} s; medians of "
             f"{options.rounds} interleaved rounds; {processor()}; Python "
             f"{platform.python_version()}, asr_s2s {asr_s2s.__version__}. With 0 workers the "
-            "process that would train reads.",
+            "training process reads.",
             "",
             f"| augmentation | {' | '.join(header)} |",
             "|---" * (len(header) + 1) + "|",

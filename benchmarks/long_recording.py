@@ -1,10 +1,10 @@
-"""Peak memory and real-time factor of transcribing one recording of 3 minutes, and one of 3 hours.
+"""Measure peak memory and real-time factor on a recording of 3 minutes and one of 3 hours.
 
     python benchmarks/long_recording.py [--model digits] [--minutes 3 180] [RECORDING ...]
 
-The recordings, by default the sample, are joined with silences of 1 to 3 s into one FLAC file for
-each length, and each is transcribed by a process of its own. Loading the model is not counted in
-the time. Memory is read from Linux.
+The given recordings (default: a sample) are joined with silences of 1 to 3 s into one FLAC file per
+length. Each file is transcribed in a process of its own. The time excludes loading the model. Peak
+memory is read from /proc, so Linux is required.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def write_joined(path: Path, recordings: list[Path], seconds: float) -> None:
-    """Write recordings in turn, with silences between them, until there are this many seconds."""
+    """Write recordings in turn, with silences between them, until `seconds` are reached."""
     rng = np.random.default_rng(0)
     written = 0
     with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
@@ -63,14 +63,14 @@ def write_joined(path: Path, recordings: list[Path], seconds: float) -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Transcribe one recording in this process, and print its row."""
+    """Transcribe one recording in this process, and print its row of the table."""
     torch.set_num_threads(options.threads)
     recognizer = asr_s2s.load(options.model, options.device)
     started = time.perf_counter()
     recognizer.transcribe(options.one, beam_size=options.beam_size)
     elapsed = time.perf_counter() - started
     seconds = probe(options.one).duration
-    # Not resource.getrusage: a child's highest begins at what its parent held.
+    # resource.getrusage is unsuitable: the peak of a child starts at the memory of its parent.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
     print(f"| {seconds / 60:.3g} min | {elapsed / seconds:.4f} | {int(peak[1]) / 1024:.0f} MB |")

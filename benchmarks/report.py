@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine's name, memory, and sections of RESULTS.md."""
+"""Helpers shared by the benchmarks: processor name, and sections of RESULTS.md."""
 
 import platform
 import re
@@ -8,15 +8,14 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Name of the processor."""
     info = Path("/proc/cpuinfo")
     found = re.search(r"model name\s*: (.*)", info.read_text() if info.is_file() else "")
     return found[1] if found else platform.processor() or platform.machine()
 
 
 def write_section(name: str, text: str, path: Path = RESULTS) -> None:
-    """Write text between the comments that mark a section, and leave all else as it is; a section
-    that is not there yet comes last."""
+    """Replace a section, marked by comments, of a results file; a new section is appended."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     section = f"{begin}\n{text.strip()}\n{end}\n"
     before = path.read_text("utf-8") if path.is_file() else ""

@@ -1,12 +1,12 @@
-"""How time and memory grow with length, batch, beam and vocabulary, in training and decoding.
+"""Measure how time and memory grow with length, batch, beam and vocabulary.
 
     python benchmarks/scaling.py [--factors 1 2 4 8] [--rounds 3] [--plot benchmarks/scaling.svg]
 
-One size grows at a time from that of the speech works of `against_peers.py`: utterances of 8 s, 16
-of them, 500 tokens, beam 10 with CTC prefix scores; tokens grow with length. Each size runs in
-processes of its own, and all sizes take turns within a round. An exponent of 1 means twice the time
-for twice the size; it is the slope of a line through the logarithms. The table goes to standard
-output and into benchmarks/RESULTS.md, the curves into a picture.
+One size at a time is multiplied, starting from the speech workloads of `against_peers.py`: 16
+utterances of 8 s, 500 tokens, beam 10 with CTC prefix scores. The number of output tokens grows
+with length. Each size runs in processes of its own, and all sizes take turns within a round. The
+exponent is the slope of a line through the logarithms: 1 means twice the time for twice the size.
+The table is printed and written to benchmarks/RESULTS.md, the curves are plotted.
 """
 
 import argparse
@@ -31,14 +31,14 @@ GROWN = ("length", "batch", "beam", "vocabulary")
 
 
 class Curve(NamedTuple):
-    """A work as one of its sizes grows."""
+    """Measurements of a workload as one of its sizes grows."""
 
     work: str
     size: str
     values: list[int]
     seconds: list[float]
     megabytes: list[float]
-    """Peak memory beyond what the process held before the work."""
+    """Peak memory minus memory before the workload."""
 
 
 def main() -> None:
@@ -50,11 +50,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--input-feeding", action="store_true")
     parser.add_argument("--plot", type=Path, default=HERE / "scaling.svg")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write into")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="results file")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if len(set(options.factors)) < 2:
-        parser.error("--factors needs two different ones for an exponent")
+        parser.error("--factors needs at least two different values")
 
     works = {work.name: work for work in all_works(options.tiny) if work.kind == "speech"}
     training = works["training step"]
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def grow(work: Work, size: str, factor: int) -> Work:
-    """The work with one of its sizes larger; what is written grows with what is said."""
+    """Multiply one size of a workload; outputs grow with the length of the source."""
     value = getattr(work, size) * factor
     if size == "length":
         tokens, steps = work.tokens * factor, work.steps * factor
@@ -86,7 +86,7 @@ def grow(work: Work, size: str, factor: int) -> Work:
 
 
 def measure(title: str, work: Work, size: str, options: argparse.Namespace) -> Curve:
-    """A work at all sizes, in rounds, one process at a time: the largest needs much memory."""
+    """Run a workload at all sizes in rounds, one process at a time to limit memory."""
     name = "ours-feeding" if options.input_feeding else "ours"
     grown = [grow(work, size, factor) for factor in options.factors]
     measured: list[list[Measured]] = [[] for _ in grown]
@@ -108,12 +108,12 @@ def measure(title: str, work: Work, size: str, options: argparse.Namespace) -> C
 
 
 def exponent(sizes: list[int], values: list[float]) -> float:
-    """The p of values that grow as size ** p, by least squares on logarithms."""
+    """Exponent p of values that grow as size ** p, by least squares on logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 def draw(curves: list[Curve], path: Path) -> None:
-    """Seconds and memory against how much larger the size is, both axes logarithmic."""
+    """Plot seconds and memory against the factor of the size, with logarithmic axes."""
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
@@ -127,7 +127,7 @@ def draw(curves: list[Curve], path: Path) -> None:
             axes[0][column].loglog(factors, curve.seconds, marker="o", label=curve.size)
             axes[1][column].loglog(factors, curve.megabytes, marker="o", label=curve.size)
         axes[0][column].set(title=work, ylabel="seconds")
-        axes[1][column].set(ylabel="MB", xlabel="times the size")
+        axes[1][column].set(ylabel="MB", xlabel="factor of the size")
         for axis in axes[:, column]:
             axis.set_xticks(factors, [f"{factor:g}" for factor in factors])
             axis.set_xticks([], minor=True)
@@ -139,7 +139,7 @@ def draw(curves: list[Curve], path: Path) -> None:
 
 
 def write_report(options: argparse.Namespace, curves: list[Curve]) -> str:
-    """The table, in Markdown."""
+    """Format the table as Markdown."""
     where = torch.cuda.get_device_name() if options.device.startswith("cuda") else processor()
     rows = [
         f"| {curve.work} | {curve.size} | {listed(curve.values, 'd')} | "
@@ -157,10 +157,10 @@ def write_report(options: argparse.Namespace, curves: list[Curve]) -> str:
             "",
             f"`{shlex.join(['python', 'benchmarks/scaling.py', *sys.argv[1:]])}`",
             "",
-            f"The speech works of `against_peers.py`, one size grown at a time; medians of "
-            f"{options.rounds} interleaved rounds; {where}, {options.threads} threads; Python "
-            f"{platform.python_version()}, torch {torch.__version__}. Memory is the peak beyond "
-            "what was held before the work. Length is in frames of 10 ms.",
+            "The speech workloads of `against_peers.py`, one size multiplied at a time; medians "
+            f"of {options.rounds} interleaved rounds; {where}, {options.threads} threads; Python "
+            f"{platform.python_version()}, torch {torch.__version__}. Memory is peak minus "
+            "memory before the workload. Length is in frames of 10 ms.",
             "",
             "| work | size | values | seconds | exponent | MB | exponent |",
             "|---|---|---|---|---|---|---|",
@@ -172,7 +172,7 @@ def write_report(options: argparse.Namespace, curves: list[Curve]) -> str:
 
 
 def listed(values: list[float] | list[int], form: str) -> str:
-    """Numbers with commas between them."""
+    """Format numbers as a comma-separated list."""
     return ", ".join(format(value, form) for value in values)
 
 

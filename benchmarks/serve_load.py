@@ -1,12 +1,12 @@
-"""Throughput, latency and memory of `asr-s2s serve` under many clients.
+"""Measure throughput, latency and memory of `asr-s2s serve` under many clients.
 
     python benchmarks/serve_load.py [RECORDING | FOLDER ...] [--requests 500] [--clients 64]
 
-Starts a server, and sends it recordings of 2 to 15 s, joined from those that are given, which are
-of one rate. First one client sends each of them, which tells what is right and how fast one at a
-time is served; then all clients send some drawn at random. Every answer is compared; 429 is obeyed
-and counted. The table goes to standard output and into benchmarks/RESULTS.md. With --requests 2000
-it tells whether memory stays flat.
+Starts a server and sends it recordings of 2 to 15 s, joined from the given ones, which must have
+the same sampling rate. First one client sends each recording, which gives the reference texts and
+the speed without concurrency. Then all clients send recordings drawn at random. Every answer is
+compared with the reference; 429 is retried and counted. The table is printed and written to
+benchmarks/RESULTS.md. --requests 2000 is enough to see whether memory stays constant.
 """
 
 import argparse
@@ -35,28 +35,29 @@ import asr_s2s
 
 SAMPLE = Path(__file__).parent.parent / "docs" / "samples" / "digits.wav"
 SHORTEST, LONGEST = 2.0, 15.0
-"""Seconds."""
+"""Range of durations of the recordings sent, in seconds."""
 PAUSE = 0.3
-"""Seconds between recordings that are joined."""
+"""Silence between joined recordings, in seconds."""
 ROUTE = "/v1/audio/transcriptions"
 
 
 class Recording(NamedTuple):
-    """What is sent."""
+    """A WAV file to send, and its duration in seconds."""
 
     data: bytes
     seconds: float
 
 
 class Answer(NamedTuple):
-    """What came of one request."""
+    """Result of one request."""
 
     recording: int
+    """Index of the recording."""
     text: str
     seconds: float
-    """From the first attempt to the answer."""
+    """Time from the first attempt to the answer."""
     refused: int
-    """How often it was told to come again."""
+    """Number of attempts that were answered with 429."""
 
 
 def main() -> None:
@@ -65,12 +66,12 @@ def main() -> None:
     parser.add_argument("--model", default="digits")
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--distinct", type=int, default=50, help="recordings made")
+    parser.add_argument("--distinct", type=int, default=50, help="number of different recordings")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, help="those of the server")
-    parser.add_argument("--batch-seconds", type=float, help="those of the server")
+    parser.add_argument("--workers", type=int, help="option of the server")
+    parser.add_argument("--batch-seconds", type=float, help="option of the server")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write into")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="results file")
     options = parser.parse_args()
 
     rng = random.Random(options.seed)
@@ -99,13 +100,13 @@ def main() -> None:
 
 
 def read(path: Path) -> tuple[np.ndarray, int]:
-    """Samples (samples,) and their rate."""
+    """Read mono samples `(samples,)` and their sampling rate."""
     samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     return samples.mean(axis=1), rate
 
 
 def make(rng: random.Random, sources: list[tuple[np.ndarray, int]]) -> Recording:
-    """A recording of random length: some of the sources after one another, the last one cut off."""
+    """Join random sources to a recording of random length; the last one is cut off."""
     rate = sources[0][1]
     length = round(rng.uniform(SHORTEST, LONGEST) * rate)
     parts: list[np.ndarray] = []
@@ -119,8 +120,8 @@ def make(rng: random.Random, sources: list[tuple[np.ndarray, int]]) -> Recording
 def report(
     options: argparse.Namespace, url: str, recordings: list[Recording], rng: random.Random
 ) -> str:
-    """Both measurements, as a table in Markdown."""
-    send(url, recordings, [0])  # warms up
+    """Run both measurements and format them as a Markdown table."""
+    send(url, recordings, [0])  # warm-up
     started = time.perf_counter()
     alone = [answer for n in range(len(recordings)) for answer in send(url, recordings, [n])]
     alone_seconds = time.perf_counter() - started
@@ -165,24 +166,24 @@ def report(
             "",
             f"Recordings of {SHORTEST:g} to {LONGEST:g} s; {options.threads} threads on "
             f"{processor()}; Python {platform.python_version()}, asr_s2s {asr_s2s.__version__}; "
-            f"{items / batches:.1f} pieces a batch on average. Resident memory: {memory[0]:.0f} MB "
-            f"before the clients came, {half[0]:.0f} MB halfway, {memory[-1]:.0f} MB in the end, "
-            f"{max(memory):.0f} MB at most.",
+            f"{items / batches:.1f} pieces per batch on average. Resident memory: "
+            f"{memory[0]:.0f} MB at the start, {half[0]:.0f} MB halfway, {memory[-1]:.0f} MB at the "
+            f"end, {max(memory):.0f} MB at most.",
             "",
-            "| clients | requests | wrong | sent away (429) | p50 (s) | p95 (s) | "
-            "seconds of audio a second | against one client |",
+            "| clients | requests | wrong | refused (429) | p50 (s) | p95 (s) | "
+            "seconds of audio per second | relative to one client |",
             "|---|---|---|---|---|---|---|---|",
             *(
-                f"| {clients} | {count} | {bad} | {away} | {p50:.2f} | {p95:.2f} | {rate:.1f} "
+                f"| {clients} | {count} | {bad} | {refused} | {p50:.2f} | {p95:.2f} | {rate:.1f} "
                 f"| {gain:.2f} |"
-                for clients, count, bad, away, p50, p95, rate, gain in rows
+                for clients, count, bad, refused, p50, p95, rate, gain in rows
             ),
         ]
     )
 
 
 def send(url: str, recordings: list[Recording], numbers: Iterable[int]) -> list[Answer]:
-    """One client: recordings one after the other."""
+    """Act as one client that sends recordings one after the other."""
     answers = []
     with httpx.Client(timeout=600) as client:
         for number in numbers:
@@ -202,24 +203,24 @@ def send(url: str, recordings: list[Recording], numbers: Iterable[int]) -> list[
 
 
 def latencies(answers: list[Answer]) -> tuple[float, float]:
-    """The median and the 95th percentile, in seconds."""
+    """Median and 95th percentile of the response time, in seconds."""
     cuts = statistics.quantiles([answer.seconds for answer in answers], n=20, method="inclusive")
     return cuts[9], cuts[18]
 
 
 def metric(url: str, name: str) -> float:
-    """A metric of the server, summed over its labels."""
+    """Value of a server metric, summed over its labels."""
     lines = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", httpx.get(f"{url}/metrics").text, re.M)
     return sum(map(float, lines))
 
 
 def resident(url: str) -> float:
-    """Memory of the server, in MB."""
+    """Resident memory of the server, in MB."""
     return metric(url, "process_resident_memory_bytes") / 1024**2
 
 
 def sample_memory(url: str, memory: list[float], done: threading.Event) -> None:
-    """Add the server's memory to a list every two seconds."""
+    """Append the server's memory to a list every two seconds."""
     while not done.wait(2.0):
         memory.append(resident(url))
 

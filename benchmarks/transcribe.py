@@ -1,10 +1,10 @@
-"""Real-time factor of transcription from files on disk.
+"""Measure the real-time factor of transcription from files on disk.
 
     python benchmarks/transcribe.py [--model digits] [--rounds 5] [--threads 2] [RECORDING ...]
 
-Every setting transcribes the same recordings once a round, and the settings take turns within a
-round, so that they share whatever else the machine does. Medians over rounds go to standard output
-and into benchmarks/RESULTS.md.
+Every setting transcribes the same recordings once per round, and settings take turns within a
+round, so that other load on the machine affects them equally. Medians over rounds are printed and
+written to benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
     for number in range(options.rounds + 1):
         for setting in settings:
             elapsed = transcribe(recognizer, files, seconds, *setting)
-            if number > 0:  # the first round warms up
+            if number > 0:  # the first round is a warm-up
                 times[setting].append(elapsed)
     report = table(options, sum(seconds), len(files), times)
     print(report)
@@ -56,7 +56,7 @@ def main() -> None:
 def transcribe(
     recognizer: Transcriber, files: list[Path], seconds: list[float], beam: int, batch: int
 ) -> float:
-    """Seconds taken to transcribe the files, reading included."""
+    """Seconds to read and transcribe the files."""
     started = time.perf_counter()
     for _ in recognizer.stream(files, beam_size=beam, batch_seconds=1.001 * max(seconds) * batch):
         pass
@@ -69,7 +69,7 @@ def table(
     count: int,
     times: dict[tuple[int, int], list[float]],
 ) -> str:
-    """The report, in Markdown."""
+    """Format the report as Markdown."""
     reference = statistics.median(times[1, 1])
     rows = [
         f"| {beam} | {batch} | {statistics.median(t) / total:.4f} | "
@@ -90,8 +90,8 @@ def table(
             f"Python {platform.python_version()}, torch {torch.__version__}, "
             f"asr_s2s {asr_s2s.__version__}; peak memory {memory:.0f} MB.",
             "",
-            "| beam | batch | real-time factor | seconds of audio a second | speed against beam 1, "
-            "batch 1 |",
+            "| beam | batch | real-time factor | seconds of audio per second | speed relative to "
+            "beam 1, batch 1 |",
             "|---|---|---|---|---|",
             *rows,
             "",

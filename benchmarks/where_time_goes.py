@@ -1,11 +1,11 @@
-"""Where asr_s2s spends its time in the works of `against_peers.py`.
+"""Profile asr_s2s on the workloads of `against_peers.py`, by kind of operation.
 
     python benchmarks/where_time_goes.py [--work asr_decode ...]
 
-Each work runs by 8-bit weights (decoding) or in bfloat16 (training, where the processor multiplies
-it), as in the fastest column of `against_peers.py`, once as it is and once under PyTorch's
-profiler. What tensor operations take is summed by kind; what is left of the time is Python's,
-between them. The table goes to standard output and into benchmarks/RESULTS.md.
+Each workload runs with 8-bit weights (decoding) or in bfloat16 (training, if the processor supports
+it), as in the fastest column of `against_peers.py`, with and without PyTorch's profiler. The time
+of tensor operations is summed by kind; the rest of the time is attributed to Python. The table is
+printed and written to benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -32,9 +32,9 @@ KINDS = {
         *("quantized::linear", "mkldnn::_linear_pointwise"),
         *("aten::mm", "aten::addmm", "aten::bmm"),
     ),
-    "best of many": ("aten::topk", "aten::sort"),
+    "top-k and sort": ("aten::topk", "aten::sort"),
 }
-"""What the names of operations begin with."""
+"""Prefixes of operation names, by kind."""
 OTHERS = "other operations"
 RUNS = 7
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--work", nargs="+", choices=GROUPS, default=list(GROUPS))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file to write into")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="results file")
     parser.add_argument("--tiny", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
@@ -55,10 +55,10 @@ def main() -> None:
             "",
             f"`{shlex.join(['python', 'benchmarks/where_time_goes.py', *sys.argv[1:]])}`",
             "",
-            f"The works of `against_peers.py`, decoding by 8-bit weights and training in "
-            f"{training_precision()}, each with a query layer; parts of the time, and in the last "
-            f"columns how many operations there are besides LSTMs, products and the search for "
-            f"the best, and what one of them takes. {processor()}, {options.threads} threads; "
+            f"The workloads of `against_peers.py`, decoding with 8-bit weights and training in "
+            f"{training_precision()}, each with a query layer. Percentages are shares of the time; "
+            f"the last two columns are the number of other operations and the mean time of one. "
+            f"{processor()}, {options.threads} threads; "
             f"Python {platform.python_version()}, torch {torch.__version__}.",
             "",
             f"| work | seconds | {' | '.join(KINDS)} | {OTHERS} | Python | number | µs each |",
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def row(work: Work) -> str:
-    """A work's line of the table."""
+    """Measure a workload and format its row of the table."""
     torch.manual_seed(0)
     precision = training_precision() if work.training else "int8"
     case = with_ours.build(work, Setting(torch.device("cpu"), precision))
@@ -93,12 +93,12 @@ def row(work: Work) -> str:
 
 
 def training_precision() -> str:
-    """As training itself chooses."""
+    """Precision that training uses on this processor."""
     return "bf16" if multiplies_bf16() else "fp32"
 
 
 def timed(run: Callable[[], object]) -> float:
-    """Seconds that a run takes."""
+    """Seconds of one run."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started

@@ -1,11 +1,11 @@
-"""Words that a model writes for sounds in which nothing is said.
+"""Count the words that a model outputs for audio without speech.
 
     python benchmarks/without_speech.py --model english --babble MANIFEST [--minutes 10]
 
-Silence, white noise at four levels, the babble of eight talkers (recordings of MANIFEST, so dense
-that nobody can be followed), and tones: steady ones, pairs as of a telephone, and sweeps. Each kind
-is one recording of that many minutes, transcribed as any other. Printed are the words written, of
-which there should be none, and what the guards say.
+The audio is silence, white noise at four levels, babble of eight speakers (recordings of MANIFEST,
+too dense to be intelligible), and tones: steady tones, telephone tone pairs, and sweeps. Each kind
+is one recording of --minutes, transcribed like any other. Prints the number of words, which should
+be 0, and the reasons found by the guard.
 """
 
 import argparse
@@ -35,16 +35,16 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     count = round(60 * options.minutes * SAMPLE_RATE)
-    sounds = {
+    recordings = {
         "silence": np.zeros(count, np.float32),
         "white noise": white_noise(count, rng),
         "babble": babble(count, options.babble, rng),
         "tones": tones(count),
     }
     recognizer = asr_s2s.load(options.model, options.device)
-    print("| sound | words | segments with words | segments | what the guards found |")
+    print("| audio | words | segments with words | segments | reasons found by the guard |")
     print("|---|---|---|---|---|")
-    for name, samples in sounds.items():
+    for name, samples in recordings.items():
         result = recognizer.transcribe(samples)
         written = [segment for segment in result.segments if segment.text]
         found = Counter(segment.reason.value for segment in result.segments if segment.reason)
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def white_noise(count: int, rng: np.random.Generator) -> Samples:
-    """Four levels in turn, a quarter each: -60, -40, -20 and -10 dB below full scale."""
+    """White noise, a quarter each at -60, -40, -20 and -10 dB relative to full scale."""
     parts = [
         10 ** (level / 20) * rng.standard_normal(len(places))
         for level, places in zip((-60, -40, -20, -10), np.array_split(range(count), 4), strict=True)
@@ -63,7 +63,7 @@ def white_noise(count: int, rng: np.random.Generator) -> Samples:
 
 
 def babble(count: int, manifest: Path, rng: np.random.Generator) -> Samples:
-    """Recordings of a manifest on top of each other, each at the same power."""
+    """Sum of `TALKERS` streams of recordings of a manifest, each recording at the same power."""
     cuts = read_manifest(manifest)
     total = np.zeros(count, np.float32)
     for _ in range(TALKERS):
@@ -77,7 +77,7 @@ def babble(count: int, manifest: Path, rng: np.random.Generator) -> Samples:
 
 
 def tones(count: int) -> Samples:
-    """Steady tones, pairs of tones, and sweeps over the frequencies of speech, in turn."""
+    """Steady tones, pairs of tones, and a sweep over the frequencies of speech, repeated."""
     size = TONE_SECONDS * SAMPLE_RATE
     time = np.arange(size) / SAMPLE_RATE
     parts = [np.sin(2 * np.pi * frequency * time) for frequency in FREQUENCIES]

@@ -1,11 +1,10 @@
-"""How far the times of words are from known ones: single words, joined.
+"""Measure the error of word times on strings of joined single words.
 
     python benchmarks/word_times.py MANIFEST [--model english] [--strings 60]
 
-MANIFEST names recordings of one word each. What is quiet around the words is cut away, and five at
-a time, of one speaker where there are enough, are joined with pauses of 0, 0.1 or 0.3 s, so that
-where each begins and ends is known. Of words that are recognized, the medians of the absolute
-errors are printed.
+MANIFEST lists recordings of one word each. Silence around the words is trimmed, and five words at a
+time, of one speaker if there are enough, are joined with pauses of 0, 0.1 or 0.3 s, so that the
+true times are known. Prints the median absolute errors of the words that are recognized correctly.
 """
 
 import argparse
@@ -28,16 +27,16 @@ from asr_s2s.pipeline import Transcript
 WORDS = 5
 PAUSES = (0.0, 0.1, 0.3)
 QUIET_DB = 30
-"""What lies so far below the loudest part of a recording, before and after it, is cut away."""
+"""Level below the peak, in dB, at which the ends of a recording are trimmed."""
 
 
 class Joined(NamedTuple):
-    """Words in a row."""
+    """A waveform of joined words with their true times."""
 
     samples: Waveform
     words: list[str]
     times: list[tuple[float, float]]
-    """Where each begins and ends, in seconds."""
+    """Beginning and end of each word, in seconds."""
 
 
 def main() -> None:
@@ -57,10 +56,10 @@ def main() -> None:
 
 
 def join(manifest: Path, count: int, seed: int) -> list[Joined]:
-    """Strings of words drawn by chance.
+    """Join strings of randomly drawn words.
 
     Raises:
-        UserError: the manifest or a recording cannot be used, or there are too few of one word.
+        UserError: the manifest or a recording cannot be used, or too few have a single word.
     """
     rng = random.Random(seed)
     speakers: dict[str, list[tuple[str, Waveform]]] = defaultdict(list)
@@ -72,7 +71,7 @@ def join(manifest: Path, count: int, seed: int) -> list[Joined]:
     pools = [words for words in speakers.values() if len(words) >= WORDS]
     pools = pools or [[word for words in speakers.values() for word in words]]
     if len(pools[0]) < WORDS:
-        raise UserError(manifest, f"fewer than {WORDS} recordings of one word", "Name others")
+        raise UserError(manifest, f"fewer than {WORDS} recordings of a single word", "Add more")
     strings = []
     for _ in range(count):
         parts, times, position = [], [], 0
@@ -87,7 +86,7 @@ def join(manifest: Path, count: int, seed: int) -> list[Joined]:
 
 
 def report(strings: list[Joined], results: list[Transcript]) -> str:
-    """The medians."""
+    """Format the number of recognized words and the median errors."""
     errors: list[tuple[float, float]] = []
     for string, result in zip(strings, results, strict=True):
         found = [word for segment in result.segments for word in segment.words]

@@ -1,4 +1,4 @@
-"""The manifests that a corpus comes with, and those that the recipes make."""
+"""Read the manifests of a corpus, and write those of the recipes."""
 
 import json
 import sys
@@ -18,14 +18,15 @@ FIELDS = {
     "speaker": str,
     "corpus": str,
 }
-"""What a row holds: `audio` is relative to the manifest's folder, `duration` is in seconds."""
+"""Fields of a row and their types. `audio` is relative to the manifest's folder, `duration` is in
+seconds."""
 
 
 def read_corpus_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """(file:line, object) of each line of a JSONL file; the objects hold `FIELDS`.
+    """Yield (file:line, row) for each line of a JSONL file; rows contain `FIELDS`.
 
     Raises:
-        ManifestError: the file cannot be read, or a line is no such object.
+        ManifestError: the file cannot be read, or a line is not such a row.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
@@ -42,13 +43,13 @@ def read_corpus_rows(path: Path) -> Iterator[tuple[str, Row]]:
             raise ManifestError(where, problem, "Correct or remove the line")
         for field, kind in FIELDS.items():
             if not isinstance(row.get(field), kind):
-                problem = f"the field {field} is missing or wrong"
+                problem = f"the field {field} is missing or has the wrong type"
                 raise ManifestError(where, problem, "Correct or remove the line")
         yield where, row
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:
-    """Write a manifest, and say on standard error what it holds."""
+    """Write a manifest, and print its number of recordings and hours to standard error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     hours = sum(row["duration"] for row in rows) / 3600

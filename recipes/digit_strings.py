@@ -1,10 +1,9 @@
-"""Connected-digit strings joined from recordings of single digits.
+"""Join recordings of single digits to connected-digit strings.
 
-Shared by the recipes whose corpus holds one spoken digit a file. A string keeps the recordings as
-they are, level differences included; what varies is how much of the silence around each word stays
-and how long the pauses between the words are. String number i of a split depends on the seed, the
-split and i alone, so a longer list begins with the shorter one, and a second run writes the same
-bytes.
+Shared by the recipes whose corpus has one spoken digit per file. Recordings keep their levels; the
+strings vary in the silence kept around each word and in the pauses between words. String i of a
+split depends only on the seed, the split and i, so a longer list begins with the shorter one, and
+a second run writes the same bytes.
 """
 
 import io
@@ -28,14 +27,14 @@ SPLITS = ("train", "valid", "test")
 SHORTEST_STRING = 3
 LONGEST_STRING = 8
 LONGEST_PAUSE = 0.5
-"""Seconds."""
+"""Longest pause in seconds."""
 NO_PAUSE_PROBABILITY = 0.25
 TRIM_MARGIN = 0.05
-"""Seconds kept on each side of a word that is trimmed as far as it goes."""
+"""Seconds kept on each side of a word that is trimmed completely."""
 TAPER = 0.005
-"""Seconds of fade at both ends of a recording, so that joins do not click."""
+"""Seconds of fade at both ends of a recording, to avoid clicks at joins."""
 FRAME = 0.01
-"""Seconds over which energy is measured."""
+"""Frame length for measuring energy, in seconds."""
 
 messages = Console(stderr=True, emoji=False)
 
@@ -47,31 +46,31 @@ class Clip:
     id: str
     audio: Path
     duration: float
-    """Seconds."""
+    """Duration in seconds."""
     text: str
-    """One of `WORDS`."""
+    """Spoken digit, one of `WORDS`."""
     speaker: str
 
 
 @dataclass(frozen=True)
 class Style:
-    """How the recordings of one string are joined."""
+    """Trims and pauses for joining the recordings of one string."""
 
     trims: tuple[float, ...]
-    """Per recording, the part of its removable silence to remove: 0 leaves it whole, 1 leaves
+    """Fraction of removable silence to remove from each recording: 0 keeps all, 1 keeps
     `TRIM_MARGIN` on each side of the word."""
     pauses: tuple[float, ...]
     """Seconds before the first recording, between recordings and after the last."""
     noisy_pauses: bool
-    """Pauses hold noise at the recordings' own floor; otherwise digital silence."""
+    """Whether pauses contain noise at the noise floor of the recordings, or digital silence."""
 
 
 StyleDraw = Callable[[np.random.Generator, int, int], Style]
-"""Chooses a style from (random generator, number of the string in its split, digits in it)."""
+"""Function that draws a style from (generator, index of the string in its split, digits in it)."""
 
 
 def draw_pauses(rng: np.random.Generator, digits: int) -> tuple[float, ...]:
-    """Seconds of pause around `digits` words, some of them none at all."""
+    """Draw `digits` + 1 pauses in seconds; some of them are 0."""
     pauses = rng.uniform(0, LONGEST_PAUSE, digits + 1)
     pauses[rng.random(digits + 1) < NO_PAUSE_PROBABILITY] = 0
     return tuple(pauses.tolist())
@@ -90,13 +89,13 @@ def write_corpus(
     """Write `{split}_single.jsonl`, `{split}_connected.jsonl` and the audio of the strings.
 
     Args:
-        clips: the recordings of each split; a string joins recordings of its own split only.
-        output: folder to write; manifests name their audio relative to it, or absolutely.
-        name: first part of the identifiers of the strings.
-        strings: how many strings each split gets.
-        styles: how the strings of each split are joined.
-        one_speaker: every string keeps to one speaker; otherwise speakers are mixed.
-        seed: of all random choices.
+        clips: recordings of each split; a string joins recordings of its own split only.
+        output: folder to write; audio paths in manifests are relative to it, or absolute.
+        name: prefix of the ids of the strings.
+        strings: number of strings of each split.
+        styles: function that draws the styles of each split.
+        one_speaker: whether each string has one speaker; otherwise speakers are mixed.
+        seed: seed of all random choices.
 
     Raises:
         UserError: a digit has no recording, a recording cannot be read, or `output` cannot be
@@ -110,7 +109,7 @@ def write_corpus(
             folder.mkdir(parents=True, exist_ok=True)
             write_manifest(output / f"{split}_single.jsonl", map(single_row, clips[split]))
             pools = _pools(clips[split], one_speaker)
-            sounds: dict[Path, tuple[NDArray[np.float32], int]] = {}
+            recordings: dict[Path, tuple[NDArray[np.float32], int]] = {}
             rows = []
             for i in track(
                 range(strings[split]),
@@ -123,10 +122,10 @@ def write_corpus(
                 chosen = draw_clips(rng, pools[speaker])
                 style = styles[split](rng, i, len(chosen))
                 for clip in chosen:
-                    if clip.audio not in sounds:
-                        sounds[clip.audio] = read_clip(clip.audio)
-                    _require_rate(clip, sounds[clip.audio][1], sounds[chosen[0].audio][1])
-                audio, rate = join([sounds[clip.audio] for clip in chosen], style, rng)
+                    if clip.audio not in recordings:
+                        recordings[clip.audio] = read_clip(clip.audio)
+                    _require_rate(clip, recordings[clip.audio][1], recordings[chosen[0].audio][1])
+                audio, rate = join([recordings[clip.audio] for clip in chosen], style, rng)
                 identifier = f"{name}-{split}-{i:05d}"
                 path = folder / f"{identifier}.flac"
                 write_flac(path, audio, rate)
@@ -151,29 +150,31 @@ def write_corpus(
 
 
 def draw_clips(rng: np.random.Generator, pool: Mapping[str, Sequence[Clip]]) -> list[Clip]:
-    """3 to 8 recordings: each digit equally likely, then each of its recordings."""
+    """Draw 3 to 8 recordings: digits are uniform, then the recordings of each digit."""
     digits = rng.integers(len(WORDS), size=rng.integers(SHORTEST_STRING, LONGEST_STRING + 1))
     return [pool[WORDS[digit]][rng.integers(len(pool[WORDS[digit]]))] for digit in digits]
 
 
 def join(
-    sounds: Sequence[tuple[NDArray[np.float32], int]], style: Style, rng: np.random.Generator
+    recordings: Sequence[tuple[NDArray[np.float32], int]], style: Style, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], int]:
-    """One waveform `(samples,)` from several, and its sampling rate in Hz.
+    """Join recordings to one waveform `(samples,)`; returns it with its sampling rate in Hz.
 
     Args:
-        sounds: (waveform `(samples,)`, sampling rate) of each recording, all of one rate.
-        style: the trims and pauses.
-        rng: source of the noise in the pauses.
+        recordings: (waveform `(samples,)`, sampling rate) of each recording, all of one rate.
+        style: trims and pauses.
+        rng: generator of the noise in the pauses.
     """
-    rate = sounds[0][1]
-    level = min(noise_floor(waveform, rate) for waveform, _ in sounds) if style.noisy_pauses else 0
+    rate = recordings[0][1]
+    level = 0.0
+    if style.noisy_pauses:
+        level = min(noise_floor(waveform, rate) for waveform, _ in recordings)
     parts = []
     for i, pause in enumerate(style.pauses):
         noise = level * rng.standard_normal(round(pause * rate))
         parts.append(noise.astype(np.float32))
-        if i < len(sounds):
-            parts.append(taper(trim(sounds[i][0], rate, style.trims[i]), rate))
+        if i < len(recordings):
+            parts.append(taper(trim(recordings[i][0], rate, style.trims[i]), rate))
     return np.concatenate(parts), rate
 
 
@@ -182,14 +183,14 @@ def trim(waveform: NDArray[np.float32], rate: int, amount: float) -> NDArray[np.
 
     Args:
         waveform: `(samples,)`.
-        rate: samples per second.
-        amount: 0 removes nothing, 1 all but `TRIM_MARGIN` on each side.
+        rate: sampling rate in Hz.
+        amount: 0 removes nothing, 1 removes all but `TRIM_MARGIN` on each side.
     """
     decibels = 20 * np.log10(frame_levels(waveform, rate) + 1e-6)
     peak = decibels.max()
     floor = max(np.percentile(decibels, 10), peak - 60)
-    # Weak fricatives and stops ("six", "eight") lie up to 25 dB under the vowel; a recording whose
-    # noise reaches that high is left whole rather than cut into.
+    # Weak fricatives and stops ("six", "eight") are up to 25 dB below the vowel. A recording with
+    # noise above that level is not trimmed.
     threshold = min(floor + 0.3 * (peak - floor), peak - 25)
     loud = np.flatnonzero(decibels > threshold)
     frame = round(FRAME * rate)
@@ -205,7 +206,7 @@ def noise_floor(waveform: NDArray[np.float32], rate: int) -> float:
 
 
 def frame_levels(waveform: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
-    """Root mean square of each 10 ms frame, `(frames,)`; a remainder joins the last frame."""
+    """Root mean square of each 10 ms frame, `(frames,)`; a remainder belongs to the last frame."""
     frame = round(FRAME * rate)
     starts = np.arange(0, max(len(waveform) - frame + 1, 1), frame)
     squares = np.add.reduceat(waveform.astype(np.float64) ** 2, starts)
@@ -224,10 +225,10 @@ def taper(waveform: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
 
 
 def clip_duration(path: Path) -> float:
-    """Seconds of audio in a file, from its header.
+    """Duration of an audio file in seconds, from its header.
 
     Raises:
-        AudioError: the file is missing, is no audio, or is empty.
+        AudioError: the file is missing, not audio, or empty.
     """
     try:
         duration: float = soundfile.info(path).duration
@@ -239,10 +240,10 @@ def clip_duration(path: Path) -> float:
 
 
 def read_clip(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Waveform `(samples,)` in [-1, 1] and its own sampling rate in Hz.
+    """Read a waveform `(samples,)` in [-1, 1] and its sampling rate in Hz.
 
     Raises:
-        AudioError: the file is missing, is no audio, or has several channels.
+        AudioError: the file is missing, not audio, or has several channels.
     """
     try:
         waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -256,14 +257,14 @@ def read_clip(path: Path) -> tuple[NDArray[np.float32], int]:
 
 
 def write_flac(path: Path, waveform: NDArray[np.float32], rate: int) -> None:
-    """Write 16-bit FLAC; the file appears whole or not at all."""
+    """Write 16-bit FLAC atomically."""
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(waveform, -1, 1), rate, format="FLAC", subtype="PCM_16")
     _write(path, buffer.getvalue())
 
 
 def write_manifest(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one JSON object a line; the file appears whole or not at all."""
+    """Write one JSON object per line, atomically."""
     _write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
 
 
@@ -274,12 +275,12 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _unreadable(path: Path) -> AudioError:
-    found = "is no audio that can be read" if path.is_file() else "there is no such recording"
+    found = "not a readable audio file" if path.is_file() else "recording not found"
     return AudioError(path, found, "Fetch the corpus again")
 
 
 def single_row(clip: Clip) -> dict[str, Any]:
-    """The manifest row of a single digit."""
+    """Manifest row of a single digit."""
     return {
         "id": clip.id,
         "audio": str(clip.audio.resolve()),
@@ -293,13 +294,13 @@ def _require_rate(clip: Clip, rate: int, expected: int) -> None:
     if rate != expected:
         raise AudioError(
             clip.audio,
-            f"its sampling rate is {rate} Hz, that of other recordings {expected} Hz",
+            f"found a sampling rate of {rate} Hz, expected {expected} Hz as in other recordings",
             "Fetch the corpus again",
         )
 
 
 def _pools(clips: Sequence[Clip], one_speaker: bool) -> dict[str, dict[str, list[Clip]]]:
-    """The recordings a string may draw from: by speaker (or "mixed"), then by digit."""
+    """Group the recordings of a split by speaker (or "mixed"), then by digit."""
     pools: dict[str, dict[str, list[Clip]]] = defaultdict(lambda: defaultdict(list))
     for clip in clips:
         pools[clip.speaker if one_speaker else "mixed"][clip.text].append(clip)
@@ -314,6 +315,6 @@ def _require_every_digit(clips: Sequence[Clip], split: str, one_speaker: bool) -
             whose = f" of speaker {speaker}" if one_speaker else ""
             raise UserError(
                 f"{split} split",
-                f"there is no recording{whose} for: {', '.join(missing)}",
+                f"no recording{whose} of: {', '.join(missing)}",
                 "Fetch the whole corpus",
             )

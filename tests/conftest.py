@@ -1,4 +1,4 @@
-"""Shared fixtures: the real data where it is, and small real recordings everywhere."""
+"""Shared fixtures: corpora, if they are available, and a recording that ships with the project."""
 
 from pathlib import Path
 
@@ -11,18 +11,19 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of the corpora; tests that need it are skipped on machines without it."""
+    """Folder of the corpora; tests that require it are skipped if it is missing."""
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"the corpora are not here ({SHARED_DATA})")
+        pytest.skip(f"the corpora are missing ({SHARED_DATA})")
     return SHARED_DATA
 
 
 @pytest.fixture(scope="session")
 def sample() -> Path:
-    """The recording that ships with the project."""
+    """Path of the recording that ships with the project."""
     return ROOT / "docs" / "samples" / "digits.wav"
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
+def fixed_seed() -> None:
+    """Seed torch before every test."""
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Long recordings made of the sample and silences."""
+"""Long test recordings: repetitions of the sample with silences in between."""
 
 from pathlib import Path
 
@@ -9,7 +9,11 @@ import soundfile
 def write_joined(
     path: Path, sample: Path, *, times: int = 0, seconds: float = 0.0, seed: int = 0
 ) -> list[tuple[float, float]]:
-    """Write the sample this often, or for this long, with silences of 1 to 3 s before and after.
+    """Write repetitions of the sample, each after a silence of 1 to 3 s, and 1 s of silence last.
+
+    Args:
+        times: minimum number of repetitions.
+        seconds: minimum duration, without the last silence.
 
     Returns:
         start and end of each repetition, in seconds.

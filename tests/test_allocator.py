@@ -7,7 +7,7 @@ import pytest
 SCRIPT = """
 import os, sys
 from asr_s2s.allocator import restart_with_huge_pages
-print("begins", flush=True)
+print("started", flush=True)
 restart_with_huge_pages()
 print(os.environ.get("GLIBC_TUNABLES"), sys.argv[1:], os.getpid())
 """
@@ -17,18 +17,18 @@ print(os.environ.get("GLIBC_TUNABLES"), sys.argv[1:], os.getpid())
     "CS_GNU_LIBC_VERSION" not in os.confstr_names, reason="the C library is not glibc"
 )
 @pytest.mark.parametrize(
-    ("chosen", "starts", "found"),
+    ("preset", "starts", "expected"),
     [
         (None, 2, "glibc.malloc.hugetlb=1"),
         ("glibc.malloc.check=0", 1, "glibc.malloc.check=0"),
     ],
 )
-def test_a_process_starts_anew_once_and_as_itself_unless_somebody_chose_otherwise(
-    chosen: str | None, starts: int, found: str
+def test_the_process_restarts_once_with_the_same_id_unless_tunables_are_set(
+    preset: str | None, starts: int, expected: str
 ) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
-    if chosen is not None:
-        environment["GLIBC_TUNABLES"] = chosen
+    if preset is not None:
+        environment["GLIBC_TUNABLES"] = preset
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, "a b", "c"],
         env=environment,
@@ -37,6 +37,6 @@ def test_a_process_starts_anew_once_and_as_itself_unless_somebody_chose_otherwis
     )
     written, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    *begins, last = written.splitlines()
-    assert begins == ["begins"] * starts
-    assert last == f"{found} ['a b', 'c'] {process.pid}"
+    *started, last = written.splitlines()
+    assert started == ["started"] * starts
+    assert last == f"{expected} ['a b', 'c'] {process.pid}"

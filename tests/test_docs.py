@@ -1,4 +1,4 @@
-"""The documentation: a site that builds, asks no other host for anything, and is up to date."""
+"""Tests that the documentation builds, loads nothing from other hosts, and is up to date."""
 
 import importlib.util
 import re
@@ -16,23 +16,23 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "audio": "src"}
-"""Attributes by which a page loads something, by element; links to other pages are none."""
+"""Attribute with the address that an element loads; links to other pages are not included."""
 
 
 @pytest.fixture(scope="module")
 def commands() -> ModuleType:
-    """The script that writes the page of commands."""
+    """Module of the script that writes the page of commands."""
     spec = importlib.util.spec_from_file_location("commands", DOCS / "commands.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its classes are looked up
+    sys.modules[spec.name] = module  # dataclasses and typing look classes up there
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built strictly: a broken link or anchor is an error."""
+    """Site built in strict mode, in which broken links and anchors are errors."""
     pytest.importorskip("material", reason="the extra asr-s2s[docs] is not installed")
     folder = tmp_path_factory.mktemp("site")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
@@ -41,8 +41,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class _Loads(HTMLParser):
-    """Addresses that a page loads by itself, and the classes of its elements."""
+class _PageParser(HTMLParser):
+    """Collects the addresses that a page loads, and the classes of its elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,13 +58,13 @@ class _Loads(HTMLParser):
             self.addresses.append(values.get("href") or "")
 
 
-def test_no_page_asks_another_host_for_anything(site: Path) -> None:
+def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     for path in site.rglob("*.html"):
-        page = _Loads()
+        page = _PageParser()
         page.feed(path.read_text("utf-8"))
         foreign = [a for a in page.addresses if re.match(r"(?:[a-z]+:)?//", a)]
         assert not foreign, f"{path}: {foreign}"
-        # The theme would fetch the program that draws these.
+        # The theme would download a script to render these.
         assert "mermaid" not in page.classes, path
     for path in site.rglob("*.css"):
         assert not re.search(
@@ -72,28 +72,28 @@ def test_no_page_asks_another_host_for_anything(site: Path) -> None:
         ), path
 
 
-def test_every_picture_of_the_pages_is_in_the_site(site: Path) -> None:
+def test_all_files_that_pages_load_are_in_the_site(site: Path) -> None:
     for path in site.rglob("*.html"):
-        page = _Loads()
+        page = _PageParser()
         page.feed(path.read_text("utf-8"))
         for address in page.addresses:
             if path.name != "404.html":  # its addresses are absolute
                 assert (path.parent / address.partition("?")[0]).is_file(), f"{path}: {address}"
 
 
-def test_page_of_commands_is_that_of_the_command_line(commands: ModuleType) -> None:
+def test_page_of_commands_is_up_to_date(commands: ModuleType) -> None:
     written = (DOCS / "commands.md").read_text("utf-8")
     assert written == commands.page(), "run python docs/commands.py"
 
 
-def test_page_of_commands_names_what_help_names(commands: ModuleType) -> None:
-    told = commands.page()
+def test_page_of_commands_lists_options_like_help(commands: ModuleType) -> None:
+    page = commands.page()
     for flag in ("--output, -o PATH", "--set KEY=VALUE", "--any-reference`", "--all`", "[MODEL]"):
-        assert flag in told
+        assert flag in page
 
 
 def code(page: str) -> Iterator[str]:
-    """Lines of the blocks of code of a page, continued ones joined, and its code within text."""
+    """Yield the lines of code blocks, with continued lines joined, and inline code."""
     blocks = re.findall(r"^```.*?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     for block in blocks:
         yield from block.replace("\\\n", " ").splitlines()
@@ -102,12 +102,12 @@ def code(page: str) -> Iterator[str]:
         yield " ".join(span.split())
 
 
-def test_commands_and_options_that_pages_name_exist(commands: ModuleType) -> None:
+def test_commands_and_options_in_pages_exist(commands: ModuleType) -> None:
     flags = {
         name: {"--help", "-h"}.union(*(p.flags for p in commands.parameters(function)))
         for name, function in commands.commands().items()
     }
-    named = 0
+    count = 0
     for path in PAGES:
         for line in code(path.read_text("utf-8")):
             for command, rest in re.findall(
@@ -116,14 +116,14 @@ def test_commands_and_options_that_pages_name_exist(commands: ModuleType) -> Non
                 assert command in flags, f"{path}: {line}"
                 unknown = set(re.findall(r"(?<!\S)--?[a-z][a-z-]*", rest)) - flags[command]
                 assert not unknown, f"{path}: {line}"
-                named += 1
-    assert named > 50
+                count += 1
+    assert count > 50
 
 
 @pytest.mark.parametrize("name", ["make_recordings.py", "home.yaml"])
-def test_the_tutorial_shows_its_files_as_they_are(name: str) -> None:
-    shown = (DOCS / "tutorial.md").read_text("utf-8")
-    assert f"\n{(DOCS / 'tutorial' / name).read_text('utf-8')}```\n" in shown
+def test_the_tutorial_quotes_its_files(name: str) -> None:
+    page = (DOCS / "tutorial.md").read_text("utf-8")
+    assert f"\n{(DOCS / 'tutorial' / name).read_text('utf-8')}```\n" in page
 
 
 def test_dockerfile_passes_its_linter() -> None:

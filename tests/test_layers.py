@@ -1,4 +1,4 @@
-"""Data flows one way: a module imports only from its own layer or those before it."""
+"""Imports go one way: a module imports only from its own layer or from earlier ones."""
 
 import ast
 from pathlib import Path
@@ -24,7 +24,7 @@ def imported_layers(path: Path) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("asr_s2s.")}
 
 
-def test_imports_follow_the_layers() -> None:
+def test_imports_follow_the_order_of_layers() -> None:
     for path in PACKAGE.rglob("*.py"):
         layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         if layer == "__init__":

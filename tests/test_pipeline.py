@@ -1,4 +1,4 @@
-"""The shipped model through the Python interface, on real audio."""
+"""`Transcriber` with a shipped model, on real audio."""
 
 import json
 import random
@@ -31,7 +31,7 @@ def recordings(shared_data: Path) -> list[Path]:
     return commands + sorted((shared_data / "fsdd" / "recordings").glob("*_0.wav"))[:24]
 
 
-def test_the_sample_is_transcribed_rightly(recognizer: Transcriber, sample: Path) -> None:
+def test_the_sample_is_transcribed_correctly(recognizer: Transcriber, sample: Path) -> None:
     expected = sample.with_suffix(".txt").read_text().strip()
     result = recognizer.transcribe(sample)
     assert result.text == expected
@@ -40,7 +40,7 @@ def test_the_sample_is_transcribed_rightly(recognizer: Transcriber, sample: Path
 
 
 @pytest.mark.parametrize("beam_size", [1, 8])
-def test_same_text_and_score_alone_padded_and_in_any_batch(
+def test_text_and_score_do_not_depend_on_the_batch(
     recognizer: Transcriber, recordings: list[Path], beam_size: int
 ) -> None:
     alone = {str(path): recognizer.transcribe(path, beam_size=beam_size) for path in recordings}
@@ -54,7 +54,7 @@ def test_same_text_and_score_alone_padded_and_in_any_batch(
             assert result.score == pytest.approx(alone[result.source].score, abs=1e-4)
 
 
-def test_paths_files_arrays_and_cuts_are_all_sources(
+def test_paths_files_arrays_and_cuts_are_accepted(
     recognizer: Transcriber, sample: Path, tmp_path: Path
 ) -> None:
     samples, rate = soundfile.read(sample, dtype="float32")
@@ -72,7 +72,9 @@ def test_paths_files_arrays_and_cuts_are_all_sources(
     assert recognizer.transcribe(stereo, sample_rate=rate).text in texts
 
 
-def test_n_best_are_in_order_and_begin_with_the_text(recognizer: Transcriber, sample: Path) -> None:
+def test_n_best_outputs_are_in_order_and_start_with_the_text(
+    recognizer: Transcriber, sample: Path
+) -> None:
     result = recognizer.transcribe(sample, n_best=4)
     assert len(result.alternatives) == 4
     assert result.alternatives[0].text == result.text
@@ -91,13 +93,15 @@ def test_a_failed_recording_does_not_stop_the_others(
         recognizer.transcribe([sample, missing])
 
 
-def test_silence_gives_no_words_and_says_so(recognizer: Transcriber) -> None:
+def test_silence_gives_an_empty_text_and_a_warning(recognizer: Transcriber) -> None:
     result = recognizer.transcribe(np.zeros(16_000, dtype=np.float32))
     assert result.text == ""
     assert result.warning is not None and "silent" in str(result.warning)
 
 
-def test_results_come_before_all_sources_are_read(recognizer: Transcriber, sample: Path) -> None:
+def test_results_are_yielded_before_all_sources_are_read(
+    recognizer: Transcriber, sample: Path
+) -> None:
     taken = 0
 
     def sources():
@@ -111,7 +115,7 @@ def test_results_come_before_all_sources_are_read(recognizer: Transcriber, sampl
     assert taken < 60
 
 
-def test_a_wrong_model_or_device_is_named(tmp_path: Path) -> None:
+def test_an_invalid_model_or_device_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="Shipped models: digits"):
         asr_s2s.load("english-large")
     (tmp_path / "config.yaml").write_text("text: [")
@@ -123,7 +127,7 @@ def test_a_wrong_model_or_device_is_named(tmp_path: Path) -> None:
         asr_s2s.load("digits", device="meta")
 
 
-def test_what_is_no_recording_is_refused(recognizer: Transcriber, sample: Path) -> None:
+def test_invalid_sources_and_options_are_refused(recognizer: Transcriber, sample: Path) -> None:
     with pytest.raises(TypeError, match="cannot transcribe a dict"):
         recognizer.transcribe({"audio": sample})
     with pytest.raises(ConfigError, match="beam_size: expected a number from 1 to 1,000, found 0"):
@@ -140,28 +144,28 @@ def expected(sample: Path) -> str:
 
 @pytest.fixture(scope="module")
 def long(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample nine times, about a minute."""
+    """Nine repetitions of the sample, about a minute."""
     path = tmp_path_factory.mktemp("long") / "long.flac"
     write_joined(path, sample, times=9)
     return path
 
 
 @pytest.fixture(scope="module")
-def unbroken(recognizer: Transcriber, long: Path) -> Transcript:
+def long_result(recognizer: Transcriber, long: Path) -> Transcript:
     return recognizer.transcribe(long, beam_size=1)
 
 
-def test_a_long_recording_is_its_segments_in_order(
-    unbroken: Transcript, sample: Path, expected: str, tmp_path: Path
+def test_a_long_recording_has_a_segment_for_each_repetition(
+    long_result: Transcript, sample: Path, expected: str, tmp_path: Path
 ) -> None:
     spoken = write_joined(tmp_path / "again.flac", sample, times=9)
-    assert unbroken.text == " ".join([expected] * 9)
-    assert [segment.text for segment in unbroken.segments] == [expected] * 9
-    assert unbroken.warning is None
-    for segment, (start, end) in zip(unbroken.segments, spoken, strict=True):
+    assert long_result.text == " ".join([expected] * 9)
+    assert [segment.text for segment in long_result.segments] == [expected] * 9
+    assert long_result.warning is None
+    for segment, (start, end) in zip(long_result.segments, spoken, strict=True):
         assert segment.start == pytest.approx(start, abs=0.3)
         assert segment.end == pytest.approx(end, abs=0.3)
-    assert unbroken.duration == pytest.approx(soundfile.info(tmp_path / "again.flac").duration)
+    assert long_result.duration == pytest.approx(soundfile.info(tmp_path / "again.flac").duration)
 
 
 def test_a_short_recording_is_one_segment(recognizer: Transcriber, sample: Path) -> None:
@@ -172,7 +176,7 @@ def test_a_short_recording_is_one_segment(recognizer: Transcriber, sample: Path)
 
 
 def test_long_and_short_recordings_share_batches_and_stay_in_order(
-    recognizer: Transcriber, unbroken: Transcript, sample: Path, long: Path, tmp_path: Path
+    recognizer: Transcriber, long_result: Transcript, sample: Path, long: Path, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing.wav"
     alone = recognizer.transcribe(sample, beam_size=1)
@@ -186,7 +190,7 @@ def test_long_and_short_recordings_share_batches_and_stay_in_order(
             if isinstance(result, Failure):
                 assert result.source == str(missing)
             elif result.duration > 1.0:
-                one = unbroken if result.source == str(long) else alone
+                one = long_result if result.source == str(long) else alone
                 assert result.text == one.text
                 assert len(result.segments) == len(one.segments)
                 for segment, other in zip(result.segments, one.segments, strict=True):
@@ -194,17 +198,17 @@ def test_long_and_short_recordings_share_batches_and_stay_in_order(
                     assert segment.score == pytest.approx(other.score, abs=1e-4)
 
 
-def test_files_arrays_and_cuts_may_be_long(
-    recognizer: Transcriber, unbroken: Transcript, long: Path, tmp_path: Path
+def test_long_arrays_and_cuts_are_accepted(
+    recognizer: Transcriber, long_result: Transcript, long: Path, tmp_path: Path
 ) -> None:
     samples, rate = soundfile.read(long, dtype="float32")
     (tmp_path / "cuts.jsonl").write_text(json.dumps({"audio": str(long), "text": ""}) + "\n")
     cut = next(iter(read_manifest(tmp_path / "cuts.jsonl")))
-    assert recognizer.transcribe(samples, sample_rate=rate, beam_size=1).text == unbroken.text
-    assert recognizer.transcribe(cut, beam_size=1).text == unbroken.text
+    assert recognizer.transcribe(samples, sample_rate=rate, beam_size=1).text == long_result.text
+    assert recognizer.transcribe(cut, beam_size=1).text == long_result.text
 
 
-def test_alternatives_of_a_long_recording_stand_with_its_segments(
+def test_alternatives_of_a_long_recording_are_in_its_segments(
     recognizer: Transcriber, long: Path
 ) -> None:
     result = recognizer.transcribe(long, n_best=2)
@@ -215,8 +219,8 @@ def test_alternatives_of_a_long_recording_stand_with_its_segments(
 
 
 @pytest.mark.parametrize("kind", ["flac", "wav", "nan"])
-def test_of_a_long_damaged_recording_the_beginning_is_kept(
-    recognizer: Transcriber, unbroken: Transcript, long: Path, tmp_path: Path, kind: str
+def test_a_damaged_long_recording_is_transcribed_up_to_the_damage(
+    recognizer: Transcriber, long_result: Transcript, long: Path, tmp_path: Path, kind: str
 ) -> None:
     samples, rate = soundfile.read(long, dtype="float32")
     path = tmp_path / f"damaged.{'flac' if kind == 'flac' else 'wav'}"
@@ -228,14 +232,16 @@ def test_of_a_long_damaged_recording_the_beginning_is_kept(
         path.write_bytes(path.read_bytes()[: int(0.7 * path.stat().st_size)])
     result = recognizer.transcribe(path, beam_size=1)
     assert isinstance(result.warning, AudioError) and str(path) in str(result.warning)
-    assert 25 < result.duration < unbroken.duration
+    assert 25 < result.duration < long_result.duration
     kept = len(result.segments)
-    assert 2 < kept < len(unbroken.segments)
-    assert [s.start for s in result.segments] == [s.start for s in unbroken.segments[:kept]]
-    assert [s.text for s in result.segments[:-1]] == [s.text for s in unbroken.segments[: kept - 1]]
+    assert 2 < kept < len(long_result.segments)
+    assert [s.start for s in result.segments] == [s.start for s in long_result.segments[:kept]]
+    assert [s.text for s in result.segments[:-1]] == [
+        s.text for s in long_result.segments[: kept - 1]
+    ]
 
 
-def test_of_a_short_damaged_recording_nothing_is_kept(
+def test_a_damaged_short_recording_fails(
     recognizer: Transcriber, sample: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "damaged.wav"
@@ -243,14 +249,14 @@ def test_of_a_short_damaged_recording_nothing_is_kept(
     assert [type(result) for result in recognizer.stream([path])] == [Failure]
 
 
-def test_a_long_recording_without_speech_says_so(recognizer: Transcriber) -> None:
+def test_a_long_recording_without_speech_has_a_warning(recognizer: Transcriber) -> None:
     hiss = 0.01 * np.random.default_rng(0).standard_normal(40 * 16_000)
     result = recognizer.transcribe(hiss)
     assert (result.text, result.segments) == ("", ())
     assert result.warning is not None and "no speech" in str(result.warning)
 
 
-def test_of_a_long_recording_the_noise_gives_no_words(
+def test_noise_in_a_long_recording_gives_no_words(
     recognizer: Transcriber, sample: Path, expected: str
 ) -> None:
     speech, rate = soundfile.read(sample, dtype="float32")
@@ -269,7 +275,7 @@ def test_of_a_long_recording_the_noise_gives_no_words(
     assert alone.warning is not None and "no speech" in str(alone.warning)
 
 
-def test_an_error_in_decoding_leaves_no_reader_behind(sample: Path) -> None:
+def test_a_decoding_error_stops_the_reader_threads(sample: Path) -> None:
     broken = asr_s2s.load("digits", device="cpu")
     broken.model.decoder = None
     before = threading.active_count()
@@ -279,7 +285,7 @@ def test_an_error_in_decoding_leaves_no_reader_behind(sample: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_reading_ends_when_nobody_wants_results(recognizer: Transcriber, long: Path) -> None:
+def test_closing_the_stream_stops_the_reader_threads(recognizer: Transcriber, long: Path) -> None:
     before = threading.active_count()
     results = recognizer.stream([long] * 50, beam_size=1, batch_seconds=10)
     assert isinstance(next(results), Transcript)
@@ -287,6 +293,6 @@ def test_reading_ends_when_nobody_wants_results(recognizer: Transcriber, long: P
     assert threading.active_count() == before
 
 
-def test_a_wrong_detector_is_refused(recognizer: Transcriber, sample: Path) -> None:
+def test_an_unknown_detector_is_refused(recognizer: Transcriber, sample: Path) -> None:
     with pytest.raises(ConfigError, match="no detector 'webrtc'"):
         recognizer.transcribe(sample, vad="webrtc")

@@ -1,4 +1,4 @@
-"""Cues that a viewer has time to read, in files that players can parse."""
+"""Length, duration and file formats of subtitle cues."""
 
 import re
 from itertools import pairwise
@@ -34,7 +34,7 @@ LONG = transcript(
 
 
 def parse(text: str, point: str) -> list[tuple[float, float, str]]:
-    """Cues of a file, parsed by the letter of its format."""
+    """Parse a subtitle file strictly; returns start, end and text of each cue."""
     clock = rf"(\d\d):([0-5]\d):([0-5]\d){re.escape(point)}(\d\d\d)"
     found = []
     for block in text.removeprefix("WEBVTT\n\n").split("\n\n")[:-1]:
@@ -62,7 +62,7 @@ def test_cues_are_short_and_do_not_overlap() -> None:
     assert " ".join(line for cue in found for line in cue.lines) == LONG.text
 
 
-def test_cues_without_room_are_shorter_and_do_not_overlap() -> None:
+def test_close_cues_are_shorter_than_the_minimum_and_do_not_overlap() -> None:
     found = cues(transcript((1.0, 1.2, "one"), (1.3, 1.5, "two"), (1.6, 1.7, "three")))
     assert [cue.lines for cue in found] == [["one"], ["two"], ["three"]]
     for one, other in pairwise(found):
@@ -75,7 +75,7 @@ def test_cues_stay_within_their_segments() -> None:
     assert all(3700 <= s < 3720 for s in starts if s > 20)
 
 
-def test_srt_and_vtt_hold_the_same_cues() -> None:
+def test_srt_and_vtt_have_the_same_cues() -> None:
     srt, vtt = to_srt(LONG), to_vtt(LONG)
     assert vtt.startswith("WEBVTT\n\n00:00:00.500 --> ")
     assert srt.startswith("1\n00:00:00,500 --> ")
@@ -91,7 +91,7 @@ def test_srt_and_vtt_hold_the_same_cues() -> None:
     )
 
 
-def test_timed_words_decide_when_cues_are_shown() -> None:
+def test_cues_take_the_times_of_their_words() -> None:
     words = [Word("one", 1.0, 1.2), Word(" two", 1.3, 2.0), Word(" three", 8.0, 8.5)]
     assert [(c.start, c.end, c.lines) for c in cut_words(words)] == [
         (1.0, 2.0, ["one two"]),
@@ -100,14 +100,14 @@ def test_timed_words_decide_when_cues_are_shown() -> None:
 
 
 @pytest.mark.parametrize("text", ["我今天去商店买东西。" * 20, "w" * 300, "ロー" * 50])
-def test_text_without_blanks_is_cut_too(text: str) -> None:
+def test_text_without_spaces_is_split(text: str) -> None:
     found = cues(transcript((0.0, 30.0, text)))
     assert "".join(line for cue in found for line in cue.lines) == text
     wide = 1 if text.startswith("w") else 2
     assert all(wide * len(line) <= LINE_WIDTH + wide for cue in found for line in cue.lines)
 
 
-def test_nothing_said_is_no_cue() -> None:
+def test_empty_segments_have_no_cues() -> None:
     assert to_srt(Transcript("a.wav", 3.0, "", 0.0)) == ""
     assert to_vtt(Transcript("a.wav", 3.0, "", 0.0)) == "WEBVTT\n\n"
     assert to_srt(transcript((0.0, 2.0, ""), (3.0, 4.0, "yes"))).count("-->") == 1

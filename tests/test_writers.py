@@ -1,4 +1,4 @@
-"""Files of transcripts: their formats, their names, and which count as done."""
+"""Transcript files: formats, names, and which recordings count as done."""
 
 import json
 import os
@@ -20,7 +20,7 @@ RESULT = Transcript("a.wav", 4.0, "one\ttwo three", -1.0, PARTS)
 
 @pytest.fixture
 def recordings(sample: Path, tmp_path: Path) -> list[str]:
-    """Five recordings, of which three are called `same`."""
+    """Five recordings, three of them named `same`."""
     paths = [tmp_path / name for name in ("x/same.wav", "x/other.wav", "y/same.wav", "y/same.mp3")]
     for path in [*paths, tmp_path / "z/same-2.wav"]:
         path.parent.mkdir(exist_ok=True)
@@ -32,7 +32,7 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_a_record_tells_everything() -> None:
+def test_a_record_has_all_fields_of_a_transcript() -> None:
     assert to_record(RESULT) == {
         "source": "a.wav",
         "duration": 4.0,
@@ -45,10 +45,10 @@ def test_a_record_tells_everything() -> None:
     }
 
 
-def test_a_record_names_what_was_wrong_and_what_was_done() -> None:
+def test_a_record_has_reason_and_remedy() -> None:
     fixed = Segment(0.0, 1.0, "one", -0.5, reason=Reason.gap, remedy=Remedy.pieces)
-    helpless = Segment(1.0, 2.0, "two", -3.0, reason=Reason.unsure)
-    record = to_record(Transcript("a.wav", 2.0, "one two", -1.0, (fixed, helpless)))
+    unfixed = Segment(1.0, 2.0, "two", -3.0, reason=Reason.unsure)
+    record = to_record(Transcript("a.wav", 2.0, "one two", -1.0, (fixed, unfixed)))
     assert record["segments"] == [
         {"start": 0.0, "end": 1.0, "text": "one", "score": -0.5}
         | {"reason": "gap", "remedy": "pieces"},
@@ -56,7 +56,7 @@ def test_a_record_names_what_was_wrong_and_what_was_done() -> None:
     ]
 
 
-def test_segments_without_text_are_in_json_alone() -> None:
+def test_segments_without_text_are_only_in_json() -> None:
     noise = Segment(3.2, 4.0, "", 0.0, reason=Reason.unspoken, remedy=Remedy.cut)
     noisy = replace(RESULT, segments=(*PARTS, noise))
     for name, write in FORMATS.items():
@@ -64,7 +64,7 @@ def test_segments_without_text_are_in_json_alone() -> None:
     assert to_record(noisy)["segments"][2]["text"] == ""
 
 
-def test_alternatives_stand_once() -> None:
+def test_alternatives_are_written_only_once() -> None:
     several = (Alternative("one", -1.0), Alternative("won", -2.0))
     part = Segment(0.0, 1.0, "one", -1.0, several)
     written = [{"text": "one", "score": -1.0}, {"text": "won", "score": -2.0}]
@@ -74,7 +74,7 @@ def test_alternatives_stand_once() -> None:
     assert long["segments"][0]["alternatives"] == written and "alternatives" not in long
 
 
-def test_tsv_is_milliseconds_and_text() -> None:
+def test_tsv_has_milliseconds_and_text() -> None:
     assert to_tsv(RESULT) == "start\tend\ttext\n250\t1500\tone two\n2000\t3000\tthree\n"
 
 
@@ -88,7 +88,7 @@ def test_all_formats_are_written_and_the_first_is_printed(
     assert (tmp_path / "out" / "same.txt").read_text() == "one\ttwo three\n"
 
 
-def test_names_depend_on_all_recordings_and_not_on_what_is_written(
+def test_file_names_do_not_depend_on_which_recordings_are_written(
     recordings: list[str], tmp_path: Path
 ) -> None:
     for order in ([0, 1, 2, 3, 4], [3, 0], [4]):
@@ -100,7 +100,7 @@ def test_names_depend_on_all_recordings_and_not_on_what_is_written(
         assert files(folder) == {names[index] for index in order}
 
 
-def test_done_is_what_has_all_its_files_and_is_newer_than_its_recording(
+def test_a_recording_is_done_if_all_its_files_exist_and_are_newer(
     recordings: list[str], tmp_path: Path
 ) -> None:
     writer = Writer(["txt", "srt"], recordings, tmp_path / "out")
@@ -113,7 +113,7 @@ def test_done_is_what_has_all_its_files_and_is_newer_than_its_recording(
     assert not writer.is_done(0)
 
 
-def test_what_was_found_wanting_is_never_done(recordings: list[str], tmp_path: Path) -> None:
+def test_a_recording_with_a_warning_is_never_done(recordings: list[str], tmp_path: Path) -> None:
     writer = Writer(["txt"], recordings, tmp_path / "out")
     damaged = AudioError("a.wav", "is cut short", "Copy it again")
     writer.write(0, Transcript("a.wav", 4.0, "one", -1.0, PARTS, warning=damaged))
@@ -121,7 +121,7 @@ def test_what_was_found_wanting_is_never_done(recordings: list[str], tmp_path: P
     assert not writer.is_done(0)
 
 
-def test_what_standard_output_cannot_hold_is_refused(tmp_path: Path) -> None:
+def test_formats_that_cannot_share_standard_output_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Add --output-dir"):
         Writer(["txt", "srt"], ["a.wav"], None)
     with pytest.raises(UserError, match="Add --output-dir"):

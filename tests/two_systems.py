@@ -1,4 +1,4 @@
-"""Real outputs of two models: a shipped one, and the same with its smallest weights taken out."""
+"""Test data for comparing two systems: a shipped model and a pruned copy of it."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ SENTENCES = [
 
 
 def write_pruned(folder: Path, model: str, share: float) -> Path:
-    """A model folder in which this share of each matrix, the smallest of it, is zero."""
+    """Copy a model with this share of each matrix, its smallest weights, set to zero."""
     shutil.copytree(find_model(model), folder)
     weights = load_file(folder / "model.safetensors")
     for name, value in weights.items():
@@ -52,30 +52,31 @@ def write_pruned(folder: Path, model: str, share: float) -> Path:
 
 
 def write_spoken(folder: Path, sample: Path, count: int = 24) -> Path:
-    """A manifest of recordings, each of some of the words of the sample, and of some noise."""
-    sound, rate = soundfile.read(sample)
-    loud = np.flatnonzero(np.abs(sound) > 0.01)
+    """Write a manifest of recordings of random words of the sample, some with added noise."""
+    waveform, rate = soundfile.read(sample)
+    loud = np.flatnonzero(np.abs(waveform) > 0.01)
     breaks = np.flatnonzero(np.diff(loud) > 0.1 * rate)
     begins, ends = loud[np.r_[0, breaks + 1]], loud[np.r_[breaks, -1]]
-    names = sample.with_suffix(".txt").read_text().split()
-    assert len(begins) == len(names)
+    words = sample.with_suffix(".txt").read_text().split()
+    assert len(begins) == len(words)
     random = np.random.default_rng(0)
     silence = np.zeros(rate // 8)
     with (folder / "spoken.jsonl").open("w") as manifest:
         for number in range(count):
-            chosen = random.integers(len(names), size=random.integers(1, 8))
-            parts = [np.r_[silence, sound[begins[i] : ends[i]]] for i in chosen]
+            chosen = random.integers(len(words), size=random.integers(1, 8))
+            parts = [np.r_[silence, waveform[begins[i] : ends[i]]] for i in chosen]
             noise = float(random.choice([0.0, 0.02]))
             samples = np.concatenate([*parts, silence])
             samples = samples + noise * random.standard_normal(len(samples))
             soundfile.write(folder / f"{number}.wav", samples.clip(-1, 1), rate)
-            text = " ".join(names[i] for i in chosen)
+            text = " ".join(words[i] for i in chosen)
             row = {"id": f"u{number}", "audio": f"{number}.wav", "text": text, "noise": noise}
             print(json.dumps(row), file=manifest)
     return folder / "spoken.jsonl"
 
 
 def write_transcripts(path: Path, model: str | Path, manifest: Path) -> Path:
+    """Transcribe the recordings of a manifest and write the transcripts as JSON Lines."""
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     recordings = [manifest.parent / row["audio"] for row in rows]
     results = Transcriber.load(model, "cpu").transcribe(recordings, beam_size=1)
@@ -86,7 +87,7 @@ def write_transcripts(path: Path, model: str | Path, manifest: Path) -> Path:
 
 
 def write_parallel(folder: Path) -> Path:
-    """The sentences above as a table that says what they are about."""
+    """Write `SENTENCES` as JSON Lines, each labeled with its topic in the field `about`."""
     with (folder / "test.jsonl").open("w", encoding="utf-8") as file:
         for source, target in SENTENCES:
             about = "animals" if any(a in source for a in ("dog", "cat", "horse")) else "people"
@@ -95,6 +96,7 @@ def write_parallel(folder: Path) -> Path:
 
 
 def write_translations(path: Path, model: str | Path) -> Path:
+    """Translate `SENTENCES` and write one translation per line."""
     translator = Translator.load(model, "cpu")
     results = translator.translate([source for source, _ in SENTENCES], beam_size=1)
     path.write_text("".join(f"{result.text}\n" for result in results), "utf-8")

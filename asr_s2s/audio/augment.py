@@ -1,6 +1,7 @@
-"""Changes to training recordings: speed, room, noise, telephone and level.
+"""Waveform augmentation for training: speed, room, noise, telephone and level.
 
-Imported by training alone, and whole: what it needs is there before readers are forked.
+Only training imports this module. All imports are at module level, so that they are complete before
+reader processes are forked.
 """
 
 from pathlib import Path
@@ -21,15 +22,18 @@ Samples = NDArray[np.float32]
 
 
 class WaveformAugment:
-    """Speed perturbation, room, additive noise, telephone and gain, in the order of a recording.
+    """Speed perturbation, room, additive noise, telephone and gain, applied in this order.
 
-    All chance comes from the generators handed in, so that a resumed run repeats it exactly.
+    All randomness comes from the generators passed in, so that a resumed run repeats it exactly.
     """
 
     def __init__(self, config: AugmentConfig, base: Path = Path()) -> None:
         """Args:
-        config: what to change, and how much.
-        base: folder that `noise_folder` is relative to.
+        config: augmentation settings.
+        base: folder that `noise_folder` and `room_folder` are relative to.
+
+        Raises:
+            ConfigError: a speed factor is out of range, or a folder has no recordings.
         """
         if not config.speeds or min(config.speeds) <= 0.2 or max(config.speeds) >= 5.0:
             raise ConfigError(
@@ -40,24 +44,24 @@ class WaveformAugment:
         self.config = config
         self.noises: list[Path] = []
         if config.noise_folder is not None and config.noise_probability > 0.0:
-            self.noises = _recordings(base / config.noise_folder, "augment.noise_folder")
+            self.noises = _find_recordings(base / config.noise_folder, "augment.noise_folder")
         self.rooms: list[Samples] = []
         if config.room_folder is not None and config.room_probability > 0.0:
-            paths = _recordings(base / config.room_folder, "augment.room_folder")
+            paths = _find_recordings(base / config.room_folder, "augment.room_folder")
             self.rooms = [read_impulse_response(p, config.room_seconds) for p in paths]
 
     def draw_speed(self, rng: np.random.Generator) -> float:
-        """One of the speed factors. Utterances of a batch share one: bucketed by length, they would
-        else need a tenth of padding."""
+        """Draw a speed factor for a batch. Different factors within a batch of similar lengths
+        would add about 10 % of padding."""
         return self.config.speeds[rng.integers(len(self.config.speeds))]
 
     def __call__(self, samples: Samples, speed: float, rng: np.random.Generator) -> Samples:
-        """Waveform `(samples,)` to a changed waveform; its length follows the speed."""
+        """Augment a waveform `(samples,)`; the length of the result depends on the speed."""
         config = self.config
         if speed != 1.0:
-            # Played faster, the recording is as one taken at a higher rate: tempo and pitch move.
+            # Treating the recording as one of a higher rate changes both tempo and pitch.
             samples = soxr.resample(samples, SAMPLE_RATE * speed, SAMPLE_RATE, "MQ")
-        # Unused changes draw nothing, so that they leave the others' chance as it was.
+        # Disabled augmentations draw nothing, so that the draws of the others do not change.
         if config.room_probability > 0.0 and rng.random() < config.room_probability:
             samples = oaconvolve(samples, self._room(rng))[: len(samples)].astype(np.float32)
         if rng.random() < config.noise_probability:
@@ -84,17 +88,17 @@ class WaveformAugment:
 
 
 def colored_noise(count: int, *, slope: float, rng: np.random.Generator) -> Samples:
-    """Noise whose power falls as 1 / frequency ** slope: 0 white, 1 pink, 2 brown."""
-    size = next_fast_len(count, real=True)  # a prime length would cost ten times as much
+    """Generate noise whose power falls as 1 / frequency ** slope: 0 white, 1 pink, 2 brown."""
+    size = next_fast_len(count, real=True)  # a prime length is ten times slower
     spectrum = rfft(rng.standard_normal(size, dtype=np.float32))
-    frequencies = np.maximum(rfftfreq(size), 50.0 / SAMPLE_RATE)  # level below 50 Hz
+    frequencies = np.maximum(rfftfreq(size), 50.0 / SAMPLE_RATE)  # flat below 50 Hz
     shape = (frequencies ** (-slope / 2.0)).astype(np.float32)
     noise: Samples = irfft(spectrum * shape, n=size)[:count]
     return noise
 
 
 def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
-    """Mix noise of the same length in at a signal-to-noise ratio in dB."""
+    """Add noise of the same length at a signal-to-noise ratio in dB."""
     signal_power = float(np.mean(np.square(samples)))
     noise_power = float(np.mean(np.square(noise)))
     if signal_power == 0.0 or noise_power == 0.0:
@@ -104,10 +108,10 @@ def add_noise(samples: Samples, noise: Samples, snr_db: float) -> Samples:
 
 
 def read_impulse_response(path: Path, seconds: float) -> Samples:
-    """A room impulse response from its direct sound on, `seconds` of it at most, with energy 1.
+    """Read a room impulse response: at most `seconds` from the direct sound on, with energy 1.
 
     Raises:
-        AudioError: the file cannot be read.
+        AudioError: the file cannot be read, or is silent.
     """
     try:
         channels, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -115,11 +119,11 @@ def read_impulse_response(path: Path, seconds: float) -> Samples:
         raise AudioError(
             path, f"this impulse response cannot be read ({error})", "Remove it, or copy it again"
         ) from error
-    # Not `read_audio`: a response may be shorter than any speech.
+    # `read_audio` would reject a response shorter than one analysis window.
     response: Samples = soxr.resample(channels[:, 0], rate, SAMPLE_RATE)
     direct = int(np.argmax(np.abs(response)))
     response = response[direct : direct + int(seconds * SAMPLE_RATE)].copy()
-    fade = min(len(response), SAMPLE_RATE // 20)  # or its cut would click
+    fade = min(len(response), SAMPLE_RATE // 20)  # avoids a click at the cut
     response[len(response) - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
     energy = float(np.sum(np.square(response)))
     if energy == 0.0:
@@ -128,8 +132,8 @@ def read_impulse_response(path: Path, seconds: float) -> Samples:
 
 
 def decaying_noise(seconds: float, rng: np.random.Generator) -> Samples:
-    """An artificial impulse response: the direct sound, and after 1 to 12 ms noise that decays by
-    60 dB in `seconds`, 0 to 15 dB below it in all."""
+    """Generate an impulse response: direct sound, then, after 1 to 12 ms, noise that decays by 60
+    dB in `seconds`, with a total energy 0 to 15 dB below that of the direct sound."""
     count = int(seconds * SAMPLE_RATE)
     decay = 10.0 ** (-3.0 * np.arange(count) / count)
     tail = colored_noise(count, slope=rng.uniform(0.0, 1.0), rng=rng) * decay
@@ -139,19 +143,19 @@ def decaying_noise(seconds: float, rng: np.random.Generator) -> Samples:
 
 
 def telephone(samples: Samples, rng: np.random.Generator) -> Samples:
-    """The recording at 8 kHz; seven times in ten limited to 300 to 3,400 Hz, and half the time
-    coded by mu-law (ITU-T G.711: 8 bits, logarithmic)."""
+    """Simulate an 8 kHz telephone: band-limited to 300 to 3,400 Hz with probability 0.7, and mu-law
+    coded (ITU-T G.711: 8 bits, logarithmic) with probability 0.5."""
     size = next_fast_len(len(samples), real=True)
     spectrum = rfft(samples, n=size)
     frequencies = rfftfreq(size, 1.0 / SAMPLE_RATE)
     low, high = (300.0, 3400.0) if rng.random() < 0.7 else (0.0, 3900.0)
-    # Slopes of 100 Hz instead of steps, which would ring.
+    # Band edges are slopes of 100 Hz; steps would ring.
     gain = np.clip((frequencies - low) / 100.0 + 1.0, 0.0, 1.0)
     gain *= np.clip((high - frequencies) / 100.0 + 1.0, 0.0, 1.0)
     limited: Samples = irfft(spectrum * gain.astype(np.float32), n=size)[: len(samples)]
     if rng.random() < 0.5:
         peak = float(np.abs(limited).max()) or 1.0
-        loudest = rng.uniform(0.05, 1.0)  # coding is coarser for quiet speech
+        loudest = rng.uniform(0.05, 1.0)  # coding is coarser at low levels
         scaled = limited / peak * loudest
         coded = np.sign(scaled) * np.log1p(255.0 * np.abs(scaled)) / np.log(256.0)
         coded = np.round(coded * 127.0) / 127.0
@@ -160,10 +164,12 @@ def telephone(samples: Samples, rng: np.random.Generator) -> Samples:
     return limited
 
 
-def _recordings(folder: Path, key: str) -> list[Path]:
+def _find_recordings(folder: Path, key: str) -> list[Path]:
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     if not files:
         raise ConfigError(
-            key, f"no recordings under {folder}", "Name a folder of recordings, or null"
+            key,
+            f"there are no recordings in {folder}",
+            "Give a folder that contains recordings, or null",
         )
     return files

@@ -1,12 +1,12 @@
-"""Recordings of any common format as mono float32 waveforms at 16 kHz.
+"""Reading recordings of all common formats as mono float32 waveforms at 16 kHz.
 
 libsndfile (through soundfile) reads WAV, FLAC, Ogg Vorbis, Opus, AIFF and AU; FFmpeg (through
 PyAV) reads the rest: MP3, m4a, webm, video, WMA. Channels are averaged, and soxr resamples, block
-by block, so that the length of a recording costs no memory.
-Samples beyond full scale, as float files and lossy codecs hold, are clipped to [-1, 1] as a
-player would.
+by block, so that memory use does not depend on the length of a recording.
+Samples beyond full scale, which occur in float files and lossy codecs, are clipped to [-1, 1], as
+audio players do.
 
-Every problem with a recording is one `AudioError` that names it. Silence is not a problem here.
+Every problem with a recording raises an `AudioError` that names it. Silence is not an error.
 """
 
 from collections.abc import Iterator
@@ -27,25 +27,25 @@ AUDIO_SUFFIXES = frozenset((
     ".mkv", ".mka", ".aac", ".ac3", ".wma", ".wmv", ".avi", ".amr", ".3gp", ".wv",
 ))
 # fmt: on
-"""Lower-case suffixes taken for recordings when a folder is walked."""
+"""Lower-case suffixes of files that count as recordings when a folder is searched."""
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a recording's header says of it."""
+    """Format and duration of a recording."""
 
     duration: float
-    """Seconds."""
+    """Duration in seconds."""
     sample_rate: int
-    """Hz, before resampling."""
+    """Sample rate in Hz, before resampling."""
     channels: int
 
 
 def probe(path: str | Path) -> AudioInfo:
-    """Duration, rate and channels, from the header alone where the format records them there.
+    """Read duration, sample rate and channels, if possible from the header alone.
 
     Raises:
-        AudioError: the file is missing, is not audio, or is visibly cut short.
+        AudioError: the file is missing, is not audio, or is detectably cut short.
     """
     name = str(path)
     source = open_source(path, name)
@@ -72,13 +72,13 @@ def read_audio(
     start: float = 0.0,
     duration: float | None = None,
 ) -> Waveform:
-    """Decode a recording, or a span of it, whole: the blocks of `stream_audio` as one.
+    """Read a recording, or a span of it, into one array. Arguments are those of `stream_audio`.
 
     Returns:
         mono float32 samples in [-1, 1] at 16 kHz, shape (samples,).
 
     Raises:
-        AudioError: as `stream_audio`.
+        AudioError: see `stream_audio`.
     """
     return concatenate(list(stream_audio(source, name=name, start=start, duration=duration)))
 
@@ -90,44 +90,46 @@ def stream_audio(
     start: float = 0.0,
     duration: float | None = None,
 ) -> Iterator[Waveform]:
-    """Decode a recording, or a span of it, some seconds at a time.
+    """Read a recording, or a span of it, in blocks of a few seconds.
 
     Args:
         source: a path (named pipes included), or a binary stream.
-        name: what errors call the recording; the path by default.
-        start: where the span begins, in seconds.
-        duration: length of the span in seconds; without it, up to the end. A span that reaches
-            past the end gives what is there.
+        name: name of the recording in errors; the path by default.
+        start: start of the span, in seconds.
+        duration: length of the span in seconds; by default up to the end. A span that extends past
+            the end is truncated.
 
     Yields:
-        mono float32 samples in [-1, 1] at 16 kHz, shape (samples,), one block after the other.
+        mono float32 samples in [-1, 1] at 16 kHz, shape (samples,), block by block.
 
     Raises:
         AudioError: the recording cannot be read, is damaged or cut short, or does not pass
-            `check_audio`; after the blocks that could be decoded.
+            `check_audio`; raised after all blocks that could be read.
     """
     if name is None:
         name = str(source) if isinstance(source, str | Path) else "audio stream"
     if start < 0 or (duration is not None and duration <= 0):
-        span = f"{start:g} s" if duration is None else f"{start:g} s for {duration:g} s"
+        span = f"start {start:g} s" + ("" if duration is None else f", duration {duration:g} s")
         raise AudioError(
-            name, f"no span can begin at {span}", "Give a start of 0 or later, and a length above 0"
+            name,
+            f"the span is invalid: {span}",
+            "Give a start of at least 0 and a duration above 0",
         )
     opened = open_source(source, name)
     file, damage = open_soundfile(opened, name)
     if file is not None:
         with file:
             mono = decode_soundfile(file, name, start, duration)
-            yield from to_model_rate(_not_past_the_end(mono, start, name), file.samplerate, name)
+            yield from to_model_rate(_require_audio(mono, start, name), file.samplerate, name)
     else:
         with open_container(opened, name) as (container, stream):
             mono = decode_container(container, stream, name, start, duration)
-            yield from to_model_rate(_not_past_the_end(mono, start, name), stream.rate, name)
+            yield from to_model_rate(_require_audio(mono, start, name), stream.rate, name)
     if damage is not None:
         raise damage
 
 
-def _not_past_the_end(blocks: Iterator[Waveform], start: float, name: str) -> Iterator[Waveform]:
+def _require_audio(blocks: Iterator[Waveform], start: float, name: str) -> Iterator[Waveform]:
     empty = True
     for block in blocks:
         empty = False

@@ -1,4 +1,4 @@
-"""Encoded recordings as bytes: opening them, and what may be wrong before any decoding."""
+"""Access to the bytes of encoded recordings, and errors shared by the readers."""
 
 import io
 import stat
@@ -9,13 +9,17 @@ from typing import BinaryIO
 
 from asr_s2s.errors import AudioError
 
-BLOCK = 1 << 18  # frames decoded at once, so that neither length nor channels cost memory
-LOST = 0.25  # s; headers of whole files are wrong by less
-COPY_AGAIN = "Copy or download it again; `ffmpeg -i` may save what is there into a new file"
+BLOCK = 1 << 18  # samples per channel read at once; bounds memory
+LENGTH_TOLERANCE = 0.25  # s; headers of complete files are off by less
+COPY_AGAIN = "Copy or download it again; `ffmpeg -i` may recover the rest into a new file"
 
 
 def open_source(source: str | Path | BinaryIO, name: str) -> str | BinaryIO:
-    """The path of a regular file, or a seekable stream."""
+    """Return the path of a regular file, or else a seekable stream of the content.
+
+    Raises:
+        AudioError: the path is a folder, does not exist, or cannot be opened.
+    """
     if not isinstance(source, str | Path):
         if not source.seekable():
             return io.BytesIO(source.read())
@@ -25,7 +29,7 @@ def open_source(source: str | Path | BinaryIO, name: str) -> str | BinaryIO:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise AudioError(name, "this is a folder, not a recording", "Name the files in it")
+            raise AudioError(name, "this is a folder, not a recording", "Give the files in it")
         return str(path) if stat.S_ISREG(mode) else io.BytesIO(path.read_bytes())
     except (OSError, ValueError) as error:
         raise unreadable(name, error) from error
@@ -40,7 +44,7 @@ def unreadable(name: str, error: OSError | ValueError) -> AudioError:
 
 @contextmanager
 def bytes_of(source: str | BinaryIO) -> Iterator[BinaryIO]:
-    """The encoded bytes from their beginning; a stream's position is given back."""
+    """Open the encoded bytes at their beginning; the position of a stream is restored on exit."""
     if isinstance(source, str):
         with Path(source).open("rb") as stream:
             yield stream
@@ -54,5 +58,5 @@ def bytes_of(source: str | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def cut_short(name: str, found: float, promised: float) -> AudioError:
-    problem = f"is cut short: {found:.2f} s of {promised:.2f} s are there"
+    problem = f"is cut short: it contains {found:.2f} s of {promised:.2f} s"
     return AudioError(name, problem, COPY_AGAIN)

@@ -8,37 +8,38 @@ from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import FeatureConfig
 
 WINDOW = 400
-"""Samples in an analysis window: 25 ms."""
+"""Length of an analysis window in samples: 25 ms."""
 HOP = 160
-"""Samples between windows: 10 ms."""
+"""Distance between windows in samples: 10 ms."""
 FFT = 512
 FRAMES_PER_SECOND = SAMPLE_RATE / HOP
 WARPS = 21
-"""Vocal tract lengths that training draws from."""
+"""Number of vocal tract length factors that training draws from."""
 ENERGY_FLOOR = 1e-6
-"""Mel energies below this count as silence, so that digital zeros stay finite and near it."""
+"""Floor on mel energies; keeps the logarithm of digital silence finite and close to real
+silence."""
 LEVEL = 0.05
-"""Root mean square that `features.normalize_level` scales to: -26 dBFS, a usual level of speech."""
+"""Target root mean square of `features.normalize_level`: -26 dBFS, a usual level of speech."""
 LEVEL_FLOOR = 1e-5
-"""Root mean squares below this (-100 dBFS) are scaled as this, so that silence stays silent."""
+"""Floor on the measured root mean square (-100 dBFS); silence is not amplified into noise."""
 
 
 def padding_mask(lengths: Tensor, size: int) -> Tensor:
-    """True beyond each row's length: `(batch, size)`."""
+    """Mask of shape `(batch, size)` that is True beyond each row's length."""
     return torch.arange(size, device=lengths.device)[None, :] >= lengths[:, None]
 
 
 class LogMel(nn.Module):
-    """Natural log of Slaney mel energies (the scale and norm of `librosa.feature.melspectrogram`).
+    """Natural log of Slaney mel energies (scale and norm of `librosa.feature.melspectrogram`).
 
-    The signal is extended with zeros, not by reflection, at both ends: a reflection would see a
-    row's padding, and the same recording would then differ alone and in a batch.
+    The signal is extended with zeros, not by reflection, at both ends. Reflection would include a
+    row's padding, so that features would depend on the rest of the batch.
 
     Args:
-        mel_bins: number of filters.
-        vocal_tract_range: in training, each utterance's frequencies are stretched by a factor drawn
-            from 1 - this to 1 + this (see `warped_filters`); 0 leaves them.
-        normalize_level: scale each utterance to the same root mean square first.
+        mel_bins: number of mel filters.
+        vocal_tract_range: in training, scale each utterance's frequencies by a factor drawn from
+            1 - this to 1 + this (see `warped_filters`); 0 disables it.
+        normalize_level: scale each waveform to the same root mean square first.
     """
 
     filters: Tensor
@@ -59,20 +60,27 @@ class LogMel(nn.Module):
             norm="slaney",
             mel_scale="slaney",
         )
-        # Constants, not weights: they are not saved with the model.
+        # Constants, so they are not saved with the weights.
         self.register_buffer("filters", filters, persistent=False)
         warped = warped_filters(filters, vocal_tract_range) if vocal_tract_range > 0.0 else None
         self.register_buffer("warped", warped, persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Waveforms `(batch, samples)` in [-1, 1] and sample counts `(batch,)` to features
-        `(batch, frames, mel_bins)` and frame counts `(batch,)`."""
+        """Compute features.
+
+        Args:
+            waveforms: `(batch, samples)` in [-1, 1].
+            lengths: sample counts, `(batch,)`.
+
+        Returns:
+            features `(batch, frames, mel_bins)` and frame counts `(batch,)`.
+        """
         waveforms = waveforms.masked_fill(padding_mask(lengths, waveforms.size(1)), 0.0)
         if self.normalize_level:
             level = (waveforms.square().sum(1) / lengths.clamp_min(1)).sqrt()
             waveforms = waveforms * (LEVEL / level.clamp_min(LEVEL_FLOOR))[:, None]
-        with torch.autocast(waveforms.device.type, enabled=False):  # 16 bits are too few here
+        with torch.autocast(waveforms.device.type, enabled=False):  # 16 bits are not precise enough
             power = spectrogram(
                 waveforms.float(),
                 pad=0,
@@ -93,25 +101,25 @@ class LogMel(nn.Module):
 
 
 def warped_filters(filters: Tensor, widest: float) -> Tensor:
-    """Mel filters of speakers with longer and shorter vocal tracts (Jaitly & Hinton, 2013).
+    """Mel filters for vocal tract length perturbation (Jaitly & Hinton, 2013).
 
-    A factor a moves the energy at frequency f to a x f, up to the frequency above which the rest is
-    stretched or squeezed to end at the same highest one.
+    A factor a moves the energy at frequency f to a x f up to a knee; above the knee the axis is
+    scaled linearly so that the highest frequency stays the same.
 
     Args:
         filters: `(frequencies, mel_bins)`.
-        widest: the factors lie evenly from 1 - this to 1 + this.
+        widest: the factors are spaced evenly from 1 - this to 1 + this.
 
     Returns:
-        `(WARPS, frequencies, mel_bins)`; the middle one is `filters`.
+        filters per factor, `(WARPS, frequencies, mel_bins)`; the middle ones equal `filters`.
     """
     top = len(filters) - 1
-    place = torch.arange(top + 1, dtype=torch.float64)
+    frequency = torch.arange(top + 1, dtype=torch.float64)
     warped = []
     for factor in torch.linspace(1.0 - widest, 1.0 + widest, WARPS, dtype=torch.float64).tolist():
-        knee = 0.6 * top * min(factor, 1.0) / factor  # 4.8 kHz of 8
-        upper = top - (top - knee * factor) / (top - knee) * (top - place)
-        moved = torch.where(place <= knee, place * factor, upper).clamp(0.0, top)
+        knee = 0.6 * top * min(factor, 1.0) / factor  # 4.8 of 8 kHz
+        upper = top - (top - knee * factor) / (top - knee) * (top - frequency)
+        moved = torch.where(frequency <= knee, frequency * factor, upper).clamp(0.0, top)
         below = moved.floor().long().clamp_max(top - 1)
         above = (moved - below)[:, None].float()
         warped.append((1.0 - above) * filters[below] + above * filters[below + 1])
@@ -119,10 +127,10 @@ def warped_filters(filters: Tensor, widest: float) -> Tensor:
 
 
 class FeatureNormalizer(nn.Module):
-    """Zero mean and unit variance in each mel bin; frames beyond a row's length become zero.
+    """Normalize each mel bin to zero mean and unit variance, and set padding frames to zero.
 
-    `global` uses statistics of the training set, kept with the weights; `utterance` those of the
-    row's own valid frames, which cancels level and channel.
+    `global` uses statistics of the training set, stored with the weights; `utterance` uses those of
+    the row's own valid frames, which cancels level and channel.
     """
 
     mean: Tensor
@@ -136,7 +144,7 @@ class FeatureNormalizer(nn.Module):
             self.register_buffer("std", torch.ones(config.mel_bins))
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Features `(batch, frames, mel_bins)` and frame counts `(batch,)`; the same shape back."""
+        """Normalize features `(batch, frames, mel_bins)` with frame counts `(batch,)`."""
         padded = padding_mask(lengths, features.size(1))[:, :, None]
         if self.kind == "global":
             features = (features - self.mean) / self.std
@@ -145,7 +153,7 @@ class FeatureNormalizer(nn.Module):
             mean = features.masked_fill(padded, 0.0).sum(1, keepdim=True) / counts
             centered = (features - mean).masked_fill(padded, 0.0)
             variance = centered.square().sum(1, keepdim=True) / counts
-            # A constant bin (a tone, a muted band) must not be blown up into noise.
+            # A constant bin (a tone, a muted band) must not be amplified into noise.
             features = centered / variance.sqrt().clamp_min(0.1)
         return features.masked_fill(padded, 0.0)
 

@@ -1,4 +1,4 @@
-"""WAV, FLAC, Ogg Vorbis, Opus, AIFF and AU, read by libsndfile through soundfile."""
+"""Reading WAV, FLAC, Ogg Vorbis, Opus, AIFF and AU with libsndfile (through soundfile)."""
 
 import io
 import os
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from asr_s2s.audio.encoded import BLOCK, COPY_AGAIN, LOST, bytes_of, cut_short
+from asr_s2s.audio.encoded import BLOCK, COPY_AGAIN, LENGTH_TOLERANCE, bytes_of, cut_short
 from asr_s2s.audio.waveform import Waveform, check_format
 from asr_s2s.errors import AudioError
 
@@ -16,11 +16,18 @@ from asr_s2s.errors import AudioError
 def open_soundfile(
     source: str | BinaryIO, name: str
 ) -> tuple[soundfile.SoundFile | None, AudioError | None]:
-    """An open file, or None where FFmpeg should try; and what its bytes tell to be missing."""
+    """Open a recording with libsndfile.
+
+    Returns:
+        the open file, or None if FFmpeg should read it; and an error if the file is cut short.
+
+    Raises:
+        AudioError: the sample rate or the number of channels is not supported.
+    """
     try:
-        # As bytes, so that names in any encoding can be opened.
+        # A path of bytes, so that names in any encoding can be opened.
         file = soundfile.SoundFile(os.fsencode(source) if isinstance(source, str) else source)
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: soundfile's word on .raw files
+    except (soundfile.LibsndfileError, TypeError):  # TypeError: .raw files
         return None, None
     try:
         damage = _missing_bytes(file, name)
@@ -28,9 +35,9 @@ def open_soundfile(
             file.format == "MP3" and _mp3_is_cut(source)
         ):
             damage = AudioError(name, "is cut short: the end of its audio is missing", COPY_AGAIN)
-        # libsndfile takes unknown bytes in a .au or .gsm for headerless audio, a streamed WAV of
-        # size 0 for an empty one, and cannot read a FLAC streamed without its length. Of an MP3
-        # it may guess the length from the first frames, and then reads no further.
+        # libsndfile reads unknown bytes in a .au or .gsm file as headerless audio and a streamed
+        # WAV of size 0 as empty, and cannot read a FLAC streamed without its length. It may guess
+        # the length of an MP3 from the first frames, and stops reading there.
         if file.format in ("RAW", "MP3") or not 0 < file.frames < 2**62 or not file.seekable():
             file.close()
             return None, damage
@@ -44,7 +51,11 @@ def open_soundfile(
 def decode_soundfile(
     file: soundfile.SoundFile, name: str, start: float, duration: float | None
 ) -> Iterator[Waveform]:
-    """Mono blocks (samples,) at the file's rate."""
+    """Yield mono blocks (samples,) at the file's rate.
+
+    Raises:
+        AudioError: the recording is damaged or cut short.
+    """
     rate = file.samplerate
     begin = min(round(start * rate), file.frames)
     wanted = file.frames - begin
@@ -63,12 +74,13 @@ def decode_soundfile(
         at = (begin + found) / rate
         problem = f"is damaged or cut short after {at:.2f} s ({error.error_string})"
         raise AudioError(name, problem, COPY_AGAIN) from error
-    if wanted - found > LOST * rate:
+    if wanted - found > LENGTH_TOLERANCE * rate:
         raise cut_short(name, (begin + found) / rate, file.frames / rate)
 
 
 def _missing_bytes(file: soundfile.SoundFile, name: str) -> AudioError | None:
-    """libsndfile fixes a header that promises more bytes than there are, but tells in its log."""
+    """Detect a truncated file by libsndfile's log, which reports a header size that it
+    corrected."""
     fixed = re.search(
         r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)",
         file.extra_info,
@@ -77,27 +89,27 @@ def _missing_bytes(file: soundfile.SoundFile, name: str) -> AudioError | None:
     if fixed is None:
         return None
     promised, found = int(fixed[1]), max(int(fixed[2]), 1)
-    # Programs that write to a pipe cannot know the size, and write about 2 or 4 GiB instead.
+    # Programs that write to a pipe do not know the size, and state about 2 or 4 GiB instead.
     seconds = file.frames / file.samplerate
-    if promised < 0x7FFF_0000 and seconds * (promised - found) / found > LOST:
+    if promised < 0x7FFF_0000 and seconds * (promised - found) / found > LENGTH_TOLERANCE:
         return cut_short(name, seconds, seconds * promised / found)
     return None
 
 
 def _ogg_is_cut(source: str | BinaryIO) -> bool:
-    """Whether the last page (27 bytes, a table of sizes, the body) is not whole."""
+    """Whether the last page (27 bytes, a table of sizes, the body) is incomplete."""
     with bytes_of(source) as stream:
-        stream.seek(max(0, stream.seek(0, io.SEEK_END) - 65_307))  # the longest page
+        stream.seek(max(0, stream.seek(0, io.SEEK_END) - 65_307))  # maximum page size
         tail = stream.read()
     page = tail[max(0, tail.rfind(b"OggS")) :]
     return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
 def _mp3_is_cut(source: str | BinaryIO) -> bool:
-    """Whether a Xing header in the first frame counts over 1,000 bytes more than there are."""
+    """Whether a Xing header in the first frame states over 1,000 bytes more than the file has."""
     with bytes_of(source) as stream:
         tag = stream.read(10)
-        if tag.startswith(b"ID3"):  # its size is in seven bits a byte
+        if tag.startswith(b"ID3"):  # its size has seven bits per byte
             stream.seek(tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9], io.SEEK_CUR)
         else:
             stream.seek(0)

@@ -1,7 +1,7 @@
-"""Long recordings in segments of speech, cut at silences.
+"""Segmentation of long recordings at silences.
 
-A detector tells speech from silence, frame by frame; `split_at_silences` makes segments of what it
-says. Blocks come in and segments go out, so that memory does not grow with the recording.
+A detector classifies each frame as speech or silence, and `split_at_silences` forms segments of
+speech. Both are streaming, so that memory does not grow with the length of the recording.
 """
 
 import math
@@ -20,53 +20,54 @@ from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform, concatenate
 from asr_s2s.errors import ConfigError
 
 LONGEST = 25.0
-"""Seconds: longer speech is cut, and shorter recordings need not be."""
+"""Maximum length of a segment in seconds; longer speech is cut, shorter recordings need no cut."""
 SILENCE = 0.5
 """Seconds of silence that end a segment."""
 SHORTEST_SPEECH = 0.1
-"""Seconds; clicks are shorter, and the shortest words are not."""
+"""Minimum length of speech in seconds: longer than clicks, shorter than the shortest words."""
 PADDING = 0.2
-"""Seconds kept before and after speech: the ends of words are quieter than the detector hears."""
+"""Seconds kept before and after speech, because the quiet ends of words are not detected."""
 
-STRETCH = 10 * SAMPLE_RATE
-"""Samples for which the energy detector has one noise floor."""
+NOISE_FLOOR_WINDOW = 10 * SAMPLE_RATE
+"""Samples that share one noise floor in the energy detector."""
 ENERGY_FRAME = SAMPLE_RATE // 50
-SPEECH_BEGINS = 6.0
-"""dB above the noise floor; noise that does not change stays within 2 dB."""
-SPEECH_GOES_ON = 4.0
+"""Samples per frame of the energy detector: 20 ms."""
+ENERGY_START, ENERGY_STOP = 6.0, 4.0
+"""Levels at which speech starts and stops, in dB above the noise floor. Stationary noise stays
+within 2 dB."""
 LOWEST_FLOOR = -66.0
-"""dBFS; digital silence between words must not make hiss into speech."""
+"""Lowest noise floor in dBFS, so that hiss next to digital silence is not detected as speech."""
 
 SILERO_FRAME = 512
-"""Samples at 16 kHz that the model takes at once."""
-SILERO_BEGINS, SILERO_GOES_ON = 0.5, 0.35
-"""Its probabilities of speech, as its authors use them."""
+"""Samples per frame of the Silero model, at 16 kHz."""
+SILERO_START, SILERO_STOP = 0.5, 0.35
+"""Probabilities at which speech starts and stops; the defaults of the Silero authors."""
 
 Detected: TypeAlias = tuple[Waveform, NDArray[np.bool_]]
-"""Samples `(samples,)`, and whether each of their frames is speech; the last frame of a recording
+"""Samples `(samples,)`, and a flag per frame that is True for speech. The last frame of a recording
 may be incomplete."""
 DetectorName = Literal["energy", "silero"]
 
 
 class SpeechDetector(Protocol):
-    """Tells speech from silence in a stream."""
+    """Interface of detectors that classify the frames of a stream as speech or silence."""
 
     frame: int
-    """Samples in a frame."""
+    """Samples per frame."""
 
     def detect(self, blocks: Iterable[Waveform]) -> Iterator[Detected]:
-        """All samples of one recording again, in blocks of any size, with their frames. May be
-        called in several threads at once."""
+        """Yield all samples of one recording, in blocks of any size, with a speech flag per frame.
+        Must be safe to call from several threads at once."""
 
 
 @dataclass(frozen=True)
 class SpeechSpan:
-    """Speech between two silences."""
+    """Segment of speech between two silences."""
 
     start: float
-    """Seconds from the beginning of the recording."""
+    """Start time in seconds from the beginning of the recording."""
     samples: Waveform
-    """`(samples,)` at 16 kHz."""
+    """Waveform of shape `(samples,)` at 16 kHz."""
 
 
 def split_at_silences(
@@ -76,12 +77,13 @@ def split_at_silences(
     longest: float = LONGEST,
     silence: float = SILENCE,
 ) -> Iterator[SpeechSpan]:
-    """Segments of speech in order, none overlapping; silence between them is left out.
+    """Yield segments of speech, in order and without overlap; the silence between is left out.
 
     Args:
-        blocks: a recording at 16 kHz.
-        longest: of a segment, in seconds; where no silence comes in time, the quietest place in
-            its second half is cut.
+        blocks: consecutive blocks of a recording at 16 kHz.
+        detector: classifies frames as speech or silence.
+        longest: maximum length of a segment in seconds. Speech without a silence within this length
+            is cut at the quietest position of the second half.
         silence: seconds of silence that end a segment.
     """
     frame = detector.frame
@@ -89,11 +91,11 @@ def split_at_silences(
     pause, shortest = math.ceil(silence * per_second), round(SHORTEST_SPEECH * per_second)
     padding = round(min(PADDING, silence / 2) * SAMPLE_RATE)
     most = int((longest * SAMPLE_RATE - 2 * padding) / frame)
-    held, origin = np.zeros(0, np.float32), 0  # samples that may yet be needed, from this one on
-    given = 0  # end of the last segment
-    number = 0  # of the frame
-    first: int | None = None  # frame where a segment begins
-    last = 0  # frame after its last speech so far
+    held, origin = np.zeros(0, np.float32), 0  # buffered samples, and the index of the first
+    given = 0  # end of the last segment, in samples
+    number = 0  # frames seen so far
+    first: int | None = None  # first frame of the current segment
+    last = 0  # frame after the last speech of the current segment
 
     def span(begin: int, end: int) -> SpeechSpan:
         return SpeechSpan(begin / SAMPLE_RATE, held[begin - origin : end - origin].copy())
@@ -126,13 +128,13 @@ def split_at_silences(
 
 
 def middle_cut(samples: Waveform) -> int:
-    """Where to cut sound in two: the quietest place in its middle half."""
+    """Sample at which to cut a waveform in two: the quietest position in its middle half."""
     quarter = len(samples) // 4
     return quarter + _quietest(samples[quarter : len(samples) - quarter])
 
 
 def _quietest(samples: Waveform) -> int:
-    """The middle of the quietest 0.2 s; of places within 3 dB, the last."""
+    """Center of the quietest 0.2 s; of all positions within 3 dB of it, the last."""
     width = min(SAMPLE_RATE // 5, len(samples))
     sums = np.concatenate([[0.0], np.square(samples, dtype=np.float64).cumsum()])
     energy = sums[width:] - sums[:-width]
@@ -140,35 +142,33 @@ def _quietest(samples: Waveform) -> int:
 
 
 class EnergyDetector:
-    """Speech is what stands out from the noise floor: the quietest tenth of the half minute around.
+    """Detector of speech by its level above the noise floor, which is the 10th percentile of the
+    levels in the surrounding half minute.
 
-    Rather too much than too little is taken for speech: sounds that are none cost time, and speech
-    that is missed is lost.
+    Thresholds are low on purpose: a false alarm costs time, but missed speech is lost.
     """
 
     frame = ENERGY_FRAME
 
     def detect(self, blocks: Iterable[Waveform]) -> Iterator[Detected]:
         speaking = False
-        around: deque[tuple[Waveform, NDArray[np.float32]] | None] = deque(
+        windows: deque[tuple[Waveform, NDArray[np.float32]] | None] = deque(
             [None, None], maxlen=3
-        )  # the one before and after
-        for stretch in chain(_rechunk(blocks, STRETCH), [None]):
-            around.append(None if stretch is None else (stretch, _levels(stretch)))
-            if (current := around[1]) is None:
+        )  # previous, current, next
+        for window in chain(_rechunk(blocks, NOISE_FLOOR_WINDOW), [None]):
+            windows.append(None if window is None else (window, _levels(window)))
+            if (current := windows[1]) is None:
                 continue
             samples, levels = current
-            quiet = np.percentile(np.concatenate([s[1] for s in around if s is not None]), 10)
+            quiet = np.percentile(np.concatenate([w[1] for w in windows if w is not None]), 10)
             floor = max(float(quiet), LOWEST_FLOOR)
-            flags = _with_hysteresis(
-                levels, floor + SPEECH_BEGINS, floor + SPEECH_GOES_ON, speaking
-            )
+            flags = _with_hysteresis(levels, floor + ENERGY_START, floor + ENERGY_STOP, speaking)
             speaking = bool(flags[-1])
             yield samples, flags
 
 
 class SileroDetector:
-    """The neural detector of the silero-vad package (Silero Team, 2021), on the CPU.
+    """Neural speech detector of the silero-vad package (Silero Team, 2021), on the CPU.
 
     Raises:
         ConfigError: the package is not installed.
@@ -186,27 +186,27 @@ class SileroDetector:
         threads = torch.get_num_threads()
         import silero_vad
 
-        torch.set_num_threads(threads)  # which the import sets to 1
+        torch.set_num_threads(threads)  # the import sets it to 1
         self._load = silero_vad.load_silero_vad
 
     def detect(self, blocks: Iterable[Waveform]) -> Iterator[Detected]:
-        model = self._load()  # of its own: it remembers what it heard
+        model = self._load()  # one per recording, because the model keeps state
         speaking = False
         for samples in _rechunk(blocks, 200 * SILERO_FRAME):
             whole = np.pad(samples, (0, -len(samples) % SILERO_FRAME))
             with torch.no_grad():
                 frames = torch.from_numpy(whole).view(-1, SILERO_FRAME)
                 scores = np.array([float(model(frame, SAMPLE_RATE)) for frame in frames])
-            flags = _with_hysteresis(scores, SILERO_BEGINS, SILERO_GOES_ON, speaking)
+            flags = _with_hysteresis(scores, SILERO_START, SILERO_STOP, speaking)
             speaking = bool(flags[-1])
             yield samples, flags
 
 
 def find_detector(name: DetectorName) -> SpeechDetector:
-    """The detector of that name.
+    """Create the speech detector with this name.
 
     Raises:
-        ConfigError: there is none, or its package is not installed.
+        ConfigError: the name is unknown, or the package of the detector is not installed.
     """
     detectors: dict[str, type[SpeechDetector]] = {
         "energy": EnergyDetector,
@@ -218,25 +218,25 @@ def find_detector(name: DetectorName) -> SpeechDetector:
 
 
 def _levels(samples: Waveform) -> NDArray[np.float32]:
-    """dBFS of each frame."""
+    """Level of each frame in dBFS."""
     frames = np.pad(samples, (0, -len(samples) % ENERGY_FRAME)).reshape(-1, ENERGY_FRAME)
     levels: NDArray[np.float32] = 10.0 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
     return levels
 
 
 def _with_hysteresis(
-    values: NDArray[np.floating], begins: float, goes_on: float, speaking: bool
+    values: NDArray[np.floating], start: float, stop: float, speaking: bool
 ) -> NDArray[np.bool_]:
-    """True from a value of at least `begins` until one below `goes_on`."""
+    """Flags that become True at a value of at least `start` and False at one below `stop`."""
     flags = np.zeros(len(values), np.bool_)
     for index, value in enumerate(values.tolist()):
-        speaking = value >= (goes_on if speaking else begins)
+        speaking = value >= (stop if speaking else start)
         flags[index] = speaking
     return flags
 
 
 def _rechunk(blocks: Iterable[Waveform], size: int) -> Iterator[Waveform]:
-    """The same samples in blocks of `size`; the last may be shorter, and is never empty."""
+    """Yield the same samples in blocks of `size`; the last may be shorter, but is never empty."""
     held: list[Waveform] = []
     count = 0
     for block in blocks:

@@ -1,4 +1,4 @@
-"""SpecAugment: masks over bands and spans of features (Park et al., 2019)."""
+"""SpecAugment: random masking of frequency bands and time spans (Park et al., 2019)."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from asr_s2s.config import AugmentConfig
 
 
 class SpecAugment(nn.Module):
-    """Mask random bands and spans with the features' mean, zero (Park et al., 2019).
+    """Mask random frequency bands and time spans with zero, the mean of normalized features.
 
-    Time warping is left out: the authors found that it adds little for its cost.
+    Time warping is left out; the authors found that it adds little for its cost.
     """
 
     def __init__(self, config: AugmentConfig) -> None:
@@ -17,7 +17,7 @@ class SpecAugment(nn.Module):
         self.config = config
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        """Normalized features `(batch, frames, mel_bins)`; unchanged when not training."""
+        """Mask normalized features `(batch, frames, mel_bins)`; does nothing in evaluation mode."""
         if not self.training:
             return features
         config = self.config
@@ -39,13 +39,13 @@ class SpecAugment(nn.Module):
 
 
 def _spans(count: int, *, bins: Tensor, widest: Tensor, size: int) -> Tensor:
-    """The union of `count` random spans in each row, True inside: `(batch, size)`.
+    """Draw `count` random spans per row; returns a mask `(batch, size)` that is True inside them.
 
-    A span is at most `widest` long and lies within the row's first `bins` places.
+    A span is at most `widest` long and lies within the row's first `bins` positions.
     """
     shape = (len(bins), count, 1)
     width = torch.rand(shape, device=bins.device) * (widest[:, None, None] + 1.0)
     start = torch.rand(shape, device=bins.device) * (bins[:, None, None] - width).clamp_min(0.0)
-    place = torch.arange(size, device=bins.device)
-    inside = (place >= start.floor()) & (place < start.floor() + width.floor())
+    position = torch.arange(size, device=bins.device)
+    inside = (position >= start.floor()) & (position < start.floor() + width.floor())
     return inside.any(1)

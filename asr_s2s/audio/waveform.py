@@ -1,4 +1,4 @@
-"""Waveforms: mono float32 at 16 kHz in [-1, 1], shape (samples,), and what is checked of them."""
+"""Conversion and validation of waveforms: (samples,), mono float32 in [-1, 1] at 16 kHz."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,24 +13,24 @@ Waveform = npt.NDArray[np.float32]
 
 SAMPLE_RATE = 16_000  # Hz
 SHORTEST = 0.025  # s, one analysis window
-SILENT_PEAK = 10 ** (-70 / 20)  # -70 dBFS: ten steps of a 16-bit file, below any microphone's noise
+SILENT_PEAK = 10 ** (-70 / 20)  # -70 dBFS: ten steps of 16-bit audio, below microphone noise
 
 _LOWEST_RATE, _HIGHEST_RATE = 4_000, 768_000  # Hz
 _MOST_CHANNELS = 64
-_LOUDEST = 8.0  # +18 dBFS; beyond it, samples are integers in a float file
+_LOUDEST = 8.0  # +18 dBFS; higher values are integers stored as floats
 
 
 def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform:
-    """An in-memory recording with the guarantees of `read_audio`.
+    """Convert an in-memory recording to a waveform, with the guarantees of `read_audio`.
 
     Args:
         array: shape (samples,), (samples, channels), or (channels, samples) of at most 8 channels.
             Floats are in [-1, 1]; uint8, int8, int16 and int32 are PCM and are scaled.
-        sample_rate: of the array, in Hz.
-        name: what errors call the recording.
+        sample_rate: sample rate of the array in Hz.
+        name: name of the recording in errors.
 
     Raises:
-        AudioError: another shape or type, or the samples do not pass `check_audio`.
+        AudioError: the shape or type is not supported, or the samples do not pass `check_audio`.
     """
     samples = np.asarray(array)
     if samples.ndim == 2 and samples.shape[0] <= 8 and samples.shape[0] < samples.shape[1]:
@@ -55,48 +55,48 @@ def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform
 
 
 def check_audio(samples: Waveform, name: str, sample_rate: int = SAMPLE_RATE) -> None:
-    """Refuse a waveform of shape (samples,) that no model can transcribe.
+    """Check that a waveform of shape (samples,) can be transcribed.
 
     Raises:
-        AudioError: it is empty, holds NaN or infinity, or is shorter than one analysis window.
+        AudioError: it is empty, contains NaN or infinity, or is shorter than one analysis window.
     """
     _check_finite(samples, 0, name, sample_rate)
     _check_length(len(samples), name, sample_rate)
 
 
 def _check_finite(samples: Waveform, position: int, name: str, rate: int) -> None:
-    """Refuse NaN and infinity in a block that begins at sample `position` of its recording."""
+    """Reject NaN and infinity in a block that begins at sample `position` of its recording."""
     if not np.isfinite(samples).all():
         bad = position + int(np.argmin(np.isfinite(samples)))
         raise AudioError(
             name,
-            f"holds NaN or infinite samples, the first at {bad / rate:.3f} s",
+            f"contains NaN or infinite samples, the first at {bad / rate:.3f} s",
             "Export it again from its source",
         )
 
 
 def _check_length(count: int, name: str, rate: int) -> None:
     if not count:
-        raise AudioError(name, "holds no audio", "Record it again, or leave it out")
+        raise AudioError(name, "contains no audio", "Record it again, or leave it out")
     if count / rate < SHORTEST:
         raise AudioError(
             name,
-            f"holds {1000 * count / rate:.3g} ms of audio; at least {1000 * SHORTEST:g} ms are "
-            "needed",
+            f"contains {1000 * count / rate:.3g} ms of audio; at least {1000 * SHORTEST:g} ms are "
+            "required",
             "Leave it out",
         )
 
 
 def is_silent(samples: Waveform) -> bool:
-    """Whether no sample of (samples,) reaches -70 dBFS."""
+    """Whether all samples (samples,) are below -70 dBFS."""
     return bool(np.abs(samples).max(initial=0.0) < SILENT_PEAK)
 
 
 def to_model_rate(blocks: Iterable[Waveform], rate: int, name: str) -> Iterator[Waveform]:
-    """Blocks (samples,) at `rate`, checked, resampled to 16 kHz and clipped, as they come.
+    """Check, resample to 16 kHz and clip blocks (samples,) at `rate`, one at a time.
 
     Raises:
-        AudioError: a block holds NaN, infinity or integers, or all of them are too short.
+        AudioError: a block contains NaN, infinity or integers, or the recording is too short.
     """
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1)
     taken = given = 0
@@ -112,7 +112,7 @@ def to_model_rate(blocks: Iterable[Waveform], rate: int, name: str) -> Iterator[
     _check_length(taken, name, rate)
     if resampler is not None:
         rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-        # soxr may leave out the last, incomplete sample.
+        # soxr may omit the last, incomplete sample.
         missing = -(-taken * SAMPLE_RATE // rate) - given
         yield np.clip(np.pad(rest, (0, max(0, missing - len(rest))))[:missing], -1.0, 1.0)
 
@@ -128,8 +128,8 @@ def _check_scale(samples: Waveform, name: str) -> None:
 
 
 def scale_pcm(samples: npt.NDArray[Any]) -> Waveform:
-    """PCM of any width as floats in [-1, 1); floats as they are. Keeps the shape."""
-    with np.errstate(over="ignore"):  # doubles that overflow are refused as infinite
+    """Scale PCM of any width to floats in [-1, 1), of the same shape; floats are not scaled."""
+    with np.errstate(over="ignore"):  # doubles that overflow are rejected later as infinite
         floats = samples.astype(np.float32, copy=False)
     if samples.dtype.kind == "f":
         return floats
@@ -138,17 +138,18 @@ def scale_pcm(samples: npt.NDArray[Any]) -> Waveform:
 
 
 def check_format(rate: int, channels: int, name: str) -> None:
+    """Raise an AudioError if the sample rate or the number of channels is not supported."""
     if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
         raise AudioError(
             name,
-            f"the sample rate is {rate} Hz; {_LOWEST_RATE} to {_HIGHEST_RATE} Hz can be used",
+            f"the sample rate is {rate} Hz; {_LOWEST_RATE} to {_HIGHEST_RATE} Hz are supported",
             "Check how it was recorded or written",
         )
     if not 1 <= channels <= _MOST_CHANNELS:
         raise AudioError(
             name,
-            f"there are {channels} channels; at most {_MOST_CHANNELS} can be used",
-            "Check that samples and channels were not exchanged when it was written",
+            f"there are {channels} channels; at most {_MOST_CHANNELS} are supported",
+            "Check that samples and channels were not swapped when it was written",
         )
 
 

@@ -1,4 +1,4 @@
-"""`asr-s2s attention`."""
+"""The command `asr-s2s attention`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,23 +17,26 @@ def attention(
     model: Annotated[str, typer.Option(help=MODEL_HELP)],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Picture (.png, .svg), or the weights (.json)."),
+        typer.Option(
+            "--output", "-o", help="File to write: a picture (.png, .svg) or the weights (.json)."
+        ),
     ] = Path("attention.png"),
     output_text: Annotated[
-        str | None, typer.Option(help="Align this text, not what the model would write.")
+        str | None, typer.Option(help="Output text to align. [default: the model's own output]")
     ] = None,
     language: Language = None,
     beam_size: BeamSize = None,
     device: Device = None,
 ) -> None:
-    """Draw where attention rests in a recording or a sentence as each output token is written.
+    """Draw the attention weights of each output token.
 
-    A row is an output token, the end's last. A model that reads both speech and text takes SOURCE
-    for a recording if there is such a file.
+    Rows are output tokens, the end token last; columns are times of a recording or tokens of a
+    sentence. For a model that reads both speech and text, SOURCE is a recording if such a file
+    exists.
     """
     import torch
 
-    from asr_s2s.evaluate.attention import attend, draw_attention
+    from asr_s2s.evaluate.attention import attention_map, draw_attention
     from asr_s2s.model.folder import load_model
     from asr_s2s.pipeline import choose_device
 
@@ -42,8 +45,8 @@ def attention(
     if loaded.config.decoder.attention == "none":
         raise ModelError(
             loaded.folder,
-            "this model has no attention: its decoder sees the source as one vector",
-            "Name a model of another decoder.attention",
+            "this model has no attention: its decoder reads the source as one vector",
+            "Choose a model whose decoder.attention is not none",
         )
     check_language(language, loaded.config.text.languages)
     subject = read_source(
@@ -56,7 +59,7 @@ def attention(
     )
     length = torch.tensor(len(subject.values), device=subject.values.device)
     written = [*subject.prompt, *subject.tokens]
-    attended = attend(loaded.model, subject.dataset, subject.values, length, written)
+    attended = attention_map(loaded.model, subject.dataset, subject.values, length, written)
     write_output(
         output, attended.to_record, lambda path: draw_attention(path, attended, subject.title)
     )

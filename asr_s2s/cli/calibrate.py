@@ -1,4 +1,4 @@
-"""`asr-s2s calibrate`."""
+"""The command `asr-s2s calibrate`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
 def calibrate(
     manifests: Annotated[
-        list[Path], typer.Argument(help="Development data, with texts; no test data.")
+        list[Path],
+        typer.Argument(help="Manifests of development data with transcripts; not test data."),
     ],
     model: Annotated[str, typer.Option(help="Model folder to calibrate.")],
     beam_size: BeamSize = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print; leave the folder as it is.")
+        bool, typer.Option("--dry-run", help="Print the result without changing the model folder.")
     ] = False,
     device: Device = None,
     batch_seconds: BatchSeconds = 120.0,
 ) -> None:
-    """Make the confidence of words mean the probability that they are right.
+    """Fit the word confidences of a model on development data.
 
-    Transcribes development data, and fits confidence to what was right. The fit is recorded in the
-    model folder. Printed is the expected calibration error before and after, the latter by
-    cross-validation: each half of the data (of the speakers, where they are known) is judged by the
-    fit to the other.
+    A calibrated confidence equals the probability that the word is correct. Transcribes the data,
+    fits the confidence to which words are correct, and stores the fit in the model folder. Prints
+    the expected calibration error before and after. The latter is cross-validated: each half of
+    the data (of the speakers, if known) is scored with the fit on the other half.
     """
     from rich.console import Console
 
@@ -44,7 +45,7 @@ def calibrate(
     folder = find_model(model) if dry_run else own_folder(model)
     console = Console(stderr=True, highlight=False, emoji=False)
     transcriber = Transcriber.load(folder, device)
-    words = _judged(manifests, transcriber, beam_size, batch_seconds, console)
+    words = _judged_words(manifests, transcriber, beam_size, batch_seconds, console)
     right = [word.right for word in words]
     where = ", ".join(map(str, manifests))
     weights = fit_confidence(words, where)
@@ -57,14 +58,14 @@ def calibrate(
         change_search(folder, {"confidence": [round(weight, 4) for weight in weights]})
 
 
-def _judged(
+def _judged_words(
     manifests: list[Path],
     transcriber: "Transcriber",
     beam_size: int | None,
     batch_seconds: float,
     console: "Console",
 ) -> "list[JudgedWord]":
-    """The words of a data set as the model writes them, and which are right."""
+    """Transcribe a data set and judge each word against the reference."""
     from rich.progress import track
 
     from asr_s2s.data.manifest import cut_speaker, cut_text, read_manifest
@@ -87,16 +88,16 @@ def _judged(
         if isinstance(result, Failure):
             console.print(f"asr-s2s: {result.error}", markup=False, soft_wrap=True)
             continue
-        said = [word for segment in result.segments for word in segment.words]
-        text = " ".join(word.text for word in said)
+        recognized = [word for segment in result.segments for word in segment.words]
+        text = " ".join(word.text for word in recognized)
         rates = score([Utterance(cut.id, cut_text(cut), text)], transcriber.config.text.normalizer)
         pairs = rates.utterances[0].pairs
-        outcomes = [operation for operation, _, written in pairs if written]
-        if len(outcomes) != len(said):  # the normalizer changes what the model wrote
+        outcomes = [operation for operation, _, hypothesis in pairs if hypothesis]
+        if len(outcomes) != len(recognized):  # the normalizer changed the number of words
             continue
         group = cut_speaker(cut) or cut.id
         judged += [
             JudgedWord(word.evidence, word.confidence, outcome == "equal", group)
-            for word, outcome in zip(said, outcomes, strict=True)
+            for word, outcome in zip(recognized, outcomes, strict=True)
         ]
     return judged

@@ -1,5 +1,4 @@
-"""`asr-s2s check`: everything wrong with manifests and parallel text, before training starts, and
-what they share with held-out transcripts."""
+"""The command `asr-s2s check`: problems of training data, and its overlap with held-out text."""
 
 import json
 from collections import defaultdict
@@ -22,21 +21,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 EXAMPLES = 10
+"""Findings printed of each kind, unless all are requested."""
 
 
 class _Data(NamedTuple):
-    """What files hold, by their splits."""
+    """Content of the checked files, by split."""
 
     cuts: "dict[str, list[Cut]]"
     pairs: "dict[str, list[TextPair]]"
     lines: dict[str, list[tuple[Path, list[str]]]]
-    """Of each file of plain text."""
+    """Files of plain text with their lines."""
     findings: "list[Finding]"
-    """The rows that cannot be used."""
+    """Rows that cannot be used."""
 
 
 class Format(StrEnum):
-    """How findings are printed."""
+    """Output format of the findings."""
 
     text = "text"
     json = "json"
@@ -47,16 +47,17 @@ def check(
         list[Path] | None,
         typer.Argument(
             metavar="TRAIN [VALID ...]",
-            help="Manifests, or parallel text ('train.{en,de}', or a table of source and target), "
-            "the training data first; with --held-out also plain text, a sentence a line. With "
-            "--config, by default those it names.",
+            help="Manifests or parallel text ('train.{en,de}', or a table of source and target), "
+            "training data first; with --held-out also plain text, one sentence per line. "
+            "[default: the files named by --config]",
             show_default=False,
         ),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            help="A recipe: its data, normalizers, time reduction, and longest utterance and text."
+            help="Recipe (YAML) that provides data, normalizers, time reduction and the maximum "
+            "lengths of utterances and texts."
         ),
     ] = None,
     overrides: Annotated[
@@ -64,7 +65,7 @@ def check(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A change to the recipe, as data.max_tokens=100; may be given several times.",
+            help="Override of a recipe setting, such as data.max_tokens=100; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -72,25 +73,29 @@ def check(
     held_out: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Manifest, parallel text or plain text that no other may share seven words in a "
-            "row with; may be given several times.",
+            help="Held-out manifest, parallel text or plain text; other files must not share seven "
+            "consecutive words with it. May be repeated.",
             show_default=False,
         ),
     ] = None,
-    format: Annotated[Format, typer.Option(help="json: one object a finding.")] = Format.text,
+    format: Annotated[
+        Format, typer.Option(help="text: findings by kind; json: JSON Lines, one per finding.")
+    ] = Format.text,
     all: Annotated[
-        bool, typer.Option("--all", help=f"Print every finding, not {EXAMPLES} of each kind.")
+        bool,
+        typer.Option("--all", help=f"Print all findings. [default: {EXAMPLES} of each kind]"),
     ] = False,
 ) -> None:
-    """Find what is wrong with manifests and parallel text, and what splits share.
+    """Find problems in manifests and parallel text.
 
-    Every recording is decoded, and every character must be in the vocabulary of --model, or else
-    in the training texts. The normalizers and the frames that a text may take are those of
-    --config, or else of --model. Exits with 1 if anything was found.
+    Every recording is read completely. Every character must be in the vocabulary of --model, or
+    without --model in the training texts. The normalizers and the time reduction, which limits the
+    length of a text, come from --config, or else from --model. Duplicates across splits are
+    reported too. The exit code is 1 if there are findings.
 
-    With --held-out, texts are also compared with transcripts that training must not have seen: none
-    may share seven words in a row with one of them, or be one of four to six words. All files are
-    compared, but for validation data that is held out itself; plain text is only compared.
+    With --held-out, texts are also compared with held-out transcripts: none may share seven
+    consecutive words with one, or equal one of four to six words. Validation data that is itself
+    held out is not compared. Plain text is only compared, not checked otherwise.
     """
     from lhotse import CutSet
     from rich.console import Console
@@ -106,7 +111,7 @@ def check(
 
     messages = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     if overrides and config is None:
-        raise ConfigError("--set", "there is no recipe to change", "Name it with --config")
+        raise ConfigError("--set", "there is no recipe to change", "Give a recipe with --config")
     recipe = load_config(config, overrides or []) if config else None
     folder = find_model(model) if model else None
     own = read_config(folder) if folder else None
@@ -128,7 +133,7 @@ def check(
         files = {}
     if not any(files.values()):
         raise ManifestError(
-            config or "asr-s2s check", "there is no manifest to check", "Name a training manifest"
+            config or "asr-s2s check", "there is no manifest to check", "Give a training manifest"
         )
 
     unseen, unseen_places = read_held_out(held_out or [])
@@ -138,16 +143,15 @@ def check(
     skipped = "texts are not compared with the length of their audio"
     if cuts and settings is None:
         messages.print(
-            f"Without --config or --model, {skipped}: "
-            "how many frames a model makes of it is not known."
+            f"Without --config or --model, {skipped}: the number of memory frames is unknown."
         )
     elif cuts and settings and settings.text.tokenizer != "characters" and tokenizer is None:
         time_reduction = None
-        messages.print(f"Without --model, {skipped}: how many tokens they have is not known.")
+        messages.print(f"Without --model, {skipped}: the number of tokens is unknown.")
     if pairs and recipe and tokenizer is None:
         messages.print(
-            "Without --model, sentences are not compared with data.max_tokens: how many tokens "
-            "they have is not known."
+            "Without --model, sentences are not compared with data.max_tokens: the number of "
+            "tokens is unknown."
         )
     utterances, sentences = sum(map(len, cuts.values())), sum(map(len, pairs.values()))
     lines = sum(len(found) for texts in data.lines.values() for _, found in texts)
@@ -203,9 +207,11 @@ def check(
 
 
 def _read(files: dict[str, list[Path]], *, with_lines: bool) -> _Data:
-    """
+    """Read all files.
+
     Args:
-        with_lines: plain text may stand among the files; otherwise it is one side of parallel text.
+        with_lines: accept plain text; otherwise a text file is reported as one side of parallel
+            text.
     """
     from asr_s2s.data.manifest import iter_manifest
     from asr_s2s.data.parallel import is_one_side, is_parallel, iter_parallel, read_lines
@@ -216,7 +222,7 @@ def _read(files: dict[str, list[Path]], *, with_lines: bool) -> _Data:
             one_side = is_one_side(path)
             if one_side and with_lines:
                 data.lines.setdefault(split, []).append((path, read_lines(path)))
-            # One side alone is named as such, not each of its lines as a bad row of a manifest.
+            # Reports one side of parallel text once, not each of its lines as a bad manifest row.
             elif one_side or is_parallel(path):
                 usable = _usable(iter_parallel(path), data.findings)
                 if len(paths) > 1:
@@ -231,13 +237,14 @@ def _read(files: dict[str, list[Path]], *, with_lines: bool) -> _Data:
 def _texts(
     files: dict[str, list[Path]], data: _Data, held_out: list[Path]
 ) -> Iterator[tuple[str, Sequence[str]]]:
-    """What is compared with held-out transcripts: the place of each, and its text or both sides."""
+    """Yield location and text (or both sides of a pair) of all that is compared with held-out
+    transcripts."""
     from asr_s2s.data.manifest import cut_text
 
-    themselves = {path.resolve() for path in held_out}
+    held_out_paths = {path.resolve() for path in held_out}
     for number, (split, paths) in enumerate(files.items()):
-        # Held-out data among the training data is what must be found.
-        if number > 0 and any(path.resolve() in themselves for path in paths):
+        # The first split is training data: held-out files in it are errors to report.
+        if number > 0 and any(path.resolve() in held_out_paths for path in paths):
             continue
         for cut in data.cuts.get(split, []):
             yield f"{split}: {cut.id}", (cut_text(cut),)
@@ -249,7 +256,7 @@ def _texts(
 
 
 def _usable(items: Iterable[T | ManifestError], findings: list["Finding"]) -> Iterator[T]:
-    """The items; errors go to the findings."""
+    """Yield the usable items; append errors to `findings`."""
     from asr_s2s.data.check import Finding
 
     for item in items:

@@ -1,4 +1,4 @@
-"""`asr-s2s compare`: two systems on the same references."""
+"""The command `asr-s2s compare`."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr_s2s.cli.options import AnyReference
-from asr_s2s.cli.scoring import Format, Metric, Scoring
+from asr_s2s.cli.scoring import Format, Metric, ScoringOptions
 from asr_s2s.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,28 +20,34 @@ def compare(
     a: Annotated[
         Path,
         typer.Argument(
-            metavar="A", help="Hypotheses of the first system (.txt, .tsv, .jsonl; for BLEU any)."
+            metavar="A",
+            help="Hypotheses of the first system (.txt, .tsv, .jsonl; for BLEU any text file).",
         ),
     ],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Those of the second, of the same.")],
+    b: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B", help="Hypotheses of the second system for the same utterances."
+        ),
+    ],
     reference: Annotated[
         Path,
         typer.Option(
-            help="What is right: a manifest, .txt, .tsv, .jsonl, or parallel text, such as "
-            "'test.{en,de}'; for BLEU any lines."
+            help="Reference transcripts or translations: a manifest, .txt, .tsv, .jsonl, or "
+            "parallel text such as 'test.{en,de}'; for BLEU any text file."
         ),
     ],
     any_reference: AnyReference = False,
     metric: Annotated[
         Metric | None,
         typer.Option(
-            help="wer: error rates. bleu: BLEU and chrF. "
+            help="wer: error rates; bleu: BLEU and chrF. "
             "[default: bleu for parallel text, else wer]"
         ),
     ] = None,
     normalizer: Annotated[
         str | None,
-        typer.Option(help="wer: applied to all texts before scoring. [default: verbatim]"),
+        typer.Option(help="wer: normalizer applied to all texts. [default: verbatim]"),
     ] = None,
     bleu_tokenizer: Annotated[
         str | None, typer.Option(help="bleu: sacrebleu's tokenizer, such as zh. [default: 13a]")
@@ -50,22 +56,25 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="FIELD",
-            help="Break down by this field of the references too, such as duration; may be "
-            "repeated. Length and speaker always are.",
+            help="Also break scores down by this field of the references, such as duration; may "
+            "be repeated. Breakdowns by length and speaker are always made.",
         ),
     ] = None,
     changed: Annotated[
-        int, typer.Option(min=0, help="Utterances shown, of those that changed most.")
+        int, typer.Option(min=0, help="Number of utterances to show, largest changes first.")
     ] = 10,
-    format: Annotated[Format, typer.Option(help="Report for people or programs.")] = Format.text,
+    format: Annotated[
+        Format, typer.Option(help="Format of the report: text or json.")
+    ] = Format.text,
     html: Annotated[
         Path | None,
-        typer.Option(help="Also write a page of all this, with the recordings, to this file."),
+        typer.Option(help="Also write the report, with recordings to play, to this HTML file."),
     ] = None,
 ) -> None:
-    """Compare two systems: scores with confidence intervals and p-values, and what changed.
+    """Compare two systems on the same references.
 
-    Differences are B - A.
+    Reports scores with confidence intervals, differences (B - A) with p-values, breakdowns, and
+    the utterances that changed most.
     """
     from asr_s2s.config import TextConfig
     from asr_s2s.evaluate.comparison import compare_recognition, compare_translation
@@ -80,7 +89,7 @@ def compare(
     )
     parallel = all(entry.source_text is not None for entry in references)
     kind = TextConfig(metric="bleu" if parallel else "wer")
-    scoring = Scoring(metric, normalizer, bleu_tokenizer, None).settled(kind)
+    scoring = ScoringOptions(metric, normalizer, bleu_tokenizer, None).resolve(kind)
     translations = scoring.metric is Metric.bleu
     first, second = (
         pair(

@@ -1,4 +1,4 @@
-"""Hypotheses for `asr-s2s evaluate`: a data set transcribed or translated with a model."""
+"""Decoding of test sets for `asr-s2s evaluate`."""
 
 import json
 import time
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 class Decoded(NamedTuple):
-    """What a model made of a data set."""
+    """Hypotheses of a model for a test set."""
 
     utterances: list[Utterance]
     decoding: Decoding | TextDecoding
     failures: int
-    """Recordings that could not be transcribed; their hypotheses are empty."""
+    """Number of recordings that could not be transcribed; their hypotheses are empty."""
 
 
 def transcribe_cuts(
@@ -40,7 +40,7 @@ def transcribe_cuts(
     batch_seconds: float,
     output: Path | None,
 ) -> Decoded:
-    """Transcribe recordings, and write a row for each to `output` as they come.
+    """Transcribe utterances, writing each result to `output` (JSON Lines) as it is ready.
 
     Raises:
         UserError: `output` cannot be written.
@@ -54,18 +54,18 @@ def transcribe_cuts(
         results = transcriber.stream(
             cuts, language=language, beam_size=beam_size, batch_seconds=batch_seconds
         )
-        shown = _shown(results, "transcribing", len(cuts), console)
-        for cut, result in zip(cuts, shown, strict=True):
+        tracked = _with_progress(results, "transcribing", len(cuts), console)
+        for cut, result in zip(cuts, tracked, strict=True):
             row = {"id": cut.id, "text": ""}
             if isinstance(result, Failure):
                 failures += 1
                 row["error"] = str(result.error)
-                _complain(result.error, console)
+                _print_error(result.error, console)
             else:
                 audio_seconds += result.duration
                 row["text"] = result.text
                 if result.warning is not None:
-                    _complain(result.warning, console)
+                    _print_error(result.warning, console)
             reference = cut_entry(cut)
             utterances.append(
                 Utterance(
@@ -88,14 +88,14 @@ def translate_groups(
     beam_size: int | None,
     output: Path | None,
 ) -> Decoded:
-    """Translate the one source of each group, whose targets are its references, and write a row
-    for each to `output` as they come.
+    """Translate sentences, writing each result to `output` (JSON Lines) as it is ready.
 
     Args:
-        language: to write, in place of what the pairs name.
+        groups: sentence pairs with the same source; their targets are the references.
+        language: target language; overrides the language of the pairs.
 
     Raises:
-        UserError: `output` cannot be written, or the model does not write a pair's language.
+        UserError: `output` cannot be written, or the model does not support a target language.
     """
     console = Console(stderr=True, highlight=False, emoji=False)
     utterances: list[Utterance] = []
@@ -104,10 +104,10 @@ def translate_groups(
         started = time.perf_counter()
         rows = [(group[0].source, language or group[0].language) for group in groups]
         results = _translations(rows, translator, beam_size)
-        shown = _shown(results, "translating", len(groups), console)
-        for group, result in zip(groups, shown, strict=True):
+        tracked = _with_progress(results, "translating", len(groups), console)
+        for group, result in zip(groups, tracked, strict=True):
             if result.warning is not None:
-                _complain(result.warning, console)
+                _print_error(result.warning, console)
             first, *others = group
             utterances.append(
                 Utterance(
@@ -127,11 +127,11 @@ def translate_groups(
 def _translations(
     rows: Sequence[tuple[str, str | None]], translator: Translator, beam_size: int | None
 ) -> Iterator[Translation]:
-    """The translations of sources, each into its language, in order."""
+    """Translate rows of `(source, language)`; yields translations in the same order."""
     sources: dict[str | None, list[str]] = {}
     for source, language in rows:
         sources.setdefault(language, []).append(source)
-    # A stream is of one language, and batches what is of similar length in all of the set.
+    # A stream has one language; it batches sentences of similar length from the whole set.
     streams = {
         language: translator.stream(lines, language=language, beam_size=beam_size)
         for language, lines in sources.items()
@@ -156,11 +156,13 @@ def _write(row: dict[str, Any], file: TextIO | None) -> None:
         print(json.dumps(row, ensure_ascii=False), file=file, flush=True)
 
 
-def _shown(results: Iterable[T], doing: str, total: int, console: Console) -> Iterable[T]:
-    """The results, with a bar on a terminal that tells how many there are."""
+def _with_progress(
+    results: Iterable[T], description: str, total: int, console: Console
+) -> Iterable[T]:
+    """Show a progress bar on a terminal while results are consumed."""
     return track(
         results,
-        doing,
+        description,
         total=total,
         console=console,
         transient=True,
@@ -168,5 +170,5 @@ def _shown(results: Iterable[T], doing: str, total: int, console: Console) -> It
     )
 
 
-def _complain(error: UserError, console: Console) -> None:
+def _print_error(error: UserError, console: Console) -> None:
     console.print(f"asr-s2s: {error}", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`asr-s2s evaluate`: a model, or hypotheses that exist already, against references."""
+"""The command `asr-s2s evaluate`."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from asr_s2s.cli.options import (
     Device,
     check_language,
 )
-from asr_s2s.cli.scoring import Format, Metric, Report, Scoring, SettledScoring
+from asr_s2s.cli.scoring import Format, Metric, ReportOptions, Scoring, ScoringOptions
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
 if TYPE_CHECKING:
@@ -26,79 +26,89 @@ def evaluate(
     manifest: Annotated[
         Path | None,
         typer.Argument(
-            help="Recordings to transcribe, with their texts, or parallel text to translate, "
-            "such as 'test.{en,de}'.",
+            help="Test set to decode: a manifest with transcripts, or parallel text such as "
+            "'test.{en,de}'.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
     hypothesis: Annotated[
         Path | None,
-        typer.Option(help="Score these texts instead (.txt, .tsv or .jsonl; for BLEU any lines)."),
+        typer.Option(
+            help="Existing hypotheses to score (.txt, .tsv or .jsonl; for BLEU any text file)."
+        ),
     ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="What is right, for --hypothesis (.txt, .tsv, .jsonl, a manifest or parallel "
-            "text; for BLEU any lines, such as test.de.gz)."
+            help="References for --hypothesis (.txt, .tsv, .jsonl, a manifest or parallel text; "
+            "for BLEU any text file, such as test.de.gz)."
         ),
     ] = None,
     any_reference: AnyReference = False,
     metric: Annotated[
         Metric | None,
         typer.Option(
-            help="wer: error rates. bleu: BLEU, chrF and TER. "
+            help="wer: error rates; bleu: BLEU, chrF and TER. "
             "[default: the model's; wer for --hypothesis]"
         ),
     ] = None,
     language: Annotated[
         str | None,
         typer.Option(
-            help="Language to write, for a model of several. [default: that of each sentence pair]"
+            help="Output language, for a multilingual model. "
+            "[default: the language of each sentence pair]"
         ),
     ] = None,
     beam_size: BeamSize = None,
     device: Device = None,
     batch_seconds: BatchSeconds = 120.0,
     output: Annotated[
-        Path | None, typer.Option(help="Write the hypotheses here as they come (.jsonl).")
+        Path | None, typer.Option(help="Write each hypothesis to this file (.jsonl) when ready.")
     ] = None,
     normalizer: Annotated[
         str | None,
         typer.Option(
-            help="wer: applied to both sides before scoring; by default the model's own, and "
-            "verbatim for --hypothesis."
+            help="wer: normalizer applied to both sides. "
+            "[default: the model's; verbatim for --hypothesis]"
         ),
     ] = None,
     bleu_tokenizer: Annotated[
         str | None,
         typer.Option(
-            help="bleu: sacrebleu's tokenizer, such as 13a or zh. [default: the model's, or 13a]"
+            help="bleu: sacrebleu's tokenizer, such as 13a or zh. "
+            "[default: the model's; 13a for --hypothesis]"
         ),
     ] = None,
     lowercase_tokenized: Annotated[
         str | None,
         typer.Option(
             metavar="LANGUAGE",
-            help="bleu: also BLEU as older papers count it: lowercased and tokenized by Moses for "
-            "this language, such as de.",
+            help="bleu: also compute BLEU as in older papers, on text lowercased and tokenized by "
+            "Moses for this language, such as de.",
         ),
     ] = None,
-    worst: Annotated[int, typer.Option(min=0, help="Worst hypotheses shown.")] = 5,
-    format: Annotated[Format, typer.Option(help="Report for people or programs.")] = Format.text,
+    worst: Annotated[
+        int, typer.Option(min=0, help="Number of hypotheses to show, worst first.")
+    ] = 5,
+    format: Annotated[
+        Format, typer.Option(help="Format of the report: text or json.")
+    ] = Format.text,
     expect: Annotated[
         float | None,
         typer.Option(
-            min=0.0, help="Highest acceptable WER in percent, or lowest BLEU; else exit code 1."
+            min=0.0,
+            help="Highest acceptable WER in percent, or lowest acceptable BLEU; the exit code is "
+            "1 if it is missed.",
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, help="Points that --expect may be missed by.")
+        float, typer.Option(min=0.0, help="Points of WER or BLEU by which --expect may be missed.")
     ] = 0.0,
 ) -> None:
-    """Measure error rates, or translation scores.
+    """Measure error rates or translation scores.
 
-    Either decode MANIFEST with --model, or score --hypothesis against --reference.
+    Either decodes MANIFEST with --model, or scores --hypothesis against --reference.
     """
     given = {
         "MANIFEST": manifest,
@@ -115,22 +125,22 @@ def evaluate(
             "Give one of the two pairs",
         )
     if output is not None and manifest is None:
-        raise UserError("--output", "nothing is decoded with --hypothesis", "Leave --output out")
+        raise UserError("--output", "nothing is decoded with --hypothesis", "Remove this option")
     if language is not None and manifest is None:
-        raise UserError("--language", "nothing is decoded with --hypothesis", "Leave it out")
+        raise UserError("--language", "nothing is decoded with --hypothesis", "Remove this option")
     from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.text.normalize import normalizer as find_normalizer
 
     keep_freed_memory()
     if normalizer is not None:
-        find_normalizer(normalizer)  # a wrong name is an error now, not after loading a model
-    wanted = Scoring(metric, normalizer, bleu_tokenizer, lowercase_tokenized)
+        find_normalizer(normalizer)  # reports a wrong name before a model is loaded
+    options = ScoringOptions(metric, normalizer, bleu_tokenizer, lowercase_tokenized)
     decoding, failures = None, 0
     if manifest is not None and model is not None:
         scoring, (utterances, decoding, failures) = _decode(
             manifest,
             model,
-            wanted,
+            options,
             any_reference,
             language,
             beam_size,
@@ -139,8 +149,10 @@ def evaluate(
             output,
         )
     if hypothesis is not None and reference is not None:
-        scoring, utterances = _read(hypothesis, reference, wanted, any_reference)
-    met = scoring.print_report(utterances, decoding, Report(format, worst, expect, tolerance))
+        scoring, utterances = _read(hypothesis, reference, options, any_reference)
+    met = scoring.print_report(
+        utterances, decoding, ReportOptions(format, worst, expect, tolerance)
+    )
     if failures:
         wer = scoring.metric is Metric.wer
         counted = "all of their words count as deletions" if wer else "their texts count as empty"
@@ -155,15 +167,15 @@ def evaluate(
 def _decode(
     manifest: Path,
     model: str,
-    wanted: Scoring,
+    options: ScoringOptions,
     any_reference: bool,
     language: str | None,
     beam_size: int | None,
     device: str | None,
     batch_seconds: float,
     output: Path | None,
-) -> "tuple[SettledScoring, Decoded]":
-    """What the model makes of recordings or of parallel text."""
+) -> "tuple[Scoring, Decoded]":
+    """Decode recordings or the source side of parallel text."""
     from asr_s2s.cli.decoding import transcribe_cuts, translate_groups
     from asr_s2s.data.manifest import read_manifest
     from asr_s2s.data.parallel import is_parallel, read_parallel
@@ -175,7 +187,7 @@ def _decode(
         groups = group_pairs(read_parallel(manifest), any_reference=any_reference)
         translator = Translator.load(model, device)
         check_language(language, translator.output.languages)
-        scoring = wanted.settled(translator.config.text)
+        scoring = options.resolve(translator.config.text)
         decoded = translate_groups(
             groups, translator, language=language, beam_size=beam_size, output=output
         )
@@ -183,7 +195,7 @@ def _decode(
     cuts = list(read_manifest(manifest))
     transcriber = Transcriber.load(model, device)
     check_language(language, transcriber.output.languages)
-    scoring = wanted.settled(transcriber.config.text)
+    scoring = options.resolve(transcriber.config.text)
     decoded = transcribe_cuts(
         cuts,
         transcriber,
@@ -196,13 +208,13 @@ def _decode(
 
 
 def _read(
-    hypothesis: Path, reference: Path, wanted: Scoring, any_reference: bool
-) -> "tuple[SettledScoring, list[Utterance]]":
-    """Hypotheses that exist already, beside their references."""
+    hypothesis: Path, reference: Path, options: ScoringOptions, any_reference: bool
+) -> "tuple[Scoring, list[Utterance]]":
+    """Read existing hypotheses and pair them with their references."""
     from asr_s2s.config import TextConfig
     from asr_s2s.evaluate.transcripts import pair, read_transcripts
 
-    scoring = wanted.settled(TextConfig())
+    scoring = options.resolve(TextConfig())
     translations = scoring.metric is Metric.bleu
     utterances = pair(
         read_transcripts(reference, translations=translations, any_reference=any_reference),

@@ -1,4 +1,4 @@
-"""`asr-s2s explain`."""
+"""The command `asr-s2s explain`."""
 
 import sys
 from pathlib import Path
@@ -21,25 +21,28 @@ def explain(
     model: Annotated[str, typer.Option(help=MODEL_HELP)],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Picture (.png, .svg), or the numbers (.json)."),
+        typer.Option(
+            "--output", "-o", help="File to write: a picture (.png, .svg) or the numbers (.json)."
+        ),
     ] = Path("explanation.png"),
     output_text: Annotated[
-        str | None, typer.Option(help="Explain this text, not what the model would write.")
+        str | None, typer.Option(help="Output text to explain. [default: the model's own output]")
     ] = None,
     language: Language = None,
     beam_size: BeamSize = None,
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Compare with random weights, which should explain otherwise."
+            "--check", help="Also compare with random weights, whose attributions should differ."
         ),
     ] = False,
     device: Device = None,
 ) -> None:
-    """Show which part of a recording, or which source words, each output word rests on.
+    """Attribute each output word to parts of the source.
 
-    By integrated gradients and by occlusion. On a CPU a recording takes some seconds a word.
-    Needs captum: pip install 'asr-s2s[explain]'.
+    Computes integrated gradients and occlusion over the frames and mel bins of a recording, or the
+    words of a sentence. On a CPU, a recording takes some seconds per output word. Requires captum:
+    pip install 'asr-s2s[explain]'.
     """
     from rich.console import Console
 
@@ -62,17 +65,19 @@ def explain(
         language=language,
         beam_size=beam_size,
     )
-    read = subject.values if subject.sentence is None else subject.sentence
-    question = (loaded.model, subject.dataset, read, subject.prompt, subject.tokens)
+    values = subject.values if subject.sentence is None else subject.sentence
+    inputs = (loaded.model, subject.dataset, values, subject.prompt, subject.tokens)
     with Console(stderr=True, highlight=False, emoji=False).status("explaining"):
-        explanation = explain_output(*question)
-        found = compare_with_random_weights(explanation, *question) if check else None
+        explanation = explain_output(*inputs)
+        correlations = compare_with_random_weights(explanation, *inputs) if check else None
     print(_summary(explanation), file=sys.stderr)
-    if found is not None:
-        print(_check_summary(found), file=sys.stderr)
+    if correlations is not None:
+        print(_check_summary(correlations), file=sys.stderr)
     write_output(
         output,
-        lambda: explanation.to_record() | {"random_weights": found and found.to_record()},
+        lambda: (
+            explanation.to_record() | {"random_weights": correlations and correlations.to_record()}
+        ),
         lambda path: draw_explanation(path, explanation, subject.title),
     )
 
@@ -84,15 +89,19 @@ def _summary(explanation: "Explanation") -> str:
     error = f"integrated gradients are complete within {100 * worst.completeness_error:.2f} %"
     if worst.completeness_error <= TOLERANCE:
         return error
-    return f"{error} only, after {worst.steps:,} steps for {worst.text!r}: judge them with care"
+    return (
+        f"{error} only, after {worst.steps:,} steps for {worst.text!r}: "
+        "its attributions are imprecise"
+    )
 
 
-def _check_summary(found: "RankCorrelations") -> str:
+def _check_summary(correlations: "RankCorrelations") -> str:
     from asr_s2s.evaluate.random_weights import ALIKE
 
     values = (
-        f"rank correlation with random weights: {found.integrated_gradients:.2f} by integrated "
-        f"gradients, {found.occlusion:.2f} by occlusion"
+        "rank correlation with random weights: "
+        f"{correlations.integrated_gradients:.2f} by integrated gradients, "
+        f"{correlations.occlusion:.2f} by occlusion"
     )
-    alike = any(value >= ALIKE for value in found)
-    return f"{values}: much of this is not from what was learned" if alike else values
+    alike = any(value >= ALIKE for value in correlations)
+    return f"{values}: the attributions depend little on the trained weights" if alike else values

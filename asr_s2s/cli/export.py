@@ -1,4 +1,4 @@
-"""`asr-s2s export`."""
+"""The command `asr-s2s export`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from asr_s2s.cli.options import MODEL_HELP
 
 
 class Precision(StrEnum):
-    """Of the weights that are written."""
+    """Precision of exported weights."""
 
     fp32 = "fp32"
     fp16 = "fp16"
@@ -20,16 +20,20 @@ class Precision(StrEnum):
 def export(
     model: Annotated[str, typer.Argument(help=MODEL_HELP, show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)
+        Path, typer.Option("--output", "-o", help="New model folder to write.", show_default=False)
     ],
     precision: Annotated[
-        Precision, typer.Option(help="Of the matrices; 8 bits are also computed with on CPU.")
+        Precision,
+        typer.Option(
+            help="Precision of the weight matrices: fp32, fp16 or int8. With int8, a CPU also "
+            "computes in 8 bits."
+        ),
     ] = Precision.int8,
 ) -> None:
-    """Write a copy of a model, and of what its search uses, with smaller or exact weights.
+    """Copy a model folder, converting its weights.
 
-    Weights of 8 bits take a quarter of the space, and make transcribing on CPU faster. The copy
-    goes wherever a model folder does.
+    Language models in the folder are converted too. 8-bit weights take a quarter of the space of
+    fp32 and make transcription on a CPU faster. The copy is used like any model folder.
     """
     import shutil
 
@@ -42,7 +46,7 @@ def export(
     )
 
     folder = find_model(model)
-    load_model(folder)  # what is damaged is not copied
+    load_model(folder)  # raises an error for a damaged model
     if output.exists():
         raise UserError(output, "it exists already", "Name a new folder")
     partial = output.with_name(f"{output.name}.partial")
@@ -59,4 +63,4 @@ def export(
             output, f"cannot be written ({error.strerror})", "Choose another folder"
         ) from error
     before, after = ((f / "model.safetensors").stat().st_size / 1e6 for f in (folder, output))
-    print(f"{output}: weights of {after:.1f} MB; they were {before:.1f} MB")
+    print(f"{output}: {after:.1f} MB of weights; the original has {before:.1f} MB")

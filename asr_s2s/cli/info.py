@@ -1,4 +1,4 @@
-"""`asr-s2s info`."""
+"""The command `asr-s2s info`."""
 
 from typing import Annotated
 
@@ -10,7 +10,11 @@ from asr_s2s.cli.options import MODEL_HELP
 def info(
     model: Annotated[str | None, typer.Argument(help=MODEL_HELP)] = None,
 ) -> None:
-    """Show what is installed and which models ship, or describe one model."""
+    """Describe the installation, or one model.
+
+    Without MODEL, prints versions, GPUs and the shipped models; with it, the model's size,
+    configuration and model card.
+    """
     import platform
 
     import torch

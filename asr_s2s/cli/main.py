@@ -1,4 +1,7 @@
-"""The `asr-s2s` command. Each command lives in its own module and imports torch only when run."""
+"""Entry point of the `asr-s2s` command line.
+
+Each command has its own module and imports torch only when it runs, which keeps `--help` fast.
+"""
 
 import io
 import sys
@@ -14,6 +17,7 @@ from asr_s2s.cli.compare import compare
 from asr_s2s.cli.evaluate import evaluate
 from asr_s2s.cli.explain import explain
 from asr_s2s.cli.export import export
+from asr_s2s.cli.help import Command, with_metavars
 from asr_s2s.cli.info import info
 from asr_s2s.cli.ngram import attach, ngram
 from asr_s2s.cli.prepare import prepare
@@ -26,17 +30,15 @@ from asr_s2s.cli.tune import tune
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
 app = typer.Typer(
-    help="Sequences to text with one recurrent attention core: transcribe, translate, train.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
-    rich_markup_mode=None,  # square brackets in help are meant as they are
+    rich_markup_mode=None,  # help texts contain literal square brackets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(__version__)
         raise typer.Exit
 
@@ -44,29 +46,33 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: bool = typer.Option(
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        False,
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the version and exit.",
     ),
 ) -> None:
-    """Sequences to text with one recurrent attention core: transcribe, translate, train."""
+    """Speech recognition and translation with attention-based recurrent models."""
 
 
 for command in (
     transcribe, translate, serve, train, evaluate, compare, attention, explain, ngram, attach, tune,
     calibrate, prepare, teach, check, export, info,
 ):  # fmt: skip
-    app.command()(command)
+    app.command(cls=Command)(with_metavars(command))
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on standard error and exit code 1."""
+    """Run the command line. A `UserError` becomes one line on standard error and exit code 1."""
     if sys.argv[1:2] == ["train"]:
         restart_with_huge_pages()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files need not be text in any encoding, and are printed as they are.
+        # File names need not be valid in any encoding; their bytes are printed unchanged.
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         if sys.stdout is None:
-            # Results would be lost, or end up in whichever file is opened next.
+            # Results would be lost, or be written to whichever file is opened next.
             raise UserError(
                 "standard output", "it is closed", "Leave it open, or send it to /dev/null"
             )

@@ -1,4 +1,4 @@
-"""`asr-s2s ngram` and `asr-s2s attach`: language models for a model's search."""
+"""The commands `asr-s2s ngram` and `asr-s2s attach`: language models for decoding."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,55 +14,59 @@ def ngram(
     texts: Annotated[
         list[Path],
         typer.Argument(
-            help="Text, a sentence a line (also .gz or .xz); or one n-gram model in ARPA format "
-            "(.arpa, .arpa.gz), of the model's tokens or, with --words, of words."
+            help="Text, one sentence per line (also .gz or .xz); or one n-gram model in ARPA "
+            "format (.arpa, .arpa.gz) over the model's tokens or, with --words, over words."
         ),
     ],
-    model: Annotated[str, typer.Option(help="Model whose search it is to serve.")],
+    model: Annotated[
+        str,
+        typer.Option(help="Name of a shipped model, or a model folder, that will use the n-grams."),
+    ],
     words: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="N-grams of words, the most frequent so many, for a model that writes "
-            "characters or phonemes.",
+            help="Build n-grams of words instead of tokens, over this many most frequent words; "
+            "for models that output characters or phonemes.",
             show_default=False,
         ),
     ] = None,
-    order: Annotated[int, typer.Option(min=1, help="Tokens of the longest n-grams.")] = 4,
+    order: Annotated[int, typer.Option(min=1, help="Length of the longest n-grams.")] = 4,
     prune: Annotated[
         str,
         typer.Option(
-            help="For each order, leave out n-grams that occur no more often than this, as 0,0,1; "
-            "the last value holds for all higher orders."
+            help="Count thresholds for each order, such as 0,0,1: n-grams that occur no more "
+            "often are removed. The last value applies to all higher orders."
         ),
     ] = "0",
     held_out: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Manifest, parallel text or plain text; lines that share seven words in a row "
-            "with it are left out. May be given several times.",
+            help="Held-out manifest, parallel text or plain text; lines that share seven "
+            "consecutive words with it are left out. May be repeated.",
             show_default=False,
         ),
     ] = None,
     domain: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Text of the kind that will be said, such as transcripts: its own n-grams, all of "
-            "them, are mixed in. May be given several times.",
+            help="In-domain text, such as transcripts; its unpruned n-grams are interpolated with "
+            "those of TEXTS. May be repeated.",
             show_default=False,
         ),
     ] = None,
     domain_weight: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of --domain in all probabilities.")
+        float, typer.Option(min=0.0, max=1.0, help="Interpolation weight of --domain.")
     ] = 0.2,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
         "ngram.safetensors"
     ),
 ) -> None:
-    """Build an n-gram model over a model's own tokens, by modified Kneser-Ney estimation.
+    """Build an n-gram language model for decoding.
 
-    With --words it is over words, which the search spells: better where text is plenty. Put it
-    into the model's folder with asr-s2s attach.
+    Estimates modified Kneser-Ney probabilities over the model's tokens. With --words the n-grams
+    are over words, which the search spells in tokens; this is better with much text. Add the
+    result to a model folder with asr-s2s attach.
     """
     from rich.console import Console
 
@@ -89,11 +93,17 @@ def ngram(
     console = Console(stderr=True, highlight=False, emoji=False)
     if is_arpa(texts[0]):
         if len(texts) > 1:
-            raise ConfigError(str(texts[1]), "one ARPA file makes a model alone", "Name only it")
+            raise ConfigError(
+                str(texts[1]), "an ARPA file cannot be combined with other files", "Give it alone"
+            )
         if held_out:
-            raise ConfigError("--held-out", "an ARPA file holds no lines", "Leave it out")
+            raise ConfigError("--held-out", "an ARPA file has no lines", "Remove this option")
         if domain:
-            raise ConfigError("--domain", "only texts are mixed", "Leave it out, or give texts")
+            raise ConfigError(
+                "--domain",
+                "an ARPA file cannot be interpolated",
+                "Remove this option, or give text instead of an ARPA file",
+            )
         if words is not None:
             vocabulary = arpa_words(texts[0], tokenizer)[:words]
             units = WordTokenizer(vocabulary)
@@ -103,7 +113,7 @@ def ngram(
             thresholds = check_order(order, [int(value) for value in prune.split(",")])
         except ValueError as error:
             raise ConfigError(
-                "--prune", f"expected numbers, found {prune!r}", "Write for example 0,0,1"
+                "--prune", f"expected integers, found {prune!r}", "Write for example 0,0,1"
             ) from error
         unseen, _ = read_held_out(held_out or [])
 
@@ -111,22 +121,22 @@ def ngram(
             lines = [line for path in paths for line in read_lines(path)]
             if not held_out:
                 return lines
-            shown = _shown(lines, "comparing", console)
-            kept = [line for line in shown if unseen.overlap(line) is None]
+            tracked = _with_progress(lines, "comparing", console)
+            kept = [line for line in tracked if unseen.overlap(line) is None]
             overlapping = f"{len(lines) - len(kept):,} of {len(lines):,} lines"
             console.print(f"{overlapping} overlap held-out transcripts and are left out")
             return kept
 
-        lines, said = usable(texts), usable(domain) if domain else []
+        lines, domain_lines = usable(texts), usable(domain) if domain else []
         if words is not None:
-            shown = _shown([*lines, *said], "counting words", console)
-            vocabulary = frequent_words(shown, tokenizer, normalize, words)
+            tracked = _with_progress([*lines, *domain_lines], "counting words", console)
+            vocabulary = frequent_words(tracked, tokenizer, normalize, words)
             units = WordTokenizer(vocabulary)
-        tokens = encode_lines(_shown(lines, "tokenizing", console), units, normalize)
+        tokens = encode_lines(_with_progress(lines, "tokenizing", console), units, normalize)
         with console.status("estimating"):
             levels = estimate(tokens, len(units), order, thresholds)
             if domain:
-                tokens = encode_lines(said, units, normalize)
+                tokens = encode_lines(domain_lines, units, normalize)
                 levels = interpolate(levels, estimate(tokens, len(units), order), domain_weight)
     built = from_levels(levels)
     try:
@@ -139,32 +149,37 @@ def ngram(
     typer.echo(f"{output}: {counts} n-grams of order 1 to {len(levels)}")
 
 
-def _shown(lines: list[str], doing: str, console: "Console") -> Iterable[str]:
-    """The lines, with a bar on a terminal that tells how many there are."""
+def _with_progress(lines: list[str], description: str, console: "Console") -> Iterable[str]:
+    """Show a progress bar on a terminal while lines are consumed."""
     from rich.progress import track
 
-    return track(lines, doing, console=console, transient=True, disable=not console.is_terminal)
+    return track(
+        lines, description, console=console, transient=True, disable=not console.is_terminal
+    )
 
 
 def attach(
     language_model: Annotated[
         Path,
         typer.Argument(
-            help="N-gram model that asr-s2s ngram wrote, or folder of a language model that "
-            "asr-s2s train wrote."
+            help="N-gram model written by asr-s2s ngram, or folder of a language model trained "
+            "with asr-s2s train."
         ),
     ],
-    model: Annotated[str, typer.Option(help="Folder of the model whose search it serves.")],
+    model: Annotated[str, typer.Option(help="Model folder to add it to.")],
     weight: Annotated[
         float,
         typer.Option(
             min=0.0,
             max=10.0,
-            help="Its weight in the search; asr-s2s tune finds a better one.",
+            help="Weight of its log-probabilities in decoding; asr-s2s tune finds the best value.",
         ),
     ] = 0.3,
 ) -> None:
-    """Put a language model into a model's folder, in place of any of its kind, for its search."""
+    """Add a language model to a model folder.
+
+    Decoding then uses it. A language model of the same kind (n-gram or recurrent) is replaced.
+    """
     import shutil
 
     from asr_s2s.errors import ModelError
@@ -188,7 +203,7 @@ def attach(
     else:
         raise ModelError(language_model, "there is no such file or folder", "Check the path")
     if place.exists() and place.samefile(language_model):
-        pass  # it is there already; its weight may change
+        pass  # already in place; only the weight changes
     elif language_model.is_dir():
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(language_model, place)

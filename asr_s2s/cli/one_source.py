@@ -1,4 +1,4 @@
-"""One recording or sentence, and what a model writes for it: for `attention` and `explain`."""
+"""Source and output of the commands `attention` and `explain`, which treat a single source."""
 
 import json
 import os
@@ -22,41 +22,44 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".svg", ".json")
 
 Source = Annotated[
-    str, typer.Argument(help="A recording, or a sentence; - reads a sentence on standard input.")
+    str,
+    typer.Argument(help="Recording or sentence; - reads one sentence from standard input."),
 ]
 
 
 @dataclass(frozen=True)
 class Limits:
-    """More than this could not be seen in a picture, or would take too long."""
+    """Maximum lengths; beyond them pictures are illegible or computation takes too long."""
 
     seconds: float
-    """Of a recording."""
+    """Maximum duration of a recording."""
     tokens: int
-    """Of a text, read or written."""
+    """Maximum number of tokens of a source or output text."""
 
 
 @dataclass(frozen=True)
 class OneSource:
-    """What a model reads, and what it is to write."""
+    """A source, prepared for a model, and its output."""
 
     dataset: "SpeechDataset | TextDataset"
     values: "Tensor"
-    """`(samples,)` of a recording, or token ids `(tokens,)`, on the model's device."""
+    """Waveform `(samples,)`, or source token ids `(tokens,)`, on the model's device."""
     sentence: str | None
-    """As it was given; None for a recording."""
+    """Source sentence as given; None for a recording."""
     prompt: list[int]
-    """What the output begins with, as its language."""
+    """Token ids that the output starts with, such as its language."""
     tokens: list[int]
-    """The output's."""
+    """Token ids of the output after the prompt."""
     title: str
-    """Of a picture: the recording's file name; nothing for a sentence, which is read there."""
+    """Title of a picture: the recording's file name; empty for a sentence, which the picture
+    shows."""
 
 
 def check_output(output: Path) -> None:
-    """
+    """Check the name of an output file.
+
     Raises:
-        UserError: it has another suffix than `SUFFIXES`.
+        UserError: its suffix is not one of `SUFFIXES`.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise UserError(
@@ -67,14 +70,15 @@ def check_output(output: Path) -> None:
 def write_output(
     output: Path, record: Callable[[], dict[str, Any]], draw: Callable[[Path], None]
 ) -> None:
-    """Write what a command has found as its suffix asks, and tell of it.
+    """Write a result in the format of the file's suffix, and print the file's name.
 
     Args:
-        record: makes what JSON holds.
-        draw: draws a picture into a file.
+        output: file to write.
+        record: makes the JSON object.
+        draw: draws the picture to a file.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     try:
         if output.suffix.lower() == ".json":
@@ -98,14 +102,20 @@ def read_source(
     language: str | None,
     beam_size: int | None,
 ) -> OneSource:
-    """Read a recording, or a sentence, and search for its output unless that is given.
+    """Read a recording or a sentence, and decode its output unless that is given.
 
     Args:
-        source: a file, a sentence, or - for a sentence on standard input. A model of both takes it
-            for a recording if there is such a file.
+        loaded: the model.
+        source: a file, a sentence, or - for a sentence on standard input. For a model that reads
+            both speech and text it is a recording if such a file exists.
+        limits: maximum lengths of source and output.
+        output_text: the output; None to decode it.
+        language: output language of a multilingual model.
+        beam_size: overrides the model's beam size.
 
     Raises:
-        UserError: there is no such recording or language, or too much, or nothing in it.
+        UserError: the recording or language does not exist, or a source or text is empty or
+            longer than `limits`.
     """
     import torch
 
@@ -118,7 +128,7 @@ def read_source(
     outputs = Output(loaded.tokenizer, normalizer(config.text.normalizer), config.text.languages)
     dataset: SpeechDataset | TextDataset
     sentence, title = None, Path(source).name
-    # Path.is_file fails on a sentence that is too long for the name of a file.
+    # Path.is_file raises an error for a sentence that is too long to be a file name.
     if loaded.source_tokenizer is None or (
         "speech" in config.model.encoders and os.path.isfile(source)  # noqa: PTH113
     ):
@@ -128,9 +138,9 @@ def read_source(
         normalize = normalizer(config.source_text.normalizer)
         dataset = TextDataset(outputs, loaded.source_tokenizer, normalize)
         sentence, title = _sentence(source), ""
-        read = dataset.source_tokens(sentence)
-        _check_length(read, "SOURCE", limits.tokens)
-        values = torch.tensor(read)
+        source_tokens = dataset.source_tokens(sentence)
+        _check_length(source_tokens, "SOURCE", limits.tokens)
+        values = torch.tensor(source_tokens)
     values = values.to(device)
     prompt = outputs.prompt(language, "language")
     if output_text is not None:
@@ -148,30 +158,28 @@ def read_source(
     return OneSource(dataset, values, sentence, prompt, tokens, title)
 
 
-def _check_length(tokens: list[int], where: str, most: int) -> None:
-    if len(tokens) > most:
+def _check_length(tokens: list[int], where: str, maximum: int) -> None:
+    if len(tokens) > maximum:
         raise TextError(
             where,
-            f"the text has {len(tokens):,} tokens; at most {most} can be drawn",
+            f"the text has {len(tokens):,} tokens; at most {maximum} can be drawn",
             "Give one sentence",
         )
 
 
-def _recording(source: str, longest: float) -> "Waveform":
+def _recording(source: str, maximum: float) -> "Waveform":
     from asr_s2s.audio.decode import read_audio
     from asr_s2s.audio.waveform import SAMPLE_RATE, is_silent
 
     samples = read_audio(source)
-    if len(samples) > longest * SAMPLE_RATE:
+    if len(samples) > maximum * SAMPLE_RATE:
         raise AudioError(
             source,
-            f"it lasts {len(samples) / SAMPLE_RATE:.0f} s; at most {longest:.0f} s can be drawn",
-            "Cut a piece out, for example with ffmpeg -ss 0 -t 20",
+            f"it lasts {len(samples) / SAMPLE_RATE:.0f} s; at most {maximum:.0f} s can be drawn",
+            "Cut out a part, for example with ffmpeg -ss 0 -t 20",
         )
     if is_silent(samples):
-        raise AudioError(
-            source, "the recording is silent: there is nothing to see", "Choose another"
-        )
+        raise AudioError(source, "the recording is silent", "Choose a recording with speech")
     return samples
 
 

@@ -1,4 +1,4 @@
-"""`asr-s2s prepare`: recordings and their texts as lhotse manifests, ready to train on."""
+"""The command `asr-s2s prepare`: lhotse manifests for training."""
 
 import random
 from collections import Counter, defaultdict
@@ -20,28 +20,30 @@ def prepare(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A manifest (JSON lines, .tsv, .csv or lhotse cuts), or a folder of recordings, "
-            "each with a .txt of its name beside it or a line in a LibriSpeech .trans.txt."
+            help="Manifest (JSON Lines, .tsv, .csv or lhotse cuts), or a folder of recordings, "
+            "each with a .txt file of the same name or a line in a LibriSpeech .trans.txt file."
         ),
     ],
-    output: Annotated[
-        Path, typer.Option(help="The lhotse manifest to write (.jsonl or .jsonl.gz).")
-    ],
-    normalizer: Annotated[str, typer.Option(help="Normalizer of the texts.")] = "verbatim",
+    output: Annotated[Path, typer.Option(help="Lhotse manifest to write (.jsonl or .jsonl.gz).")],
+    normalizer: Annotated[
+        str, typer.Option(help="Normalizer applied to transcripts.")
+    ] = "verbatim",
     split: Annotated[
         str | None,
         typer.Option(
             metavar="NAME=PART,...",
-            help="Hold back parts of the audio, such as valid=0.1,test=0.1; no speaker is in two "
-            "of them. Writes cuts_train, cuts_valid and cuts_test where --output says cuts.",
+            help="Hold out shares of the audio, such as valid=0.1,test=0.1; splits have no speaker "
+            "in common. For --output cuts.jsonl, writes cuts_train.jsonl, cuts_valid.jsonl and "
+            "cuts_test.jsonl.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Chooses the speakers held back.")] = 1,
+    seed: Annotated[int, typer.Option(help="Random seed for choosing held-out speakers.")] = 1,
 ) -> None:
-    """Write a lhotse manifest with every recording measured and every text normalized.
+    """Write a lhotse manifest of recordings and transcripts.
 
-    What cannot be used is named and left out; the exit code is then 1.
+    Measures the duration of every recording and normalizes every transcript. Utterances that
+    cannot be used are reported and left out; the exit code is then 1.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -70,7 +72,7 @@ def prepare(
     messages = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     cuts: list[Cut] = []
     left_out = 0
-    named: set[str] = set()
+    reported: set[str] = set()
     columns = SpinnerColumn(), TextColumn("Measuring"), MofNCompleteColumn()
     silent = not messages.is_terminal
     with Progress(*columns, console=messages, transient=True, disable=silent) as bar:
@@ -81,16 +83,16 @@ def prepare(
                     cuts.append(cut)
                     continue
                 problem = f"its text is empty once normalized: {cut_text(item)!r}"
-                item = ManifestError(f"{source}: {cut.id}", problem, "Write what is said")
+                item = ManifestError(f"{source}: {cut.id}", problem, "Add the transcript")
             left_out += 1
-            if str(item) not in named:  # one .trans.txt can be at fault for many recordings
-                named.add(str(item))
+            if str(item) not in reported:  # one .trans.txt can cause many equal errors
+                reported.add(str(item))
                 messages.print(str(item))
     if not cuts:
         raise ManifestError(source, "no utterance can be used", "Give recordings with their texts")
 
     if parts and not any(map(cut_speaker, cuts)):
-        messages.print("No speaker is known, so a voice can come into several splits.")
+        messages.print("No speaker is known, so a speaker may be in several splits.")
     splits = _split_by_speaker(cuts, parts, seed) if parts else {"": cuts}
     for part, members in splits.items():
         path = output.with_name(f"{name}_{part}{dot}{suffix}") if part else output
@@ -104,9 +106,9 @@ def prepare(
 
 
 def _folder_rows(folder: Path) -> Iterator[tuple[str, "Row | ManifestError"]]:
-    """A row for each recording under a folder, named by its path without the suffix.
+    """Yield the path and row of each recording under a folder, or the error of its transcript.
 
-    Recordings that only their suffixes tell apart keep them.
+    The id is the relative path without its suffix, or with it if two paths differ only there.
     """
     from asr_s2s.audio.decode import AUDIO_SUFFIXES
 
@@ -135,7 +137,7 @@ def _folder_rows(folder: Path) -> Iterator[tuple[str, "Row | ManifestError"]]:
                 raise unreadable
             else:
                 problem = f"there is no {transcript.name} beside it"
-                raise ManifestError(audio, problem, "Write what is said into that file")
+                raise ManifestError(audio, problem, "Write the transcript to that file")
         except ManifestError as error:
             yield str(audio), error
         else:
@@ -143,7 +145,7 @@ def _folder_rows(folder: Path) -> Iterator[tuple[str, "Row | ManifestError"]]:
 
 
 def _librispeech_texts(folder: Path) -> tuple[dict[str, str], ManifestError | None]:
-    """Texts by utterance, from lines that read ID TEXT, and the error of a file without UTF-8."""
+    """Transcripts by utterance from lines `ID TEXT`, and the error of a file that is not UTF-8."""
     texts: dict[str, str] = {}
     unreadable = None
     for path in sorted(folder.glob("*.trans.txt")):
@@ -164,7 +166,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse_parts(split: str) -> dict[str, float]:
-    """Name of each held-back split to its part of the audio."""
+    """Parse `--split` to the share of the audio of each held-out split, by name."""
     parts: dict[str, float] = {}
     for piece in split.split(","):
         name, _, value = piece.strip().partition("=")
@@ -176,29 +178,33 @@ def _parse_parts(split: str) -> dict[str, float]:
             raise ManifestError(
                 "--split",
                 f"expected NAME=PART with a part between 0 and 1, found {piece!r}",
-                "Write for example valid=0.1,test=0.1; what is left is train",
+                "Write for example valid=0.1,test=0.1; the rest is train",
             )
         parts[name] = part
     if sum(parts.values()) >= 1:
-        raise ManifestError("--split", "the parts leave nothing to train on", "Lower them")
+        raise ManifestError("--split", "the parts leave nothing to train on", "Reduce the parts")
     return parts
 
 
 def _split_by_speaker(
     cuts: list["Cut"], parts: dict[str, float], seed: int
 ) -> dict[str, list["Cut"]]:
-    """Cuts of each split in their order, `train` first. An unknown speaker counts as a new one."""
+    """Assign whole speakers to splits. An utterance of an unknown speaker is its own speaker.
+
+    Returns:
+        Cuts by split in their original order, `train` first.
+    """
     from asr_s2s.data.manifest import cut_speaker
 
     seconds: defaultdict[str, float] = defaultdict(float)
-    voices = [cut_speaker(cut) or f"unknown {cut.id}" for cut in cuts]
-    for voice, cut in zip(voices, cuts, strict=True):
-        seconds[voice] += cut.duration
+    speakers = [cut_speaker(cut) or f"unknown {cut.id}" for cut in cuts]
+    for speaker, cut in zip(speakers, cuts, strict=True):
+        seconds[speaker] += cut.duration
     if len(seconds) <= len(parts):
         raise ManifestError(
             "--split",
             f"{len(seconds)} speakers cannot make {len(parts) + 1} splits that share none",
-            "Ask for fewer splits, or give each its own manifest",
+            "Request fewer splits, or write separate manifests",
         )
     free = sorted(seconds)
     random.Random(seed).shuffle(free)
@@ -206,16 +212,16 @@ def _split_by_speaker(
     split_of: dict[str, str] = {}
     for number, (name, part) in enumerate(parts.items()):
         room = part * total
-        needed_after = len(parts) - number  # a voice for each later split, train among them
+        needed_after = len(parts) - number  # one speaker for each later split and for train
         chosen: list[str] = []
-        for voice in free:
-            if seconds[voice] <= room and len(free) - len(chosen) > needed_after:
-                chosen.append(voice)
-                room -= seconds[voice]
-        for voice in chosen or [min(free, key=seconds.__getitem__)]:
-            split_of[voice] = name
-            free.remove(voice)
+        for speaker in free:
+            if seconds[speaker] <= room and len(free) - len(chosen) > needed_after:
+                chosen.append(speaker)
+                room -= seconds[speaker]
+        for speaker in chosen or [min(free, key=seconds.__getitem__)]:
+            split_of[speaker] = name
+            free.remove(speaker)
     splits: dict[str, list[Cut]] = {name: [] for name in ("train", *parts)}
-    for voice, cut in zip(voices, cuts, strict=True):
-        splits[split_of.get(voice, "train")].append(cut)
+    for speaker, cut in zip(speakers, cuts, strict=True):
+        splits[split_of.get(speaker, "train")].append(cut)
     return splits

@@ -1,4 +1,4 @@
-"""Scores and reports of `asr-s2s evaluate`."""
+"""Scoring options and reports of `asr-s2s evaluate` and `asr-s2s compare`."""
 
 import json
 from collections.abc import Sequence
@@ -15,43 +15,46 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """How the report is written."""
+    """Format of a report."""
 
     text = "text"
     json = "json"
 
 
 class Metric(StrEnum):
-    """What is measured."""
+    """Kind of score: error rates, or BLEU and other translation scores."""
 
     wer = "wer"
     bleu = "bleu"
 
 
 @dataclass(frozen=True)
-class Report:
-    """How the outcome is shown and judged."""
+class ReportOptions:
+    """Content of a report and the expected score."""
 
     format: Format
     worst: int
+    """Number of hypotheses to show."""
     expect: float | None
+    """Highest acceptable WER in percent, or lowest acceptable BLEU; None to accept any."""
     tolerance: float
+    """Points by which `expect` may be missed."""
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """What the user said of scoring; None where that is left to the model."""
+class ScoringOptions:
+    """Scoring options of the command line; None where the model's setting applies."""
 
     metric: Metric | None
     normalizer: str | None
     bleu_tokenizer: str | None
     lowercase_tokenized: str | None
 
-    def settled(self, text: "TextConfig") -> "SettledScoring":
-        """With what is left open filled in.
+    def resolve(self, text: "TextConfig") -> "Scoring":
+        """Fill in options that were not given from the model's `text` section.
 
         Raises:
-            UserError: an option is not of this metric, or names what there is not.
+            UserError: an option does not apply to the metric, or its value is unknown.
         """
         metric = self.metric or Metric(text.metric)
         options = {
@@ -59,17 +62,17 @@ class Scoring:
             "--bleu-tokenizer": (self.bleu_tokenizer, Metric.bleu),
             "--lowercase-tokenized": (self.lowercase_tokenized, Metric.bleu),
         }
-        for name, (value, wanted) in options.items():
-            if value is not None and metric is not wanted:
-                problem = f"this is for {wanted}, and {metric} is measured"
-                raise UserError(name, problem, f"Leave it out, or give --metric {wanted}")
+        for name, (value, required) in options.items():
+            if value is not None and metric is not required:
+                problem = f"this option is for {required}, but the metric is {metric}"
+                raise UserError(name, problem, f"Remove this option, or give --metric {required}")
         tokenizer = self.bleu_tokenizer or text.bleu_tokenizer
         if metric is Metric.bleu:
             from asr_s2s.evaluate.translation import check_settings
 
-            # A wrong name is an error now, not after decoding.
+            # Reports a wrong name before decoding starts.
             check_settings(tokenizer, self.lowercase_tokenized)
-        return SettledScoring(
+        return Scoring(
             metric=metric,
             normalizer=self.normalizer or text.normalizer,
             bleu_tokenizer=tokenizer,
@@ -78,8 +81,8 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class SettledScoring:
-    """How hypotheses are scored."""
+class Scoring:
+    """Complete settings for scoring hypotheses."""
 
     metric: Metric
     normalizer: str
@@ -90,9 +93,18 @@ class SettledScoring:
         self,
         utterances: "Sequence[Utterance]",
         decoding: "Decoding | TextDecoding | None",
-        report: Report,
+        report: ReportOptions,
     ) -> bool:
-        """Score, print the report, and tell whether what was expected is met."""
+        """Score hypotheses and print the report.
+
+        Args:
+            utterances: references and hypotheses.
+            decoding: time spent on decoding; None for existing hypotheses.
+            report: format, content and expected score.
+
+        Returns:
+            Whether the expected score is reached.
+        """
         measure = self._translation if self.metric is Metric.bleu else self._error_rates
         text, met = measure(utterances, decoding, report)
         print(text)
@@ -102,7 +114,7 @@ class SettledScoring:
         self,
         utterances: "Sequence[Utterance]",
         decoding: "Decoding | TextDecoding | None",
-        report: Report,
+        report: ReportOptions,
     ) -> tuple[str, bool]:
         from asr_s2s.evaluate.error_rate import score
         from asr_s2s.evaluate.error_rate_report import Expectation, json_report, text_report
@@ -125,7 +137,7 @@ class SettledScoring:
         self,
         utterances: "Sequence[Utterance]",
         decoding: "Decoding | TextDecoding | None",
-        report: Report,
+        report: ReportOptions,
     ) -> tuple[str, bool]:
         from asr_s2s.evaluate.translation import score_translations
         from asr_s2s.evaluate.translation_report import BleuExpectation, json_report, text_report

@@ -1,4 +1,4 @@
-"""`asr-s2s serve`."""
+"""The command `asr-s2s serve`."""
 
 import sys
 from importlib.util import find_spec
@@ -15,61 +15,67 @@ if TYPE_CHECKING:
     from asr_s2s.translator import Translator
 
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
-MOST_WORKERS = 8
-"""By default: more wait for each other, as Python runs one of them at a time."""
+MAX_DEFAULT_WORKERS = 8
+"""Upper bound of the default number of decoding threads; more contend for the GIL."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Addresses that only this machine can reach."""
 
 
 def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A shipped model's name, or a model folder. May be repeated: of those that "
-            "transcribe, and of those that translate text, the first serves requests that name "
-            "none. [default: english]"
+            help="Name of a shipped model, or a model folder; may be repeated. Requests that name "
+            "no model use the first that transcribes, or the first that translates text. "
+            "[default: english]"
         ),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 chooses a free port.")
+    ] = 8000,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="ASR_S2S_TOKEN",
-            help="What clients must send as Authorization: Bearer TOKEN; other users of this "
-            "machine can read it here, but not in the variable.",
+            help="Token that clients must send as Authorization: Bearer TOKEN. On the command "
+            "line, other users of this machine can see it; in the environment, they cannot.",
         ),
     ] = None,
     max_upload: Annotated[
-        float, typer.Option(min=0.01, help="Largest request, in megabytes.")
+        float, typer.Option(min=0.01, help="Maximum size of a request in megabytes.")
     ] = 200.0,
     max_requests: Annotated[
         int,
-        typer.Option(min=1, help="Requests served at a time; more are answered 429 Retry-After."),
+        typer.Option(
+            min=1,
+            help="Maximum number of concurrent requests; more get status 429 with Retry-After.",
+        ),
     ] = 100,
     time_limit: Annotated[
-        float, typer.Option(min=1.0, help="Seconds that a request may take.")
+        float, typer.Option(min=1.0, help="Maximum duration of a request in seconds.")
     ] = 600.0,
     workers: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Threads that decode, for each model [default: one a core on a CPU, but not more "
-            "than 8; else 1].",
+            help="Decoding threads per model. [default: one per core but at most 8 on a CPU; 1 on "
+            "a GPU]",
         ),
     ] = None,
     batch_seconds: Annotated[
         float | None,
         typer.Option(
             min=0.1,
-            help="Seconds of audio decoded together [default: 90 on a CPU, else 120].",
+            help="Seconds of audio decoded in one batch. [default: 90 on a CPU, 120 on a GPU]",
         ),
     ] = None,
     device: Device = None,
 ) -> None:
-    """Serve models over HTTP, to OpenAI's clients and to a page in the browser.
+    """Serve models over HTTP with an OpenAI-compatible API.
 
-    Requests of different clients are decoded together. The page is at /, the documentation at
-    /docs. SIGTERM or Ctrl-C end the server when it has answered what it accepted.
+    Requests of different clients are batched together. A web page is at /, the documentation of
+    the API at /docs. After SIGTERM or Ctrl-C, the server answers accepted requests and exits.
     """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
@@ -81,11 +87,11 @@ def serve(
     if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
         raise UserError("--token", "expected printable ASCII characters", "Choose another token")
 
-    names = _names(model or ["english"])
+    names = _model_names(model or ["english"])
 
     from asr_s2s.serve.sockets import open_listener
 
-    listener = open_listener(host, port)  # before what takes long
+    listener = open_listener(host, port)  # reports a port in use before models are loaded
 
     import torch
 
@@ -96,21 +102,22 @@ def serve(
     models = _load(names, device)
     cores = torch.get_num_threads()
     if workers is None:
-        # Batches side by side gain more than threads within one: between its products is Python.
+        # Parallel batches gain more than parallel operations within a batch, whose decoder steps
+        # spend much of their time in Python.
         on_cpu = all(model.device.type == "cpu" for model in models.values())
-        workers = min(cores, MOST_WORKERS) if on_cpu else 1
+        workers = min(cores, MAX_DEFAULT_WORKERS) if on_cpu else 1
     torch.set_num_threads(max(1, cores // workers))
     limits = Limits(int(max_upload * 1024**2), max_requests, time_limit)
     service = Service(models, limits, batch_seconds, workers)
     shown = f"[{host}]" if ":" in host else host
     if token is None and host not in LOOPBACK:
-        print("anyone who reaches this address may use it; --token asks for one", file=sys.stderr)
+        print("anyone who can reach this address can use it; set --token", file=sys.stderr)
     greeting = f"listening at http://{shown}:{listener.getsockname()[1]}"
     run(make_app(service, token), service, listener, greeting)
 
 
-def _names(models: list[str]) -> dict[str, str]:
-    """Models by the names that clients call them, the last parts of their paths."""
+def _model_names(models: list[str]) -> dict[str, str]:
+    """Models by the names that clients use: shipped names, or names of folders."""
     names: dict[str, str] = {}
     for model in models:
         name = Path(model).resolve().name if Path(model).is_dir() else model

@@ -1,4 +1,4 @@
-"""`asr-s2s teach`."""
+"""The command `asr-s2s teach`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,17 +10,21 @@ def teach(
     manifest: Annotated[Path, typer.Argument(help="Manifest of recordings.", show_default=False)],
     teacher: Annotated[
         Path,
-        typer.Option(help="Folder of a Whisper model in CTranslate2 form.", show_default=False),
+        typer.Option(help="Folder of a Whisper model in CTranslate2 format.", show_default=False),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder to write.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for features and manifest.", show_default=False
+        ),
     ],
-    rate: Annotated[int, typer.Option(help="Features per second: 50, or a divisor of it.")] = 25,
+    rate: Annotated[int, typer.Option(help="Features per second; must divide 50.")] = 25,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
 ) -> None:
-    """Store a teacher's encoder features of recordings, for the section `distill` of a training.
+    """Store a teacher model's encoder features for distillation.
 
-    OUTPUT/cuts.jsonl.gz is the manifest to train on. An interrupted run continues where it stopped.
+    Train on OUTPUT/cuts.jsonl.gz with the `distill` section of the configuration. If interrupted,
+    run the same command again to continue.
     """
     from rich.console import Console
     from rich.progress import Progress

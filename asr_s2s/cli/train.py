@@ -1,4 +1,4 @@
-"""`asr-s2s train`."""
+"""The command `asr-s2s train`."""
 
 import os
 from pathlib import Path
@@ -13,20 +13,22 @@ from asr_s2s.errors import EXIT_INTERRUPTED
 def train(
     config: Annotated[Path, typer.Argument(help="YAML configuration of the run.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes to it, as train.steps=2000.")
+        list[str] | None,
+        typer.Argument(help="Overrides of configuration keys, such as train.steps=2000."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Run folder [default: runs/NAME beside the configuration]."
+            "--output", "-o", help="Run folder. [default: runs/NAME beside the configuration]"
         ),
     ] = None,
     device: Device = None,
 ) -> None:
     """Train a model from a YAML configuration.
 
-    Run again with the same run folder to resume: a run stopped by Ctrl-C or a crash goes on from
-    its last checkpoint, and ends as if it had never stopped. The model is left in OUTPUT/model.
+    The trained model is written to OUTPUT/model. Run the same command again to resume a run that
+    was stopped by Ctrl-C or a crash: it continues from the last checkpoint with the same result as
+    an uninterrupted run.
     """
     from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.config_file import load_config
@@ -38,7 +40,7 @@ def train(
     folder = output or config.parent / "runs" / config.stem
     model = run(settings, config.parent, folder, choose_device(device))
     if model is None:
-        typer.echo(f"stopped; run the same command again to go on with {folder}", err=True)
+        typer.echo(f"stopped; run the same command again to continue in {folder}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED)
-    if os.environ.get("RANK", "0") == "0":  # of several processes, one tells
+    if os.environ.get("RANK", "0") == "0":  # only one of several processes prints
         typer.echo(model)

@@ -1,4 +1,4 @@
-"""`asr-s2s transcribe`."""
+"""The command `asr-s2s transcribe`."""
 
 import glob
 import sys
@@ -20,7 +20,7 @@ STDIN = "-"
 
 
 class Format(StrEnum):
-    """How transcripts are written."""
+    """Output format of transcripts."""
 
     txt = "txt"
     json = "json"
@@ -30,7 +30,7 @@ class Format(StrEnum):
 
 
 class Detector(StrEnum):
-    """What finds speech in long recordings."""
+    """Voice activity detector for long recordings."""
 
     energy = "energy"
     silero = "silero"
@@ -39,38 +39,49 @@ class Detector(StrEnum):
 def transcribe(
     sources: Annotated[
         list[str],
-        typer.Argument(help="Recordings, folders of them, quoted globs, or - for standard input."),
+        typer.Argument(
+            help="Recordings, folders of recordings, quoted glob patterns, or - for standard input."
+        ),
     ],
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = "english",
     output_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Also write files for each recording here, NAME.FORMAT. Recordings whose files "
-            "are there and newer are skipped, and not printed."
+            help="Also write files NAME.FORMAT to this folder. Skips recordings whose output files "
+            "are up to date; they are not printed either."
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Transcribe again what --output-dir holds already.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Transcribe recordings with up-to-date files in --output-dir again."
+        ),
     ] = False,
     format: Annotated[
         list[Format] | None,
         typer.Option(
-            help="txt: the text; json: JSON Lines, one object a recording; srt, vtt: subtitles; "
-            "tsv: start and end in ms, and text. May be repeated: the first goes to standard "
-            "output, all into --output-dir. [default: txt]"
+            help="txt: plain text; json: JSON Lines, one object per recording; srt, vtt: "
+            "subtitles; tsv: start and end in ms, and text. May be repeated: the first format is "
+            "printed, all are written to --output-dir. [default: txt]"
         ),
     ] = None,
     beam_size: BeamSize = None,
     n_best: Annotated[
-        int, typer.Option(min=1, help="Alternatives to give (json); the beam is at least as wide.")
+        int,
+        typer.Option(
+            min=1, help="json: number of alternative transcripts; the beam is at least as wide."
+        ),
     ] = 1,
     words: Annotated[
         bool,
-        typer.Option("--words", help="json: when each word was said, and how sure it is."),
+        typer.Option("--words", help="json: include start, end and confidence of each word."),
     ] = False,
     phrases: Annotated[
         Path | None,
-        typer.Option(help="Phrases to favor, one a line; a tab and a weight may follow [1.0]."),
+        typer.Option(
+            help="File of phrases to favor, one per line, optionally followed by a tab and a "
+            "weight (1.0 if omitted)."
+        ),
     ] = None,
     language: Language = None,
     device: Device = None,
@@ -78,16 +89,17 @@ def transcribe(
     vad: Annotated[
         Detector,
         typer.Option(
-            help="What finds speech in recordings longer than 25 s; silero needs silero-vad "
-            "(the extra asr-s2s[vad])."
+            help="Voice activity detector for recordings longer than 25 s: energy, or silero, "
+            "which requires silero-vad (pip install 'asr-s2s[vad]')."
         ),
     ] = Detector.energy,
 ) -> None:
-    """Transcribe recordings of any common format, rate, length and number of channels.
+    """Transcribe recordings of any common audio format.
 
-    Results go to standard output as they come, in order; messages go to standard error. The exit
-    code is 1 if any recording could not be transcribed to its end; all others still are. Run again
-    after an interruption, the command goes on where it stopped if there is an --output-dir.
+    Recordings may have any length, sampling rate and number of channels. Results are printed to
+    standard output in order as soon as they are ready, messages to standard error. If a recording
+    cannot be transcribed completely, the others still are, and the exit code is 1. With
+    --output-dir, an interrupted command continues where it stopped when it is run again.
     """
     from rich.console import Console
     from rich.progress import track
@@ -100,7 +112,7 @@ def transcribe(
     console = Console(stderr=True, highlight=False, emoji=False)
     failed = 0
 
-    def complain(error: UserError) -> None:
+    def report_failure(error: UserError) -> None:
         nonlocal failed
         failed += 1
         console.print(f"asr-s2s: {error}", markup=False, soft_wrap=True)
@@ -108,22 +120,23 @@ def transcribe(
     found, errors = find_recordings(sources)
     total = len(found) + len(errors)
     writer = Writer([f.value for f in format or [Format.txt]], found, output_dir)
-    waiting, misplaced = _unfinished(writer, len(found), overwrite)
+    pending, misplaced = _pending(writer, len(found), overwrite)
     errors += misplaced
     for error in errors:
-        complain(error)
-    skipped = len(found) - len(waiting) - len(misplaced)
+        report_failure(error)
+    skipped = len(found) - len(pending) - len(misplaced)
     if skipped:
         console.print(
-            f"skipped {skipped} of {total}, transcribed before; --overwrite does them again",
+            f"skipped {skipped} of {total}, whose output files are up to date; use --overwrite to "
+            "transcribe them again",
             soft_wrap=True,
         )
-    if waiting:
+    if pending:
         transcriber = Transcriber.load(model, device)
         if phrases is not None:
             transcriber.read_phrases(phrases)
         results = transcriber.stream(
-            _open(found[index] for index in waiting),
+            _open(found[index] for index in pending),
             language=language,
             beam_size=beam_size,
             n_best=n_best,
@@ -131,20 +144,20 @@ def transcribe(
             vad=vad.value,
             words=words or any(name in TIMED for name in writer.formats),
         )
-        shown = track(
+        tracked = track(
             results,
             "transcribing",
-            total=len(waiting),
+            total=len(pending),
             console=console,
             transient=True,
-            disable=not console.is_terminal or sys.stdout.isatty() or len(waiting) == 1,
+            disable=not console.is_terminal or sys.stdout.isatty() or len(pending) == 1,
         )
-        for index, result in zip(waiting, shown, strict=True):
+        for index, result in zip(pending, tracked, strict=True):
             if isinstance(result, Failure):
-                complain(result.error)
+                report_failure(result.error)
                 continue
             if result.warning is not None:
-                complain(result.warning)
+                report_failure(result.warning)
             writer.write(index, result)
     if failed:
         if total > 1:
@@ -152,10 +165,10 @@ def transcribe(
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _unfinished(writer: "Writer", count: int, overwrite: bool) -> tuple[list[int], list[UserError]]:
-    """Indices of the recordings to transcribe, and what is wrong with the places of others; the
-    rest was transcribed before."""
-    waiting: list[int] = []
+def _pending(writer: "Writer", count: int, overwrite: bool) -> tuple[list[int], list[UserError]]:
+    """Indices of recordings to transcribe, and errors of recordings whose output files cannot be
+    written. All others are up to date."""
+    pending: list[int] = []
     errors: list[UserError] = []
     for index in range(count):
         if not overwrite and writer.is_done(index):
@@ -165,12 +178,15 @@ def _unfinished(writer: "Writer", count: int, overwrite: bool) -> tuple[list[int
         except UserError as error:
             errors.append(error)
         else:
-            waiting.append(index)
-    return waiting, errors
+            pending.append(index)
+    return pending, errors
 
 
 def find_recordings(sources: Iterable[str]) -> tuple[list[str], list[UserError]]:
-    """The recordings that arguments name, in order, and what was wrong with some arguments."""
+    """Expand arguments to recordings, in order; errors of arguments without any are returned too.
+
+    A missing file is returned as a recording; reading it raises the error.
+    """
     from asr_s2s.audio.decode import AUDIO_SUFFIXES
 
     found: list[str] = []
@@ -187,16 +203,18 @@ def find_recordings(sources: Iterable[str]) -> tuple[list[str], list[UserError]]
             )
             if not inside:
                 errors.append(
-                    AudioError(source, "this folder holds no recordings", "Name another folder")
+                    AudioError(source, "this folder contains no recordings", "Check the path")
                 )
             found.extend(inside)
         elif glob.has_magic(source):
             matches = sorted(p for p in glob.glob(source, recursive=True) if Path(p).is_file())  # noqa: PTH207 - may be absolute
             if not matches:
-                errors.append(AudioError(source, "nothing matches this pattern", "Check it"))
+                errors.append(
+                    AudioError(source, "no file matches this pattern", "Check the pattern")
+                )
             found.extend(matches)
         else:
-            found.append(source)  # its reader says what is wrong with it
+            found.append(source)  # reading it raises the error
     return found, errors
 
 
@@ -206,11 +224,11 @@ def _open(sources: Iterable[str]) -> Iterator["Source"]:
 
 
 def _standard_input() -> BinaryIO:
-    """Standard input whole: decoding needs to seek."""
+    """Read all of standard input into memory, as audio readers need to seek."""
     import io
 
     if sys.stdin is None:
-        raise AudioError(STDIN, "standard input is closed", "Pipe a recording into the command")
+        raise AudioError(STDIN, "standard input is closed", "Pipe a recording to the command")
     data = io.BytesIO(sys.stdin.buffer.read())
     data.name = STDIN
     return data

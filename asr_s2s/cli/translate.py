@@ -1,4 +1,4 @@
-"""`asr-s2s translate`."""
+"""The command `asr-s2s translate`."""
 
 import json
 import os
@@ -20,7 +20,7 @@ STDIN = "-"
 
 
 class Format(StrEnum):
-    """How translations are written."""
+    """Output format of translations."""
 
     txt = "txt"
     json = "json"
@@ -29,26 +29,32 @@ class Format(StrEnum):
 def translate(
     source: Annotated[
         str,
-        typer.Argument(help="Text, one sentence a line (also .gz or .xz); - for standard input."),
+        typer.Argument(
+            help="Text file, one sentence per line (also .gz or .xz), or - for standard input."
+        ),
     ] = STDIN,
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = "en-de",
     language: Language = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write here, not to standard output.")
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. [default: standard output]"),
     ] = None,
     format: Annotated[
-        Format, typer.Option(help="txt: the text; json: JSON Lines, one object a line.")
+        Format, typer.Option(help="txt: plain text; json: JSON Lines, one object per sentence.")
     ] = Format.txt,
     beam_size: BeamSize = None,
     n_best: Annotated[
-        int, typer.Option(min=1, help="Alternatives to give (json); the beam is at least as wide.")
+        int,
+        typer.Option(
+            min=1, help="json: number of alternative translations; the beam is at least as wide."
+        ),
     ] = 1,
     length_penalty: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             max=10.0,
-            help="Scores are divided by length to this power [default: the model's].",
+            help="Scores are divided by the length raised to this power. [default: the model's]",
         ),
     ] = None,
     coverage_penalty: Annotated[
@@ -56,24 +62,28 @@ def translate(
         typer.Option(
             min=0.0,
             max=10.0,
-            help="Cost of leaving source words unread [default: the model's].",
+            help="Weight of the penalty for source words without attention. [default: the model's]",
         ),
     ] = None,
     replace_unknown: Annotated[
         bool,
-        typer.Option("--replace-unknown", help="Copy from the source what the model cannot spell."),
+        typer.Option(
+            "--replace-unknown",
+            help="Replace unknown tokens by the source words with most attention.",
+        ),
     ] = False,
     device: Device = None,
     batch_tokens: Annotated[
-        int, typer.Option(min=1, help="Source tokens decoded together.")
+        int, typer.Option(min=1, help="Source tokens decoded in one batch.")
     ] = 4000,
 ) -> None:
-    """Translate text line by line, or whatever else a text model was trained to write.
+    """Translate text line by line.
 
-    Line i of the output answers line i of the input; an empty line answers an empty one. What is
-    typed is answered line by line; of a file or a pipe, 1,000 lines are read before the first is
-    answered, so that those of similar length are translated together. Messages go to standard
-    error. The exit code is 1 if a line could not be read as UTF-8 text.
+    Models for other text-to-text tasks are run in the same way. Each input line gives one output
+    line; an empty line gives an empty line. Lines typed in a terminal are translated one at a
+    time; of a file or a pipe, 1,000 lines are read at a time, so that lines of similar length are
+    batched. Messages are printed to standard error. The exit code is 1 if a line is not valid
+    UTF-8.
     """
     from contextlib import ExitStack
 
@@ -108,7 +118,7 @@ def translate(
                 raise UserError(
                     output, f"cannot be written ({problem.strerror})", "Choose another file"
                 ) from problem
-        shown = track(
+        tracked = track(
             results,
             "translating",
             total=lines.total,
@@ -116,7 +126,7 @@ def translate(
             transient=True,
             disable=not console.is_terminal or (output is None and sys.stdout.isatty()),
         )
-        for result in shown:
+        for result in tracked:
             if result.warning is not None:
                 console.print(f"asr-s2s: {result.warning}", markup=False, soft_wrap=True)
             if format is Format.json:
@@ -131,8 +141,7 @@ def translate(
 
 
 def to_record(result: "Translation") -> dict[str, Any]:
-    """The JSON object of a translation: `source`, `text`, `score`, and `alternatives` where several
-    were asked for."""
+    """JSON object of a translation: `source`, `text`, `score`, and `alternatives` if requested."""
     record: dict[str, Any] = {
         "source": result.source,
         "text": result.text,
@@ -146,21 +155,25 @@ def to_record(result: "Translation") -> dict[str, Any]:
 
 
 class Lines:
-    """The lines of a file or of standard input; what is not UTF-8 is replaced, and kept in
-    `errors`.
+    """Lines of a file or of standard input.
+
+    Bytes that are not valid UTF-8 are removed, and an error for the line is added to `errors`.
+
+    Args:
+        source: a file, or - for standard input.
 
     Raises:
-        ManifestError: there is no such readable file.
+        ManifestError: the file does not exist or cannot be read.
     """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.errors: list[TextError] = []
         self.total: int | None = None
-        """Known of files alone."""
+        """Number of lines of a file; None for standard input."""
         self._content: list[bytes] | None = None
         self.typed = source == STDIN and sys.stdin is not None and sys.stdin.isatty()
-        """Whether somebody waits for the answer to each line."""
+        """Whether lines come from a terminal, so that each must be translated at once."""
         if source != STDIN:
             from asr_s2s.data.manifest import read_bytes
 
@@ -171,7 +184,7 @@ class Lines:
 
     def __iter__(self) -> Iterator[str]:
         if self._content is None and sys.stdin is None:
-            raise TextError(STDIN, "standard input is closed", "Pipe text into the command")
+            raise TextError(STDIN, "standard input is closed", "Pipe text to the command")
         raw = self._content if self._content is not None else sys.stdin.buffer
         for number, line in enumerate(raw, start=1):
             line = line.rstrip(b"\r\n")
@@ -180,7 +193,7 @@ class Lines:
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError as error:
-                problem = f"byte {error.start + 1} is not UTF-8; what is not was left out"
+                problem = f"byte {error.start + 1} is not UTF-8; invalid bytes were removed"
                 self.errors.append(
                     TextError(f"{self.source}:{number}", problem, "Save the text as UTF-8")
                 )
@@ -193,6 +206,8 @@ def _write(line: str, file: Any, where: str) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        if file is sys.stdout:  # what is left in its buffer cannot be written either
+        if file is sys.stdout:  # the rest of its buffer cannot be written at exit either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise UserError(where, f"cannot be written ({error.strerror})", "Choose another") from error
+        raise UserError(
+            where, f"cannot be written ({error.strerror})", "Choose another file"
+        ) from error

@@ -1,4 +1,4 @@
-"""`asr-s2s tune`."""
+"""The command `asr-s2s tune`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,24 +13,27 @@ if TYPE_CHECKING:
 
 def tune(
     manifest: Annotated[
-        Path, typer.Argument(help="Development data: a manifest, or parallel text; no test data.")
+        Path,
+        typer.Argument(help="Development data: a manifest or parallel text; not test data."),
     ],
-    model: Annotated[str, typer.Option(help="Model folder to tune, with its language models.")],
+    model: Annotated[
+        str, typer.Option(help="Model folder to tune, with its language models if any.")
+    ],
     utterances: Annotated[
-        int, typer.Option(min=1, help="How many of them are used at most, drawn by chance.")
+        int, typer.Option(min=1, help="Maximum number of utterances to use, drawn at random.")
     ] = 500,
-    seed: Annotated[int, typer.Option(min=0, help="Of that draw.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for drawing utterances.")] = 1,
     beam_size: BeamSize = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print; leave the folder as it is.")
+        bool, typer.Option("--dry-run", help="Print the result without changing the model folder.")
     ] = False,
     device: Device = None,
 ) -> None:
-    """Find the weights of a model's search that suit development data best.
+    """Tune a model's decoding settings on development data.
 
-    One setting after the other takes its best value, in rounds, until none changes: CTC's and the
-    language models' weights, the bonuses for each token and word, and the normalization by length.
-    The best ones are recorded in the model folder; what was tried is printed, best first.
+    Coordinate descent over the weights of CTC and language models, the bonuses per token and word,
+    and the length normalization: sets each to its best value in turn, until no setting changes.
+    Prints all trials, best first, and stores the best settings in the model folder.
     """
     from dataclasses import replace
 

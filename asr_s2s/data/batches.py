@@ -1,4 +1,4 @@
-"""Batches of sources of similar length, the same for the same seed and epoch."""
+"""Length-bucketed batches, determined by seed and epoch."""
 
 import atexit
 import itertools
@@ -35,28 +35,28 @@ def training_batches(
     rank: int = 0,
     processes: int = 1,
 ) -> Iterator[Batch]:
-    """One epoch of bucketed batches in a random order, from its `skip`-th batch on.
+    """Yield one epoch of length-bucketed batches in random order, starting at batch `skip`.
+
+    With `config.short_first`, the first epoch of speech is ordered by length instead.
 
     Args:
-        items: cuts, `MeasuredPair`s or `Line`s, as the dataset takes them.
-        rank, processes: of `processes` successive batches, the `rank`-th one; batches that do not
-            suffice for all are left out, so that every process has as many.
-
-    The first epoch of speech comes in order of length where `short_first` says so.
+        items: cuts, `MeasuredPair`s or `Line`s, as the dataset expects.
+        rank, processes: yield batch number `rank` of every `processes` consecutive batches. An
+            incomplete group at the end is dropped, so that all processes get equally many.
     """
     dataset.epoch = epoch
     constraint = _constraint(dataset, config)
     buckets = min(config.buckets, len(items) // 2)
-    mixed = items.shuffle(random.Random(f"{seed} {epoch}"))
+    shuffled = items.shuffle(random.Random(f"{seed} {epoch}"))
     if epoch == 0 and config.short_first and dataset.kind == "speech":
         ordered = sorted(items, key=lambda item: (constraint.measure_length(item), item.id))
-        sampler = _in_order(CutSet(ordered), constraint)
+        sampler = _sequential_sampler(CutSet(ordered), constraint)
     elif buckets < 2:
-        sampler = _in_order(mixed, constraint)
+        sampler = _sequential_sampler(shuffled, constraint)
     else:
-        with _eager():
+        with _allow_eager_items():
             sampler = DynamicBucketingSampler(
-                mixed,
+                shuffled,
                 constraint=constraint,
                 num_buckets=buckets,
                 shuffle=True,
@@ -65,41 +65,41 @@ def training_batches(
                 rank=0,
             )
         sampler.set_epoch(epoch)
-    batches = itertools.islice(_within(constraint, sampler), skip, None)
-    shared = zip(*[batches] * processes, strict=False)
-    return _read((group[rank] for group in shared), dataset, config.workers)
+    batches = itertools.islice(_split_oversized(constraint, sampler), skip, None)
+    groups = zip(*[batches] * processes, strict=False)
+    return _load((group[rank] for group in groups), dataset, config.workers)
 
 
 def ordered_batches(
     items: CutSet, dataset: SpeechDataset | TextDataset | LineDataset, config: DataConfig
 ) -> Iterator[Batch]:
-    """All items once, longest first, for validation and statistics."""
+    """Yield all items once, longest first, for validation and statistics."""
     constraint = _constraint(dataset, config)
     ordered = sorted(items, key=lambda item: (-constraint.measure_length(item), item.id))
-    sampler = _in_order(CutSet(ordered), constraint)
-    return _read(sampler, dataset, config.workers)
+    sampler = _sequential_sampler(CutSet(ordered), constraint)
+    return _load(sampler, dataset, config.workers)
 
 
-def _in_order(items: CutSet, constraint: SamplingConstraint) -> DynamicCutSampler:
-    with _eager():
+def _sequential_sampler(items: CutSet, constraint: SamplingConstraint) -> DynamicCutSampler:
+    with _allow_eager_items():
         return DynamicCutSampler(items, constraint=constraint, world_size=1, rank=0)
 
 
-def _eager() -> AbstractContextManager[object]:
-    """lhotse would rather have items lazily, but mixes only a window of those."""
+def _allow_eager_items() -> AbstractContextManager[object]:
+    """Silence lhotse's warning about eager items: it shuffles lazy ones only within a window."""
     return warnings.catch_warnings(category=UserWarning, action="ignore")
 
 
-def _within(constraint: SamplingConstraint, batches: Iterable[CutSet]) -> Iterator[CutSet]:
-    """Batches that keep the constraint: lhotse ends a batch once an item has made it too large,
-    and such a batch is parted in two."""
-    constraint = constraint.copy()  # the sampler's own goes on counting
+def _split_oversized(constraint: SamplingConstraint, batches: Iterable[CutSet]) -> Iterator[CutSet]:
+    """Split batches that exceed the constraint in two; lhotse closes a batch only after the item
+    that makes it too large."""
+    constraint = constraint.copy()  # the sampler still counts with its own
     for batch in batches:
         constraint.reset()
         for item in batch:
             constraint.add(item)
         if constraint.exceeded() and len(batch) > 1:
-            yield from _within(constraint, batch.split(2))
+            yield from _split_oversized(constraint, batch.split(2))
         else:
             yield batch
 
@@ -107,49 +107,49 @@ def _within(constraint: SamplingConstraint, batches: Iterable[CutSet]) -> Iterat
 def _constraint(
     dataset: SpeechDataset | TextDataset | LineDataset, config: DataConfig
 ) -> SamplingConstraint:
-    """What a batch may hold."""
+    """Limit on the size of a batch, padding included: seconds of audio, or tokens."""
     if dataset.kind == "speech":
         return TimeConstraint(max_duration=config.batch_seconds)
     return TokenConstraint(max_tokens=config.batch_tokens)
 
 
-def _read(
+def _load(
     sampler: Any, dataset: SpeechDataset | TextDataset | LineDataset, workers: int
 ) -> Iterator[Batch]:
-    """The batches that the sampler names, read here or by processes that read ahead."""
+    """Load the sampler's batches in this process, or ahead of time in worker processes."""
     if workers:
-        release_freed_memory()  # the readers are forks
+        release_freed_memory()  # forked workers would keep a copy of it
     loader: DataLoader[Batch] = DataLoader(
         dataset,
         sampler=sampler,
         batch_size=None,
         num_workers=workers,
         worker_init_fn=_ignore_stop_signals,
-        # Starting to read must not draw from the generator that a resumed run restores.
+        # Creating the iterator must not draw from the generator that a resumed run restores.
         generator=torch.Generator(),
         prefetch_factor=4 if workers else None,
     )
     others = set(multiprocessing.active_children())
     batches = iter(loader)
-    _readers.update(set(multiprocessing.active_children()) - others)
+    _workers.update(set(multiprocessing.active_children()) - others)
     return batches
 
 
-_readers: WeakSet[BaseProcess] = WeakSet()
+_workers: WeakSet[BaseProcess] = WeakSet()
 
 
 @atexit.register
-def _end_readers() -> None:
-    """Python ends what still reads when it exits by SIGTERM, which readers ignore, and would then
-    wait for them for ever."""
-    if _readers:  # torch's handler raises at the first one's death, before the next is ended
+def _kill_workers() -> None:
+    """Kill workers that still run at exit. Python would send them SIGTERM, which they ignore, and
+    wait for them forever."""
+    if _workers:  # torch's handler raises when the first worker dies, before the next is killed
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    for process in _readers:
+    for process in _workers:
         if process.is_alive():
             process.kill()
 
 
 def _ignore_stop_signals(worker: int) -> None:
-    """Ctrl-C reaches all processes of the terminal; only the training process answers it."""
+    """Leave Ctrl-C to the training process; a terminal sends it to all processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Everything wrong with the manifests of a run, each with its fix, before training starts."""
+"""Problems in the manifests of a run, each with its fix, found before training starts."""
 
 import functools
 import hashlib
@@ -23,38 +23,38 @@ from asr_s2s.errors import AudioError
 from asr_s2s.text.tokenizer import Tokenizer
 
 MIN_SECONDS = 0.1
-"""No word is shorter."""
+"""Minimum duration of an utterance in seconds; no word is shorter."""
 CLIPPED_LEVEL = 0.99
-"""Full scale, less what a lossy codec or resampling takes from a flat top."""
-CLIPPED_PART = 0.005
-"""Clean recordings touch full scale at single peaks. An utterance is clipped when this part of
-its samples ends a run of three or more at full scale; that is audible as distortion."""
+"""Amplitude that counts as full scale; lossy codecs and resampling lower clipped peaks to it."""
+CLIPPED_FRACTION = 0.005
+"""Fraction of samples that end a run of three or more at full scale, from which an utterance
+counts as clipped: audible as distortion. Clean recordings reach full scale at single peaks only."""
 FRAMES_PER_SECOND = 100
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to fix."""
+    """A problem in a data set, with its fix."""
 
     kind: str
-    """The sort of fault, by which findings are grouped."""
+    """Category of the problem, by which findings are grouped."""
     where: str
-    """The split and the utterance's id, the manifest's line, or the speaker."""
+    """Split and utterance id, line of a manifest, or speaker."""
     problem: str
     fix: str
 
 
 @dataclass(frozen=True)
 class _AudioStats:
-    """What decoding an utterance tells."""
+    """Measurements of the audio of an utterance."""
 
     seconds: float
-    """Length of the decoded utterance."""
+    """Duration of the utterance as read."""
     recording_seconds: float
-    """Length of the recording that the utterance is, or is a part of."""
+    """Duration of the whole recording that contains the utterance."""
     silent: bool
     clipped: float
-    """Part of the samples that are clipped."""
+    """Fraction of the samples that are clipped."""
     digest: bytes
 
 
@@ -69,53 +69,55 @@ def check_manifests(
     max_seconds: float | None = None,
     progress: Callable[[], object] | None = None,
 ) -> Iterator[Finding]:
-    """Decode every utterance; judge it by itself and against all others.
+    """Read every utterance, and check it by itself and against all others.
 
     Args:
-        splits: utterances by the name of their split, the training split first.
-        tokenizer: makes the tokens, and tells the characters outside its vocabulary. Without
-            one, each character is a token, and the vocabulary is the training split's characters.
-        normalizer: applied to each text before it is judged.
-        time_reduction: input frames per encoder output. When given, texts with more tokens than
-            CTC can place in their audio are found.
-        ctc_per_frame: CTC's predictions an encoder output.
+        splits: utterances by name of the split, the training split first.
+        tokenizer: counts tokens and defines the vocabulary. Without one, each character is a
+            token, and the vocabulary consists of the characters of the training split.
+        normalizer: applied to each text before it is checked.
+        time_reduction: feature frames per memory frame. If given, texts with more tokens than
+            CTC can align with their audio are reported.
+        ctc_per_frame: CTC frames per memory frame.
         edge_frames: frames that the model adds at each end of an utterance.
-        max_seconds: the longest utterance that training takes.
+        max_seconds: maximum duration of utterances used in training.
         progress: called after each utterance.
 
     Yields:
-        Findings in the order of the utterances, then the speakers that splits share.
+        Findings in the order of the utterances, then speakers that occur in several splits.
     """
-    earlier = _Earlier()
+    seen = _SeenUtterances()
     training_characters: set[str] | None = None
     for split, cuts in splits.items():
         texts = [normalizer(cut_text(cut)) if normalizer else cut_text(cut) for cut in cuts]
         if training_characters is None:
             training_characters = set().union(*texts)
-        sounds = _in_order(functools.partial(_measure_audio, probed=functools.cache(probe)), cuts)
-        for cut, text, sound in zip(cuts, texts, sounds, strict=True):
+        measured = _map_in_order(
+            functools.partial(_measure_audio, probe_file=functools.cache(probe)), cuts
+        )
+        for cut, text, stats in zip(cuts, texts, measured, strict=True):
             where = f"{split}: {cut.id}"
-            if isinstance(sound, AudioError):
-                problem = f"{sound.where}: {sound.problem}"
-                yield Finding("unreadable", where, problem, sound.fix)
+            if isinstance(stats, AudioError):
+                problem = f"{stats.where}: {stats.problem}"
+                yield Finding("unreadable", where, problem, stats.fix)
             else:
-                yield from _judge_sound(where, cut, sound, max_seconds)
+                yield from _check_audio(where, cut, stats, max_seconds)
                 if time_reduction is not None:
                     tokens = tokenizer.encode(text) if tokenizer else [ord(c) for c in text]
-                    frames = 1 + int(sound.seconds * FRAMES_PER_SECOND) + 2 * edge_frames
+                    frames = 1 + int(stats.seconds * FRAMES_PER_SECOND) + 2 * edge_frames
                     frames = ctc_per_frame * math.ceil(frames / time_reduction)
-                    yield from _judge_length(where, tokens, sound.seconds, frames)
-            yield from _judge_text(where, text, tokenizer, training_characters)
-            yield from earlier.compare(split, cut, text, sound)
+                    yield from _check_length(where, tokens, stats.seconds, frames)
+            yield from _check_text(where, text, tokenizer, training_characters)
+            yield from seen.compare(split, cut, text, stats)
             if progress is not None:
                 progress()
     yield from _shared_speakers(splits)
 
 
-def _measure_audio(cut: Cut, probed: Callable[[str], AudioInfo]) -> _AudioStats | AudioError:
+def _measure_audio(cut: Cut, probe_file: Callable[[str], AudioInfo]) -> _AudioStats | AudioError:
     try:
         file = audio_file(cut)
-        recording_seconds = probed(file).duration if file else cut.duration
+        recording_seconds = probe_file(file).duration if file else cut.duration
         samples = read_cut_audio(cut)
     except AudioError as error:
         return error
@@ -123,23 +125,23 @@ def _measure_audio(cut: Cut, probed: Callable[[str], AudioInfo]) -> _AudioStats 
         seconds=len(samples) / SAMPLE_RATE,
         recording_seconds=recording_seconds,
         silent=is_silent(samples),
-        clipped=_clipped_part(samples),
+        clipped=_clipped_fraction(samples),
         digest=hashlib.blake2b(samples.tobytes(), digest_size=16).digest(),
     )
 
 
-def _clipped_part(samples: NDArray[np.float32]) -> float:
-    """Part of the samples that end a run of three or more at full scale."""
+def _clipped_fraction(samples: NDArray[np.float32]) -> float:
+    """Fraction of the samples that end a run of three or more at full scale."""
     full = np.abs(samples) >= CLIPPED_LEVEL
     if len(full) < 3 or not full.any():
         return 0.0
     return float(np.mean(full[2:] & full[1:-1] & full[:-2]))
 
 
-def _in_order(
+def _map_in_order(
     measure: Callable[[Cut], _AudioStats | AudioError], cuts: Iterable[Cut]
 ) -> Iterator[_AudioStats | AudioError]:
-    """`measure` over the cuts in threads, a few ahead of the caller; results in the cuts' order."""
+    """Apply `measure` to the cuts in threads, slightly ahead of the caller; results in order."""
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[_AudioStats | AudioError]] = deque()
@@ -151,56 +153,56 @@ def _in_order(
             yield waiting.popleft().result()
 
 
-def _judge_sound(
-    where: str, cut: Cut, sound: _AudioStats, max_seconds: float | None
+def _check_audio(
+    where: str, cut: Cut, stats: _AudioStats, max_seconds: float | None
 ) -> Iterator[Finding]:
     stated = cut.recording.duration if audio_file(cut) else cut.duration
-    if sound.silent:
-        yield Finding("silent", where, "nothing can be heard", "Record it again, or leave it out")
-    if sound.clipped >= CLIPPED_PART:
+    if stats.silent:
+        yield Finding("silent", where, "the audio is silent", "Record it again, or leave it out")
+    if stats.clipped >= CLIPPED_FRACTION:
         yield Finding(
             "clipped",
             where,
-            f"{sound.clipped:.1%} of the samples are cut off at full scale",
+            f"{stats.clipped:.1%} of the samples are clipped at full scale",
             "Record it again at a lower level, or leave it out",
         )
-    if sound.seconds < MIN_SECONDS:
-        problem = f"{sound.seconds:.3f} s is shorter than {MIN_SECONDS} s"
+    if stats.seconds < MIN_SECONDS:
+        problem = f"{stats.seconds:.3f} s is shorter than {MIN_SECONDS} s"
         yield Finding("too short", where, problem, "Leave it out")
-    if max_seconds is not None and sound.seconds > max_seconds:
+    if max_seconds is not None and stats.seconds > max_seconds:
         yield Finding(
             "too long",
             where,
-            f"{sound.seconds:.1f} s is longer than data.max_seconds, {max_seconds:g} s",
-            "Split it, or raise data.max_seconds; training leaves it out",
+            f"{stats.seconds:.1f} s is longer than data.max_seconds, {max_seconds:g} s",
+            "Split it, or raise data.max_seconds; training skips it",
         )
-    if abs(sound.recording_seconds - stated) > LENGTH_TOLERANCE:
-        problem = f"stated as {stated:.2f} s, its file holds {sound.recording_seconds:.2f} s"
+    if abs(stats.recording_seconds - stated) > LENGTH_TOLERANCE:
+        problem = f"expected {stated:.2f} s, found {stats.recording_seconds:.2f} s in its file"
         yield Finding(
             "wrong duration",
             where,
             problem,
-            "Correct the duration, or leave it out of the manifest; for a part state its start too",
+            "Correct or remove the duration; for a part of a recording, give its start too",
         )
-    elif abs(sound.seconds - cut.duration) > LENGTH_TOLERANCE:
-        problem = f"{cut.duration:.2f} s is stated, {sound.seconds:.2f} s could be decoded"
-        yield Finding("wrong duration", where, problem, "Copy the file again: it may be cut short")
+    elif abs(stats.seconds - cut.duration) > LENGTH_TOLERANCE:
+        problem = f"expected {cut.duration:.2f} s, {stats.seconds:.2f} s could be read"
+        yield Finding("wrong duration", where, problem, "Copy the file again: it may be truncated")
 
 
-def _judge_length(where: str, tokens: list[int], seconds: float, frames: int) -> Iterator[Finding]:
-    # CTC must place a blank between two equal tokens.
+def _check_length(where: str, tokens: list[int], seconds: float, frames: int) -> Iterator[Finding]:
+    # CTC needs a blank between two equal tokens.
     needed = len(tokens) + sum(first == second for first, second in pairwise(tokens))
     if needed > frames:
         yield Finding(
             "text too long",
             where,
-            f"{len(tokens)} tokens need {needed} frames of CTC; {seconds:.2f} s give {frames}",
-            "Compare the text with the audio; if it is right, lower speech_encoder.time_reduction "
-            "or raise objective.ctc_per_frame or features.edge_frames",
+            f"{len(tokens)} tokens need {needed} CTC frames; {seconds:.2f} s give {frames}",
+            "Compare text and audio; if they agree, lower speech_encoder.time_reduction, or raise "
+            "objective.ctc_per_frame or features.edge_frames",
         )
 
 
-def _judge_text(
+def _check_text(
     where: str, text: str, tokenizer: Tokenizer | None, training_characters: set[str]
 ) -> Iterator[Finding]:
     if not text.strip():
@@ -208,7 +210,7 @@ def _judge_text(
             "empty text",
             where,
             "there is no text",
-            "Write what is said; if it is nothing, set data.learn_silence",
+            "Write the transcript; if there is no speech, set data.learn_silence",
         )
         return
     if tokenizer is not None:
@@ -220,37 +222,37 @@ def _judge_text(
             "unknown characters",
             where,
             f"{' '.join(map(repr, sorted(unknown)))} not in {owner}",
-            "Choose a normalizer that writes it otherwise, or add texts that hold it to training",
+            "Choose a normalizer that replaces them, or add training texts that contain them",
         )
 
 
-class _Earlier:
-    """The utterances before, to find those with the same audio or the same id."""
+class _SeenUtterances:
+    """Utterances checked so far; finds repeated audio and repeated ids."""
 
     def __init__(self) -> None:
         self.by_audio: dict[bytes, tuple[str, str, str]] = {}
         self.by_id: dict[str, tuple[str, str, str]] = {}
 
     def compare(
-        self, split: str, cut: Cut, text: str, sound: _AudioStats | AudioError
+        self, split: str, cut: Cut, text: str, stats: _AudioStats | AudioError
     ) -> Iterator[Finding]:
         where = f"{split}: {cut.id}"
         this = (split, where, text)
         same_audio = this
-        if isinstance(sound, _AudioStats) and not sound.silent:
-            same_audio = self.by_audio.setdefault(sound.digest, this)
+        if isinstance(stats, _AudioStats) and not stats.silent:
+            same_audio = self.by_audio.setdefault(stats.digest, this)
         same_id = self.by_id.setdefault(cut.id, this)
         if same_audio is not this:
             other_split, other, other_text = same_audio
-            text_too = "and the same text" if text == other_text else "but another text"
+            same_text = "and the same text" if text == other_text else "but a different text"
             yield Finding(
                 "duplicate" if split == other_split else "shared audio",
                 where,
-                f"the same audio {text_too} as {other}",
+                f"the same audio {same_text} as {other}",
                 "Keep one of them",
             )
         elif same_id is not this:
-            problem = f"{same_id[0]} has this id too"
+            problem = f"{same_id[0]} has the same id"
             yield Finding("duplicate id", where, problem, "Give each utterance its own id")
 
 
@@ -268,5 +270,5 @@ def _shared_speakers(splits: Mapping[str, CutSet]) -> Iterator[Finding]:
                 "shared speaker",
                 f"speaker {speaker}",
                 f"utterances in {shares}",
-                "Keep each speaker in one split, or the error rate of new voices is not known",
+                "Keep each speaker in one split; otherwise the error rate is too optimistic",
             )

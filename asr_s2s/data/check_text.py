@@ -1,4 +1,4 @@
-"""Everything wrong with parallel text, each finding with its fix, before training starts."""
+"""Problems in parallel text, each with its fix, found before training starts."""
 
 import math
 import re
@@ -13,25 +13,26 @@ from asr_s2s.data.parallel import TextPair
 from asr_s2s.text.tokenizer import Tokenizer
 
 LENGTH_FACTOR = 3.0
-"""A target this many times longer or shorter than usual for its source is suspect."""
+"""A target is suspect if it is this many times longer or shorter than expected from its source."""
 LENGTH_DEVIATIONS = 5.0
-"""It must also be this many standard deviations away, or many summaries would be suspect."""
+"""It must also be off by this many standard deviations; otherwise many summaries are suspect."""
 SHORT_CHARACTERS = 10
-"""Added to both lengths before they are compared, so that those of short sentences may differ."""
+"""Characters added to both lengths before comparison; short sentences vary more."""
 COPIED_CHARACTERS = 20
-"""Names and numbers up to this length may stay as they are in a translation."""
+"""Maximum length of texts that a translation may copy, such as names and numbers."""
 SHARED_BYTES = 20
-"""Targets up to this length (in UTF-8, where a Chinese character counts as three letters) are
-shared by chance: short answers, homophones, numbers."""
-USUAL_PART = 2 / 3
-"""What is true of more training pairs than this is the task, not a fault: copies where text is
-corrected, shared targets where many commands mean the same."""
+"""Targets up to this many bytes of UTF-8 (where a Chinese character counts as three letters) may
+be shared by chance: short answers, homophones, numbers."""
+USUAL_FRACTION = 2 / 3
+"""A property of more training pairs than this belongs to the task and is not reported: copies in
+text correction, shared targets where many commands mean the same."""
 
 _CONTINUATION = "[" + bytes(range(0x80, 0xC0)).decode("cp1252", errors="ignore") + "]"
-_WRONGLY_DECODED = re.compile(
-    "\ufffd|[\x80-\x9f]"  # lost in decoding; Windows has quotation marks where Latin-1 has controls
-    # UTF-8 read as Latin-1 or Windows-1252: a character for each of its bytes. Those of Greek,
-    # Cyrillic and Asian letters count from two on, as "É" and a quotation mark may stand together.
+_WRONG_ENCODING = re.compile(
+    # The replacement character, and Windows-1252 quotation marks read as Latin-1 controls.
+    "\ufffd|[\x80-\x9f]"
+    # UTF-8 read as Latin-1 or Windows-1252: one character per byte. Greek, Cyrillic and Asian
+    # letters need two matches, as "É" may precede a quotation mark in correct text.
     "|\u00c3[\xa1-\xbf]|\u00c2[\xa0-\xbf]|\u00e2\u20ac|\u00ef\u00bb\u00bf"
     f"|(?:[\u00ce-\u00d1]{_CONTINUATION}){{2}}|(?:[\u00e0-\u00ed]{_CONTINUATION}{{2}}){{2}}"
 )
@@ -50,28 +51,28 @@ def check_pairs(
     languages: Sequence[str] = (),
     progress: Callable[[], object] | None = None,
 ) -> Iterator[Finding]:
-    """Judge every pair by itself, by what is usual in training, and against all others.
+    """Check every pair by itself, against statistics of the training split, and against all others.
 
     Args:
-        splits: pairs by the name of their split, the training split first.
-        tokenizer: of the targets: tells the characters outside its vocabulary, and with
-            `max_tokens` the targets that are too long. Without one, the vocabulary is the
-            characters of the training split.
-        source_tokenizer: of the sources, likewise.
-        normalizer: applied to each target before it is judged.
-        source_normalizer: applied to each source before it is judged.
-        max_tokens: most tokens on a side that training takes, the end token counted.
-        languages: of the output. When there are any, each pair must be in one of them; where there
-            is only one, a pair need not say so.
+        splits: pairs by name of the split, the training split first.
+        tokenizer: tokenizer of the targets; defines their vocabulary and, with `max_tokens`, their
+            maximum length. Without one, the vocabulary consists of the characters of the training
+            split.
+        source_tokenizer: likewise for the sources.
+        normalizer: applied to each target before it is checked.
+        source_normalizer: applied to each source before it is checked.
+        max_tokens: maximum tokens per side used in training, including the end token.
+        languages: output languages of the model. If given, each pair must be in one of them; with
+            a single language, pairs need not name it.
         progress: called after each pair.
 
     Yields:
         Findings in the order of the pairs.
     """
-    # Sentences of different languages are not the same; where one is not known, it may be any.
+    # Equal texts of different languages are not duplicates; unknown languages match any.
     languages_known = all(pair.language for pairs in splits.values() for pair in pairs)
-    earlier: list[_Seen] = []
-    training: _Training | None = None
+    earlier: list[_SeenPairs] = []
+    training: _TrainingStatistics | None = None
     for split, as_written in splits.items():
         pairs = [
             replace(
@@ -83,54 +84,55 @@ def check_pairs(
             for pair in as_written
         ]
         if training is None:
-            training = _Training(pairs)
+            training = _TrainingStatistics(pairs)
             sides = (
                 _Side("source", source_tokenizer, training.source_characters),
                 _Side("target", tokenizer, training.target_characters),
             )
-        seen = _Seen()
+        seen = _SeenPairs()
         for written, pair in zip(as_written, pairs, strict=True):
             where = f"{split}: {pair.id}"
-            yield from _judge_language(where, written.language, languages)
-            yield from _judge_side(where, sides[0], written.source, pair.source, max_tokens)
-            yield from _judge_side(where, sides[1], written.target, pair.target, max_tokens)
+            yield from _check_language(where, written.language, languages)
+            yield from _check_side(where, sides[0], written.source, pair.source, max_tokens)
+            yield from _check_side(where, sides[1], written.target, pair.target, max_tokens)
             if pair.source.strip() and pair.target.strip():
-                yield from training.judge(where, pair)
+                yield from training.check(where, pair)
                 yield from seen.add(where, pair, earlier, training.targets_repeat)
             if progress is not None:
                 progress()
         earlier.append(seen)
 
 
-def _judge_language(
+def _check_language(
     where: str, language: str | None, languages: Sequence[str]
 ) -> Iterator[Finding]:
     if language in languages or not languages or (language is None and len(languages) == 1):
         return
-    problem = f"{language} is no language of the model" if language else "no language is given"
+    problem = f"{language} is not a language of the model" if language else "no language is given"
     yield Finding(
         "wrong language",
         where,
         problem,
-        f"Give one of text.languages: {', '.join(languages)}; training stops at it",
+        f"Give one of text.languages: {', '.join(languages)}; training refuses it",
     )
 
 
 @dataclass(frozen=True)
 class _Side:
-    """Source or target, and what its texts are judged by."""
+    """Source or target, with the vocabulary that its texts are checked against."""
 
     name: str
     tokenizer: Tokenizer | None
     training_characters: set[str]
 
 
-def _judge_side(
+def _check_side(
     where: str, side: _Side, written: str, text: str, max_tokens: int | None
 ) -> Iterator[Finding]:
-    """
+    """Check one side of a pair.
+
     Args:
-        written: the text before its normalizer, which may hide what is wrong with it.
+        written: the text before normalization, which may hide problems.
     """
     if not text.strip():
         problem = f"the {side.name} is empty"
@@ -138,18 +140,18 @@ def _judge_side(
             problem += f" once normalized: {written!r}"
         yield Finding("empty text", where, problem, "Write it, or leave the pair out")
         return
-    wrong = None if written.isascii() else _WRONGLY_DECODED.search(written)
+    wrong = None if written.isascii() else _WRONG_ENCODING.search(written)
     if wrong:
         yield Finding(
             "wrong encoding",
             where,
-            f"the {side.name} holds {wrong[0]!r}, as of text decoded wrongly",
+            f"the {side.name} contains {wrong[0]!r}, a sign of text read in a wrong encoding",
             "Read the original in its own encoding, and save it as UTF-8",
         )
     control = _CONTROL.search(written)
     if control:
-        problem = f"the {side.name} holds the control character {control[0]!r}"
-        yield Finding("control characters", where, problem, "Take it out")
+        problem = f"the {side.name} contains the control character {control[0]!r}"
+        yield Finding("control characters", where, problem, "Remove it")
     if side.tokenizer is not None:
         unknown, owner = side.tokenizer.unknown_characters(text), "the model's vocabulary"
     else:
@@ -159,62 +161,62 @@ def _judge_side(
             "unknown characters",
             where,
             f"{' '.join(map(repr, sorted(unknown)))} of the {side.name} not in {owner}",
-            "Choose a normalizer that writes it otherwise, or add texts that hold it to training",
+            "Choose a normalizer that replaces them, or add training texts that contain them",
         )
-    # Text has at most one token more than characters, and an end token: few need to be encoded.
+    # A text has at most one token more than characters, plus an end token; skip short ones.
     if side.tokenizer is not None and max_tokens is not None and len(text) + 2 > max_tokens:
         tokens = len(side.tokenizer.encode(text)) + 1
         if tokens > max_tokens:
             yield Finding(
                 "too long",
                 where,
-                f"{tokens:,} tokens of the {side.name}, its end counted, are more than the "
+                f"{tokens:,} tokens of the {side.name}, including the end token, exceed the "
                 f"{max_tokens:,} of data.max_tokens and data.batch_tokens",
-                "Split it, or raise data.max_tokens and data.batch_tokens; training leaves it out",
+                "Split it, or raise data.max_tokens and data.batch_tokens; training skips it",
             )
 
 
-class _Training:
-    """What is usual in the training split.
+class _TrainingStatistics:
+    """Statistics of the training split.
 
-    Lengths are compared by the logarithm of their ratio: its median is what is usual, and the
-    median distance from that (times 1.4826, as in a normal distribution) how much it varies.
+    The expected length ratio is the median of log ratios. Its standard deviation is estimated as
+    1.4826 times the median absolute deviation, as for a normal distribution.
     """
 
     def __init__(self, pairs: Sequence[TextPair]) -> None:
         self.source_characters: set[str] = set().union(*(pair.source for pair in pairs))
         self.target_characters: set[str] = set().union(*(pair.target for pair in pairs))
-        full = [pair for pair in pairs if pair.source.strip() and pair.target.strip()]
-        logs = [math.log(len(pair.target) / len(pair.source)) for pair in full]
-        self.usual_ratio = math.exp(statistics.median(logs)) if logs else 1.0
-        distances = [abs(self._unusual_length(pair)) for pair in full]
+        complete = [pair for pair in pairs if pair.source.strip() and pair.target.strip()]
+        log_ratios = [math.log(len(pair.target) / len(pair.source)) for pair in complete]
+        self.expected_ratio = math.exp(statistics.median(log_ratios)) if log_ratios else 1.0
+        distances = [abs(self._length_deviation(pair)) for pair in complete]
         spread = 1.4826 * statistics.median(distances) if distances else 0.0
         self.limit = max(math.log(LENGTH_FACTOR), LENGTH_DEVIATIONS * spread)
-        copies = sum(_copied(pair) for pair in full)
-        self.copies = copies > USUAL_PART * len(full)
-        different = {(pair.source, pair.target) for pair in full if _is_long(pair.target)}
+        copies = sum(_copied(pair) for pair in complete)
+        self.expects_copies = copies > USUAL_FRACTION * len(complete)
+        different = {(pair.source, pair.target) for pair in complete if _is_long(pair.target)}
         sources_of = Counter(target for _, target in different)
         repeated = sum(count for count in sources_of.values() if count > 1)
-        self.targets_repeat = repeated > USUAL_PART * len(different)
+        self.targets_repeat = repeated > USUAL_FRACTION * len(different)
 
-    def _unusual_length(self, pair: TextPair) -> float:
-        """Logarithm of the target's length, as a part of what is usual for its source."""
-        source, target = len(pair.source) * self.usual_ratio, float(len(pair.target))
-        if self.usual_ratio < 1:  # both in characters of the longer side: English, beside Chinese
-            source, target = source / self.usual_ratio, target / self.usual_ratio
+    def _length_deviation(self, pair: TextPair) -> float:
+        """Log ratio of the target's length to the length expected from its source."""
+        source, target = len(pair.source) * self.expected_ratio, float(len(pair.target))
+        if self.expected_ratio < 1:  # scale to the longer side, for example English, not Chinese
+            source, target = source / self.expected_ratio, target / self.expected_ratio
         return math.log((target + SHORT_CHARACTERS) / (source + SHORT_CHARACTERS))
 
-    def judge(self, where: str, pair: TextPair) -> Iterator[Finding]:
-        if abs(self._unusual_length(pair)) > self.limit:
-            usual = round(len(pair.source) * self.usual_ratio)
+    def check(self, where: str, pair: TextPair) -> Iterator[Finding]:
+        if abs(self._length_deviation(pair)) > self.limit:
+            expected = round(len(pair.source) * self.expected_ratio)
             yield Finding(
                 "length ratio",
                 where,
                 f"the target has {_characters(pair.target)} for {_characters(pair.source)} of the "
-                f"source, where training has {usual:,} or so",
-                "Leave it out unless one renders the other",
+                f"source; training texts suggest about {expected:,}",
+                "Leave the pair out unless it is a correct translation",
             )
-        if _copied(pair) and not self.copies:
+        if _copied(pair) and not self.expects_copies:
             problem = "the target is a copy of the source"
             yield Finding("copied", where, problem, "Translate it, or leave it out")
 
@@ -231,8 +233,8 @@ def _characters(text: str) -> str:
     return f"{len(text):,} character" + ("" if len(text) == 1 else "s")
 
 
-class _Seen:
-    """The pairs of a split, to find those that stand twice."""
+class _SeenPairs:
+    """Pairs of a split checked so far; finds duplicates within and between splits."""
 
     def __init__(self) -> None:
         self.exact: dict[tuple[str | None, str, str], str] = {}
@@ -241,11 +243,11 @@ class _Seen:
         self.targets: dict[tuple[str | None, str], str] = {}
 
     def add(
-        self, where: str, pair: TextPair, earlier: "Sequence[_Seen]", targets_repeat: bool
+        self, where: str, pair: TextPair, earlier: "Sequence[_SeenPairs]", targets_repeat: bool
     ) -> Iterator[Finding]:
-        """Compare a pair with those before it in this split, and with those of earlier splits.
+        """Compare a pair with earlier pairs of this split, and with those of earlier splits.
 
-        A source may have many targets; within a split only a pair that stands twice is found.
+        A source may have many targets; within a split, only exact duplicates are reported.
         """
         exact = (pair.language, pair.source, pair.target)
         if exact in self.exact:
@@ -253,7 +255,10 @@ class _Seen:
             yield Finding("duplicate", where, problem, "Keep one of them")
             return
         self.exact[exact] = where
-        source, target = (pair.language, _bare(pair.source)), (pair.language, _bare(pair.target))
+        source, target = (
+            (pair.language, _comparison_key(pair.source)),
+            (pair.language, _comparison_key(pair.target)),
+        )
         both = (*source, target[1])
         self.pairs.setdefault(both, where)
         self.sources.setdefault(source, where)
@@ -272,37 +277,37 @@ class _Seen:
                 f"shared {kind}",
                 where,
                 f"{place} has the same " + ("source and target" if kind == "pair" else kind),
-                "Keep it in one split, or the score is not that of new sentences",
+                "Keep it in one split; otherwise the score is too optimistic",
             )
             return
 
 
-class _BareCharacters(dict[int, str | None]):
-    """Blanks for separators, nothing for punctuation beyond ASCII; other characters stay."""
+class _ComparisonCharacters(dict[int, str | None]):
+    """Translation table: separators to spaces, non-ASCII punctuation removed, the rest kept."""
 
     def __missing__(self, code: int) -> str | None:
         category = unicodedata.category(chr(code))[0]
-        bare: str | None = chr(code)
+        replacement: str | None = chr(code)
         if category in "ZC":
-            bare = " "
+            replacement = " "
         elif code == 0x2019:  # the curly apostrophe
-            bare = "'"
+            replacement = "'"
         elif category == "P" and code > 127:
-            bare = None
-        self[code] = bare
-        return bare
+            replacement = None
+        self[code] = replacement
+        return replacement
 
 
-_BARE = _BareCharacters()
+_COMPARISON_CHARACTERS = _ComparisonCharacters()
 
 
-def _bare(text: str) -> str:
-    """Lower case, without blanks and the punctuation around words.
+def _comparison_key(text: str) -> str:
+    """Lowercase a text, and remove spaces and the punctuation around words.
 
-    ASCII marks within a word stay: "we're" is not "were", nor 1.12 the same as 11.2. So do those
-    around a word that stands alone, as in a dictionary of pronunciations.
+    ASCII punctuation within a word is kept: "we're" differs from "were", and 1.12 from 11.2. So is
+    punctuation around a single word, as in a pronunciation dictionary.
     """
-    words = text.lower().translate(_BARE).split()
+    words = text.lower().translate(_COMPARISON_CHARACTERS).split()
     if len(words) == 1 and words[0].isascii():
         return words[0]
     return "".join(word.strip(_EDGES) for word in words) or text

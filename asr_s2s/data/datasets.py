@@ -1,4 +1,4 @@
-"""From utterances and sentence pairs to batches of tensors, as lhotse's datasets do it."""
+"""Datasets that turn utterances or sentence pairs into batches of tensors, as in lhotse."""
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -27,78 +27,79 @@ from asr_s2s.text.tokenizer import BLANK, EOS, Tokenizer
 
 
 class Augment(Protocol):
-    """Changes to the recordings of a batch."""
+    """Waveform augmentation for the utterances of a batch."""
 
     def draw_speed(self, rng: np.random.Generator) -> float:
-        """A speed factor for all of them."""
+        """Draw the speed factor of a batch."""
 
     def __call__(
         self, samples: NDArray[np.float32], speed: float, rng: np.random.Generator
     ) -> NDArray[np.float32]:
-        """A waveform, the batch's speed, and the utterance's own source of chance, to a changed
-        waveform."""
+        """Augment one waveform, `(samples,)` at 16 kHz.
+
+        Args:
+            speed: speed factor of the batch.
+            rng: random generator of this utterance.
+        """
 
 
 class Batch(NamedTuple):
-    """Sources with their texts."""
+    """A batch of sources with their texts."""
 
     kind: str
-    """The encoder that reads them: `speech` or `text`; `lines`, which have no source, are for
-    language models."""
+    """Encoder of the sources, `speech` or `text`; `lines` for language models, without sources."""
     ids: list[str]
     texts: list[str]
     """Normalized transcripts or translations."""
     source: Tensor
-    """For speech, waveforms `(batch, samples)` at 16 kHz in [-1, 1], zero beyond each length; for
-    text, token ids `(batch, tokens)`, padded with BLANK."""
+    """Speech: waveforms `(batch, samples)` at 16 kHz in [-1, 1], padded with zeros. Text: token ids
+    `(batch, tokens)`, padded with BLANK."""
     lengths: Tensor
-    """Samples or tokens of each row, `(batch,)`."""
+    """Samples or tokens per row, `(batch,)`."""
     prompts: Tensor
-    """What outputs begin with: the language's token where outputs have languages,
-    `(batch, 0 or 1)`."""
+    """Prompt tokens of the outputs, `(batch, 0 or 1)`: the language, if the model has several."""
     tokens: Tensor
-    """Outputs `(batch, tokens)`, padded with BLANK; no start or end tokens, and no prompts."""
+    """Outputs `(batch, tokens)`, padded with BLANK, without start, end and prompt tokens."""
     token_lengths: Tensor
-    """`(batch,)`"""
+    """Tokens per output, `(batch,)`."""
     failures: list[str]
-    """Messages about utterances left out because they could not be read."""
+    """Error messages of utterances that could not be read and are left out."""
     teacher: Tensor | None = None
-    """A teacher's features of the utterances, `(batch, frames, size)`, zero beyond each length;
-    None where none are read."""
+    """Features of a teacher, `(batch, frames, size)`, padded with zeros; None without a teacher."""
     teacher_lengths: Tensor | None = None
-    """Frames of each row, `(batch,)`; 0 for an utterance without such features."""
+    """Teacher frames per row, `(batch,)`; 0 for utterances without teacher features."""
 
     @property
     def amount(self) -> float:
-        """Seconds of audio, or tokens of source and output; padding not counted."""
+        """Seconds of audio, or tokens of source and output, without padding."""
         if self.kind == "speech":
             return float(self.lengths.sum()) / SAMPLE_RATE
         return float(self.lengths.sum() + self.token_lengths.sum())
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch with its tensors on a device."""
+        """Move the tensors to a device."""
         moved: Any = (part.to(device) if isinstance(part, Tensor) else part for part in self)
         return Batch(*moved)
 
 
 @dataclass(frozen=True)
 class Output:
-    """How texts become output tokens."""
+    """Conversion of texts to output tokens."""
 
     tokenizer: Tokenizer
     normalize: Callable[[str], str]
     languages: Sequence[str] = ()
-    """Their tokens follow the tokenizer's, in this order."""
+    """Output languages; their tokens follow those of the tokenizer, in this order."""
 
     def prompt(self, language: str | None, where: str) -> list[int]:
-        """What an output in this language begins with.
+        """Return the prompt tokens of an output in a language.
 
         Args:
-            language: may be None where there is one only.
-            where: what to name in an error.
+            language: may be None if there is at most one output language.
+            where: place reported in an error.
 
         Raises:
-            ManifestError: it is none of those that the model writes.
+            ManifestError: the language is missing, or not a language of the model.
         """
         if not self.languages:
             return []
@@ -106,7 +107,7 @@ class Output:
             language = self.languages[0]
         if language is None or language not in self.languages:
             found = (
-                f"{language} is no language of the model" if language else "no language is given"
+                f"{language} is not a language of the model" if language else "no language is given"
             )
             raise ManifestError(
                 where, found, f"Give one of text.languages: {', '.join(self.languages)}"
@@ -117,11 +118,11 @@ class Output:
 class SpeechDataset(Dataset[Batch]):
     """Reads, augments and collates the cuts of a batch.
 
-    An utterance's augmentation depends on the seed, the epoch and its id alone, its speed on the
-    first id of its batch: neither the order of reading nor the number of processes changes it.
+    Augmentation depends only on the seed, the epoch and the utterance's id (speed: the first id of
+    the batch), so neither the reading order nor the number of processes changes it.
 
     Args:
-        teacher_size: read a teacher's features of so many channels; 0 reads none.
+        teacher_size: channels of the teacher features to read; 0 reads none.
     """
 
     kind = "speech"
@@ -140,22 +141,22 @@ class SpeechDataset(Dataset[Batch]):
         self.epoch = 0
 
     def __getitem__(self, cuts: Iterable[Cut]) -> Batch:
-        """A batch of what could be read of the cuts; it may be empty but for its failures."""
+        """Collate the cuts that can be read; the batch may consist of failures only."""
         ids, texts, waveforms, prompts, tokens, failures = [], [], [], [], [], []
         teacher: list[Tensor] = []
         speed = 1.0
         for number, cut in enumerate(cuts):
             if number == 0 and self.augment is not None:
-                speed = self.augment.draw_speed(_chance(self.seed, self.epoch, f"{cut.id} speed"))
+                speed = self.augment.draw_speed(_make_rng(self.seed, self.epoch, f"{cut.id} speed"))
             prompt = self.output.prompt(cut_language(cut), cut_source(cut))
             try:
                 samples = read_cut_audio(cut)
                 if self.augment is not None:
-                    samples = self.augment(samples, speed, _chance(self.seed, self.epoch, cut.id))
+                    samples = self.augment(samples, speed, _make_rng(self.seed, self.epoch, cut.id))
                 if self.teacher_size:
                     features = cut_teacher_features(cut)
-                    none = torch.zeros(0, self.teacher_size)
-                    teacher.append(none if features is None else torch.from_numpy(features))
+                    no_features = torch.zeros(0, self.teacher_size)
+                    teacher.append(no_features if features is None else torch.from_numpy(features))
             except UserError as error:
                 failures.append(str(error))
                 continue
@@ -179,7 +180,7 @@ class SpeechDataset(Dataset[Batch]):
 class TextDataset(Dataset[Batch]):
     """Tokenizes and collates the sentence pairs of a batch.
 
-    Subword regularization draws from (seed, epoch, id) alone, as augmentation does.
+    Subword regularization depends only on the seed, the epoch and the id, as augmentation does.
     """
 
     kind = "text"
@@ -203,28 +204,28 @@ class TextDataset(Dataset[Batch]):
         self.epoch = 0
 
     def source_tokens(self, source: str) -> list[int]:
-        """Token ids of a source, end token included: no source is empty."""
+        """Return the token ids of a source, including the end token, so that none is empty."""
         return [*self.source_tokenizer.encode(self.source_normalize(source)), EOS]
 
     def num_tokens(self, pair: TextPair) -> int:
-        """Tokens on the longer side of a pair, in its best segmentation."""
+        """Count the tokens of the longer side of a pair, in the most likely segmentation."""
         target = self.output.tokenizer.encode(self.output.normalize(pair.target))
         return max(len(self.source_tokens(pair.source)), len(target) + 1)
 
     def __getitem__(self, pairs: Iterable["MeasuredPair"]) -> Batch:
-        """A batch of these pairs."""
+        """Collate the pairs."""
         ids, texts, sources, prompts, tokens = [], [], [], [], []
         for item in pairs:
             pair = item.pair
-            chance = _chance(self.seed, self.epoch, pair.id)
+            rng = _make_rng(self.seed, self.epoch, pair.id)
             text = self.output.normalize(pair.target)
             ids.append(pair.id)
             texts.append(text)
             source = self.source_normalize(pair.source)
-            source_ids = _encode(self.source_tokenizer, source, self.source_sampling, chance)
+            source_ids = _encode(self.source_tokenizer, source, self.source_sampling, rng)
             sources.append(torch.tensor([*source_ids, EOS]))
             prompts.append(self.output.prompt(pair.language, pair.id))
-            tokens.append(_encode(self.output.tokenizer, text, self.sampling, chance))
+            tokens.append(_encode(self.output.tokenizer, text, self.sampling, rng))
         source_batch = pad_sequence(sources, batch_first=True, padding_value=BLANK)
         lengths = torch.tensor([len(s) for s in sources])
         return collate(self.kind, ids, texts, source_batch, lengths, prompts, tokens, [])
@@ -232,11 +233,11 @@ class TextDataset(Dataset[Batch]):
 
 @dataclass
 class MeasuredPair:
-    """A sentence pair with its length, as lhotse's sampler wants it; it adds fields of its own."""
+    """Sentence pair with its length, as lhotse's samplers expect it; they add attributes to it."""
 
     pair: TextPair
     num_tokens: int
-    """On the longer side."""
+    """Tokens of the longer side."""
 
     @property
     def id(self) -> str:
@@ -244,12 +245,12 @@ class MeasuredPair:
 
 
 def _encode(
-    tokenizer: Tokenizer, text: str, sampling: float, chance: np.random.Generator
+    tokenizer: Tokenizer, text: str, sampling: float, rng: np.random.Generator
 ) -> list[int]:
-    return tokenizer.sample(text, sampling, chance) if sampling > 0 else tokenizer.encode(text)
+    return tokenizer.sample(text, sampling, rng) if sampling > 0 else tokenizer.encode(text)
 
 
-def _chance(seed: int, epoch: int, name: str) -> np.random.Generator:
+def _make_rng(seed: int, epoch: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, epoch, zlib.crc32(name.encode())])
 
 
@@ -263,7 +264,7 @@ def collate(
     tokens: list[list[int]],
     failures: list[str],
 ) -> Batch:
-    """A batch of outputs as rows of tokens, and of sources that are tensors already."""
+    """Build a batch from padded sources and from lists of prompt and output tokens."""
     rows = [torch.tensor(row, dtype=torch.long) for row in tokens]
     return Batch(
         kind,

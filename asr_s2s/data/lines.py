@@ -1,4 +1,4 @@
-"""Plain text, a sentence a line, for language models."""
+"""Dataset of plain text, one sentence per line, for language models."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,29 +8,29 @@ from torch.utils.data import Dataset
 
 from asr_s2s.data.datasets import Batch, Output, collate
 
-_SAMPLE = 1000
-"""Lines whose tokens are counted, to guess at those of all others."""
+_SAMPLE_LINES = 1000
+"""Number of lines tokenized to estimate the tokens per character."""
 
 
 @dataclass
 class Line:
-    """A sentence, as lhotse's sampler wants it; it adds fields of its own."""
+    """Sentence with its length, as lhotse's samplers expect it; they add attributes to it."""
 
-    place: int
+    index: int
     text: str
     num_tokens: int
-    """Estimated from the number of characters: a million lines are not tokenized to begin."""
+    """Estimate from the number of characters; tokenizing a million lines would delay the start."""
 
     @property
     def id(self) -> str:
-        return str(self.place)
+        return str(self.index)
 
 
 class LineDataset(Dataset[Batch]):
-    """Tokenizes and collates the lines of a batch, in their best segmentation.
+    """Tokenizes and collates the lines of a batch, in the most likely segmentation.
 
     Args:
-        max_tokens: longer lines are cut there.
+        max_tokens: maximum tokens per line; longer lines are truncated.
     """
 
     kind = "lines"
@@ -41,18 +41,18 @@ class LineDataset(Dataset[Batch]):
         self.epoch = 0
 
     def measure(self, texts: Iterable[str]) -> list[Line]:
-        """The lines that hold anything, with their estimated numbers of tokens, end included."""
+        """Return the lines that are not blank, with estimated token counts, end token included."""
         kept = [text for text in texts if text and not text.isspace()]
-        sample = kept[:: max(1, len(kept) // _SAMPLE)]
+        sample = kept[:: max(1, len(kept) // _SAMPLE_LINES)]
         characters = sum(map(len, sample))
         rate = sum(len(self._encode(self.output.normalize(t))) for t in sample) / max(1, characters)
         return [
-            Line(place, text, min(self.max_tokens, round(rate * len(text))) + 1)
-            for place, text in enumerate(kept)
+            Line(index, text, min(self.max_tokens, round(rate * len(text))) + 1)
+            for index, text in enumerate(kept)
         ]
 
     def __getitem__(self, lines: Iterable[Line]) -> Batch:
-        """A batch of these lines, but for those that normalization leaves nothing of."""
+        """Collate the lines; those that are empty once normalized are left out."""
         ids, texts, tokens = [], [], []
         for line in lines:
             text = self.output.normalize(line.text)
@@ -61,9 +61,9 @@ class LineDataset(Dataset[Batch]):
                 ids.append(line.id)
                 texts.append(text)
                 tokens.append(row)
-        none: list[list[int]] = [[] for _ in ids]
+        prompts: list[list[int]] = [[] for _ in ids]
         source, lengths = torch.zeros(len(ids), 0), torch.zeros(len(ids), dtype=torch.long)
-        return collate(self.kind, ids, texts, source, lengths, none, tokens, [])
+        return collate(self.kind, ids, texts, source, lengths, prompts, tokens, [])
 
     def _encode(self, text: str) -> list[int]:
         return self.output.tokenizer.encode(text)[: self.max_tokens]

@@ -1,8 +1,8 @@
 """Manifests: lists of utterances, read as lhotse cuts.
 
-Two kinds are read, told apart by their content: lhotse cuts, as lhotse's corpus recipes write
-them, and plain manifests (see `plain.py`). Either may be compressed (gzip, xz). Relative audio
-paths start at the manifest's folder.
+Two formats are supported and distinguished by content: lhotse cuts, as written by lhotse's corpus
+recipes, and plain manifests (see `plain.py`). Both may be compressed with gzip or xz. Relative
+audio paths are relative to the manifest's folder.
 """
 
 import functools
@@ -27,22 +27,22 @@ from asr_s2s.data.plain import LENGTH_TOLERANCE, Row, json_rows, plain_cut, tabl
 from asr_s2s.errors import AudioError, ManifestError
 
 GZIP, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
-"""First bytes of compressed files."""
+"""Magic bytes of compressed files."""
 LHOTSE_CUTS = ("MonoCut", "MultiCut", "MixedCut", "Cut")
 TEACHER_FEATURES = "teacher_features"
-"""Custom field of a cut: a lhotse array of what a teacher's encoder makes of it."""
+"""Custom field of a cut: lhotse array of a teacher's encoder outputs."""
 
 
 def read_manifest(path: str | Path) -> CutSet:
-    """Every utterance of a manifest, as an eager CutSet with absolute audio paths.
+    """Read all utterances of a manifest as an eager CutSet with absolute audio paths.
 
-    A plain row that states its `duration` (and no `start`) is not opened here, so that training
-    starts quickly: its recording is described as `duration` seconds of one channel at
-    `sample_rate`, or 16 kHz where that is not stated. The file's own rate and channels are what
-    count when `read_cut_audio` decodes it. A repeated id gets a number; `asr-s2s check` names it.
+    Recordings of plain rows with `duration` and without `start` are not opened, so that training
+    starts quickly: they are described as `duration` seconds of one channel at `sample_rate`
+    (default 16 kHz). `read_cut_audio` uses the actual rate and channels of the file. Repeated ids
+    get a number appended; `asr-s2s check` reports them.
 
     Raises:
-        ManifestError: the manifest, or a row of it (named as file:line), cannot be used.
+        ManifestError: the manifest, or a row of it (reported as file:line), cannot be used.
     """
     cuts = []
     for item in iter_manifest(path, number_ids=True):
@@ -55,20 +55,19 @@ def read_manifest(path: str | Path) -> CutSet:
 def iter_manifest(
     path: str | Path, *, measure: bool = False, number_ids: bool = False
 ) -> Iterator[Cut | ManifestError]:
-    """The utterances of a manifest in order; a row that cannot be used comes as its error.
+    """Yield the utterances of a manifest in order, and an error for each row that cannot be used.
 
     Args:
-        measure: take every recording's length, rate and channels from its file, also where the
-            manifest states them.
-        number_ids: tell repeated ids apart by a number; otherwise they are errors.
+        measure: read duration, rate and channels from every file, even if the manifest gives them.
+        number_ids: append a number to repeated ids; otherwise they are errors.
 
     Raises:
-        ManifestError: the manifest as a whole cannot be read, or holds no row.
+        ManifestError: the manifest as a whole cannot be read, or contains no rows.
     """
     path = Path(path)
     content = read_text(path)
     if not content.strip():
-        raise ManifestError(path, "it is empty", "Give one utterance or sentence pair a line")
+        raise ManifestError(path, "it is empty", "Write one utterance or sentence pair per line")
     table = {".tsv": "\t", ".csv": ","}.get(content_suffix(path))
     rows = table_rows(path, content, table) if table else json_rows(path, content)
     empty = True
@@ -76,7 +75,7 @@ def iter_manifest(
         empty = False
         yield item
     if empty:
-        raise ManifestError(path, "it holds no utterance", "Give one utterance a line")
+        raise ManifestError(path, "it contains no utterances", "Write one utterance per line")
 
 
 def cuts_from_rows(
@@ -86,14 +85,15 @@ def cuts_from_rows(
     measure: bool = False,
     number_ids: bool = False,
 ) -> Iterator[Cut | ManifestError]:
-    """Make each row, given with its place as file:line, into a cut, or into its error.
+    """Convert rows to cuts; rows that cannot be used are converted to errors.
 
     Args:
-        folder: where relative audio paths start.
+        rows: each with its position as file:line.
+        folder: base of relative audio paths.
         measure, number_ids: as in `iter_manifest`.
     """
     folder = folder.resolve()
-    probed = functools.cache(probe)
+    cached_probe = functools.cache(probe)
     places: dict[str, str] = {}
     repeats: Counter[str] = Counter()
     for where, row in rows:
@@ -106,9 +106,9 @@ def cuts_from_rows(
                 cut = _lhotse_cut(row, where, folder)
                 source = audio_file(cut)
                 if measure and source:
-                    _compare_lengths(where, cut.recording.duration, probed(source).duration)
+                    _compare_lengths(where, cut.recording.duration, cached_probe(source).duration)
             else:
-                cut = plain_cut(row, where, folder, probed, measure=measure)
+                cut = plain_cut(row, where, folder, cached_probe, measure=measure)
             if number_ids or row.get("id") in (None, ""):
                 name = cut.id
                 while cut.id in places:
@@ -117,7 +117,7 @@ def cuts_from_rows(
             if cut.id in places:
                 raise ManifestError(
                     where,
-                    f"the id {cut.id!r} is already that of {places[cut.id]}",
+                    f"the id {cut.id!r} is already used by {places[cut.id]}",
                     "Give each utterance its own id, or leave the ids out",
                 )
         except AudioError as error:
@@ -130,8 +130,8 @@ def cuts_from_rows(
 
 
 def audio_file(cut: Cut) -> str | None:
-    """The file that holds all of the cut's audio, or None (mixed, in memory, one of several
-    channels, or changed by a lhotse transform)."""
+    """Return the file that contains all audio of a cut, or None if the cut is mixed, in memory, one
+    of several channels, or changed by a lhotse transform."""
     recording = cut.recording if isinstance(cut, MonoCut | MultiCut) else None
     if recording is None or recording.transforms or len(recording.sources) != 1:
         return None
@@ -143,17 +143,17 @@ def audio_file(cut: Cut) -> str | None:
 
 
 def read_cut_audio(cut: Cut) -> NDArray[np.float32]:
-    """The cut's audio, mono at 16 kHz: (samples,) float32.
+    """Read a cut's audio as a mono waveform at 16 kHz, `(samples,)` float32.
 
     Raises:
-        AudioError: the audio cannot be read, or holds nothing to transcribe.
+        AudioError: the audio cannot be read, or is empty.
     """
     path = audio_file(cut)
     if path is not None:
         return read_audio(path, start=cut.start, duration=cut.duration)
     try:
         samples = cut.resample(SAMPLE_RATE).load_audio()
-    except Exception as error:  # lhotse passes on whatever its many sources raise
+    except Exception as error:  # lhotse forwards the exceptions of its many sources
         problem = str(error).partition("\n")[0] or type(error).__name__
         raise AudioError(
             cut_source(cut), f"lhotse cannot read its audio: {problem}", "Check the manifest"
@@ -166,25 +166,25 @@ def read_cut_audio(cut: Cut) -> NDArray[np.float32]:
 
 
 def cut_text(cut: Cut) -> str:
-    """The transcript; several supervisions are joined by spaces."""
+    """Return the transcript; several supervisions are joined by spaces."""
     return " ".join(s.text for s in cut.supervisions if s.text)
 
 
 def cut_speaker(cut: Cut) -> str | None:
-    """The speaker, or None where it is unknown or there are several."""
+    """Return the speaker, or None if it is unknown or there are several."""
     speakers = {s.speaker for s in cut.supervisions}
     return speakers.pop() if len(speakers) == 1 else None
 
 
 def cut_language(cut: Cut) -> str | None:
-    """The language of the transcript, or None where it is unknown or there are several."""
+    """Return the language of the transcript, or None if it is unknown or there are several."""
     languages = {s.language for s in cut.supervisions}
     return languages.pop() if len(languages) == 1 else None
 
 
 def cut_fields(cut: Cut) -> dict[str, Any]:
-    """What else is known of a cut, by name: its `duration` in seconds, its `language`, and what its
-    row, or lhotse's `custom` of it or of its one supervision, says."""
+    """Return a cut's `duration` in seconds, `language`, and further fields: columns of its row, or
+    lhotse's `custom` fields of the cut and of its only supervision."""
     fields = {"duration": cut.duration, "language": cut_language(cut)}
     if len(cut.supervisions) == 1:
         supervision = cut.supervisions[0]
@@ -193,17 +193,17 @@ def cut_fields(cut: Cut) -> dict[str, Any]:
 
 
 def cut_teacher_features(cut: Cut) -> NDArray[np.float32] | None:
-    """A teacher's features of the cut, `(frames, size)`; None where it has none.
+    """Read a teacher's features of a cut, `(frames, size)`; None if it has none.
 
     Raises:
-        ManifestError: they cannot be read.
+        ManifestError: the features cannot be read.
     """
     stored = (getattr(cut, "custom", None) or {}).get(TEACHER_FEATURES)
     if stored is None:
         return None
     try:
         features: NDArray[np.float32] = stored.load(start=cut.start, duration=cut.duration)
-    except Exception as error:  # lhotse passes on whatever its storage raises
+    except Exception as error:  # lhotse forwards the exceptions of its storage
         raise ManifestError(
             cut_source(cut),
             f"the teacher's features cannot be read: {error}",
@@ -213,28 +213,28 @@ def cut_teacher_features(cut: Cut) -> NDArray[np.float32] | None:
 
 
 def cut_teacher_shape(cut: Cut) -> tuple[float, int] | None:
-    """Frames per second and size of a teacher's features of the cut; None where it has none."""
+    """Return frame rate in Hz and size of a cut's teacher features; None if it has none."""
     stored = (getattr(cut, "custom", None) or {}).get(TEACHER_FEATURES)
     return None if stored is None else (1.0 / stored.frame_shift, int(stored.shape[-1]))
 
 
 def cut_source(cut: Cut) -> str:
-    """What to call the cut's audio in a message: its file, or the cut's id."""
+    """Return the name of a cut's audio for messages: its file, or the cut's id."""
     return audio_file(cut) or f"cut {cut.id}"
 
 
 def write_manifest(cuts: Iterable[Cut], path: str | Path) -> None:
-    """Write lhotse cuts as `.jsonl` or `.jsonl.gz`, whole or not at all.
+    """Write lhotse cuts to `.jsonl` or `.jsonl.gz`, atomically.
 
-    Audio under the manifest's folder is named relative to it, so that the folder can be moved.
+    Paths of audio below the manifest's folder are relative, so that the folder can be moved.
 
     Raises:
-        ManifestError: another suffix, or the file cannot be written.
+        ManifestError: unsupported suffix, or the file cannot be written.
     """
     path = Path(path)
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         raise ManifestError(
-            path, "a manifest is written as .jsonl or .jsonl.gz", "Change the file's name"
+            path, "expected a name that ends in .jsonl or .jsonl.gz", "Rename the file"
         )
     folder = path.parent.resolve()
 
@@ -247,31 +247,31 @@ def write_manifest(cuts: Iterable[Cut], path: str | Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as raw:
-                # Neither a name nor a time inside, so the same cuts always give the same file.
+                # No file name or time in the header: equal cuts give equal files.
                 packed = path.suffix == ".gz"
                 with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if packed else raw as file:
                     for cut in cuts:
-                        row = _change_files(cut.to_dict(), relative)
+                        row = _map_paths(cut.to_dict(), relative)
                         file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
         problem = f"it cannot be written: {error.strerror or error}"
-        raise ManifestError(path, problem, "Choose a place that can be written") from error
+        raise ManifestError(path, problem, "Choose a writable location") from error
 
 
 def content_suffix(path: Path) -> str:
-    """The suffix in lower case, that of compression left out: ".tsv" of a.TSV.gz."""
+    """Return the lowercase suffix without that of compression: ".tsv" for a.TSV.gz."""
     plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".xz") else path
     return plain.suffix.lower()
 
 
 def read_text(path: Path, noun: str = "manifest") -> str:
-    """A whole file of UTF-8 text, decompressed if its content is that of gzip or xz.
+    """Read a file of UTF-8 text, decompressed if it is gzip or xz.
 
     Args:
-        noun: what the file is, for messages.
+        noun: kind of file, for messages.
 
     Raises:
         ManifestError: the file is missing, damaged, or not UTF-8.
@@ -287,7 +287,7 @@ def read_text(path: Path, noun: str = "manifest") -> str:
 
 
 def read_bytes(path: Path, noun: str) -> bytes:
-    """A whole file, decompressed if its content is that of gzip or xz.
+    """Read a file, decompressed if it is gzip or xz.
 
     Raises:
         ManifestError: the file is missing or damaged.
@@ -303,52 +303,53 @@ def read_bytes(path: Path, noun: str) -> bytes:
         raise ManifestError(path, f"there is no such {noun}", "Check the path") from error
     except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise ManifestError(
-            path, f"the compressed file is damaged: {error}", "Write or copy it again"
+            path, f"the compressed file is damaged: {error}", "Create or copy it again"
         ) from error
     except OSError as error:
         problem = f"it cannot be read: {error.strerror or error}"
-        raise ManifestError(path, problem, f"Name a {noun}") from error
+        raise ManifestError(path, problem, f"Give the path of a {noun}") from error
 
 
 def require_characters(row: Row, where: str) -> None:
-    """
+    """Refuse values with lone surrogates.
+
+    JSON escapes and file names may contain them, but they cannot be encoded as UTF-8.
+
     Raises:
-        ManifestError: a value holds half of a surrogate pair.
+        ManifestError: a value contains a lone surrogate.
     """
-    # JSON escapes and names of files can hold lone surrogates, which cannot be written as UTF-8.
     for name, value in row.items():
         try:
             json.dumps([name, value], ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            problem = f"{name!r} holds {error.object[error.start]!r}, which is no character"
+            problem = f"{name!r} contains {error.object[error.start]!r}, which is no character"
             raise ManifestError(where, problem, "Correct the value") from error
 
 
 def _lhotse_cut(row: Row, where: str, folder: Path) -> Cut:
     try:
-        return deserialize_item(_change_files(row, lambda source: str(folder / source)))
+        return deserialize_item(_map_paths(row, lambda source: str(folder / source)))
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-        problem = f"this lhotse cut is not complete: {type(error).__name__} {error}"
-        raise ManifestError(where, problem, "Write it again with lhotse") from error
+        problem = f"this lhotse cut is incomplete: {type(error).__name__} {error}"
+        raise ManifestError(where, problem, "Create it again with lhotse") from error
 
 
-def _compare_lengths(where: str, stated: float, real: float) -> None:
-    if abs(stated - real) > LENGTH_TOLERANCE:
+def _compare_lengths(where: str, stated: float, actual: float) -> None:
+    if abs(stated - actual) > LENGTH_TOLERANCE:
         raise ManifestError(
             where,
-            f"the recording is stated as {stated:.2f} s, its file holds {real:.2f} s",
-            "Make the lhotse manifest again from these files",
+            f"expected a recording of {stated:.2f} s, found {actual:.2f} s in its file",
+            "Create the lhotse manifest again from these files",
         )
 
 
-def _change_files(value: Any, change: Callable[[str], str]) -> Any:
-    """A copy of a lhotse dictionary with `change` applied to the path of every audio file and every
-    stored array."""
+def _map_paths(value: Any, change: Callable[[str], str]) -> Any:
+    """Copy a lhotse dictionary, with `change` applied to all paths of audio files and arrays."""
     if isinstance(value, list):
-        return [_change_files(item, change) for item in value]
+        return [_map_paths(item, change) for item in value]
     if not isinstance(value, dict):
         return value
-    copy = {name: _change_files(item, change) for name, item in value.items()}
+    copy = {name: _map_paths(item, change) for name, item in value.items()}
     if copy.get("type") == "file" and isinstance(copy.get("source"), str):
         copy["source"] = change(copy["source"])
     if isinstance(copy.get("storage_path"), str):

@@ -1,4 +1,4 @@
-"""Text that training must not have seen: words in a row shared with held-out transcripts."""
+"""Overlap of training text with held-out transcripts: shared runs of words."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,38 +11,39 @@ from asr_s2s.errors import ManifestError
 from asr_s2s.text.normalize import english
 
 SHARED_WORDS = 7
-"""Words in a row that two texts share by copying rather than by chance."""
-FEWEST_WORDS = 4
-"""Texts with fewer are greetings and numbers, which anyone says."""
+"""Length of a run of words that two texts hardly share by chance."""
+MIN_WORDS = 4
+"""Minimum words of a text that is compared; shorter ones, such as greetings and numbers, are shared
+by chance."""
 
 
 class Overlap(NamedTuple):
-    """What a text shares with a held-out transcript."""
+    """Words that a text shares with a held-out transcript."""
 
     words: str
     transcript: int
-    """The first transcript that holds them, counted from 0."""
+    """Index of the first transcript that contains the words."""
 
 
 class HeldOut:
-    """The transcripts of validation and test data.
+    """Index of the transcripts of validation and test data.
 
-    A text overlaps if it shares `SHARED_WORDS` words in a row with one of them, or, where it is
-    shorter than that but of `FEWEST_WORDS` at least, is one of them. Case, punctuation and accents
-    count for nothing; only words in Latin letters are compared.
+    A text overlaps if it shares `SHARED_WORDS` consecutive words with a transcript or, for texts of
+    `MIN_WORDS` to `SHARED_WORDS` - 1 words, equals one. Case, punctuation and accents are ignored;
+    only words in Latin letters are compared.
 
-    What is kept grows with the held-out transcripts alone, not with the texts compared with them.
+    Memory grows with the held-out transcripts, not with the texts compared with them.
     """
 
     def __init__(self, transcripts: Iterable[str]) -> None:
         self._transcripts: dict[tuple[str, ...], int] = {}
         for place, transcript in enumerate(transcripts):
-            for run in _runs(transcript):
+            for run in _word_runs(transcript):
                 self._transcripts.setdefault(run, place)
 
     def overlap(self, text: str) -> Overlap | None:
-        """The first words that a text shares with a transcript, if it does."""
-        for run in _runs(text):
+        """Return the first words that a text shares with a transcript, or None."""
+        for run in _word_runs(text):
             place = self._transcripts.get(run)
             if place is not None:
                 return Overlap(" ".join(run), place)
@@ -50,24 +51,23 @@ class HeldOut:
 
 
 def read_held_out(paths: Iterable[Path]) -> tuple[HeldOut, list[str]]:
-    """The transcripts of manifests, of both sides of parallel text, and of files of lines.
+    """Read transcripts from manifests, both sides of parallel text, and plain text files.
 
     Returns:
-        What texts may not overlap, and the place of each of its transcripts: the file, and the id
-        or the line.
+        The index of transcripts, and the location of each one: file and id, or file:line.
 
     Raises:
-        ManifestError: a file, or a row of it, cannot be used, or holds no word in Latin letters.
+        ManifestError: a file or row cannot be used, or a file contains no word in Latin letters.
     """
     transcripts: list[str] = []
     places: list[str] = []
     for path in paths:
-        texts = list(_read(path))
+        texts = list(_read_texts(path))
         if not any(english(text) for _, text in texts):
             raise ManifestError(
                 path,
-                "it holds no word in Latin letters, and no others are compared",
-                "Name transcripts that do",
+                "it contains no word in Latin letters, and only those are compared",
+                "Give transcripts in Latin letters",
             )
         places += [place for place, _ in texts]
         transcripts += [text for _, text in texts]
@@ -77,11 +77,11 @@ def read_held_out(paths: Iterable[Path]) -> tuple[HeldOut, list[str]]:
 def check_overlap(
     items: Iterable[tuple[str, Sequence[str]]], held_out: HeldOut, places: Sequence[str]
 ) -> Iterator[Finding]:
-    """Find what overlaps held-out transcripts, each item once.
+    """Report items that overlap held-out transcripts, each at most once.
 
     Args:
-        items: the place of each, and its text or texts.
-        places: of the held-out transcripts, as from `read_held_out`.
+        items: location and texts of each item.
+        places: locations of the held-out transcripts, from `read_held_out`.
     """
     for where, texts in items:
         shared = next(filter(None, map(held_out.overlap, texts)), None)
@@ -89,12 +89,12 @@ def check_overlap(
             yield Finding(
                 "held-out text",
                 where,
-                f"'{shared.words}' stands in {places[shared.transcript]}",
-                "Leave it out of training, or the score is not that of new sentences",
+                f"'{shared.words}' also appears in {places[shared.transcript]}",
+                "Leave it out of training; otherwise the score is too optimistic",
             )
 
 
-def _read(path: Path) -> Iterator[tuple[str, str]]:
+def _read_texts(path: Path) -> Iterator[tuple[str, str]]:
     if is_parallel(path):
         for pair in read_parallel(path):
             yield f"{path}: {pair.id}", pair.source
@@ -107,9 +107,9 @@ def _read(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}: {cut.id}", cut_text(cut)
 
 
-def _runs(text: str) -> list[tuple[str, ...]]:
-    """What two texts must share: words in a row, or all words of a shorter text."""
+def _word_runs(text: str) -> list[tuple[str, ...]]:
+    """Return all runs of `SHARED_WORDS` words, or all words of a shorter text."""
     words = tuple(english(text).split())
     if len(words) < SHARED_WORDS:
-        return [words] if len(words) >= FEWEST_WORDS else []
+        return [words] if len(words) >= MIN_WORDS else []
     return [words[i : i + SHARED_WORDS] for i in range(len(words) - SHARED_WORDS + 1)]

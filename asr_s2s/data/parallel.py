@@ -1,11 +1,11 @@
-"""Parallel text: sources and their translations, or whatever the output is.
+"""Parallel text: sources with their translations or other target texts.
 
-Two kinds are read:
+Two formats are supported:
 
-- two line-aligned files, named in one with braces: `train.{en,de}.gz` is `train.en.gz`, the
-  sources, and `train.de.gz`, the targets;
+- two line-aligned files, given as one name with braces: `train.{en,de}.gz` stands for
+  `train.en.gz`, the sources, and `train.de.gz`, the targets;
 - a table: `.tsv`, `.csv` or `.jsonl` with columns `source` and `target`, optionally `id` and
-  `language` (of the target), or a `.tsv` without header, whose first two columns are these.
+  `language` (of the target), or a `.tsv` without header that starts with these two columns.
 
 Files may be compressed with gzip or xz.
 """
@@ -36,32 +36,32 @@ from asr_s2s.errors import ManifestError
 
 COLUMNS = ("source", "target")
 LABELS = ("id", "language")
-"""Columns that may be left out."""
+"""Optional columns."""
 _TABLES = (".tsv", ".csv", ".jsonl")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _LANGUAGE = re.compile(r"[a-z]{2}|[a-z]{2,3}[-_][A-Za-z0-9]{2,4}")
-"""A language, or one with its script or region. Three letters alone may also be tgt or txt."""
+"""Language code, optionally with script or region; three letters alone could also be tgt or txt."""
 
 
 @dataclass(frozen=True)
 class TextPair:
-    """A source and its translation, or whatever the output is."""
+    """A source with its translation or other target text."""
 
     id: str
-    """Unique within the file: the column `id`, or the file's name and the line, as train:12."""
+    """Column `id`, or file name and line number such as train:12; unique within the file."""
     source: str
     target: str
     language: str | None
-    """Of the target: the column `language`, or what stands for the target in the braces of two
-    files, where that is a code such as de or pt-BR."""
+    """Language of the target: column `language`, or the target's name in the braces of two files
+    if it is a code such as de or pt-BR."""
     fields: Mapping[str, Any] | None = field(default=None, hash=False)
-    """What else the row of a table holds; None where that is nothing."""
+    """Other columns of a table, or None."""
 
 
 def is_parallel(path: str | Path) -> bool:
-    """Whether a path names parallel text: by its braces, or by its first line that is not blank.
+    """Return whether a path is parallel text, judging by braces or the first line with text.
 
-    False for manifests of audio, and for what cannot be read.
+    False for manifests of recordings and for files that cannot be read.
     """
     path = Path(path)
     if "{" in str(path):
@@ -76,7 +76,7 @@ def is_parallel(path: str | Path) -> bool:
     elif suffix == ".csv":
         columns = _header(line, suffix)
     elif suffix == ".tsv":
-        # Without a header the first line is a pair, in which one of these words may well stand.
+        # Without a header, the first line is a pair, which may contain one of these words.
         return bool(line) and not set(_header(line, suffix)).issuperset(REQUIRED)
     else:
         return False
@@ -86,7 +86,7 @@ def is_parallel(path: str | Path) -> bool:
 
 
 def is_one_side(path: str | Path) -> bool:
-    """Whether a path names lines of plain text: one side of parallel text without the other."""
+    """Return whether a path is plain text, that is, one side of parallel text."""
     path = Path(path)
     if is_parallel(path) or content_suffix(path) in _TABLES:
         return False
@@ -94,10 +94,10 @@ def is_one_side(path: str | Path) -> bool:
 
 
 def read_parallel(path: str | Path) -> list[TextPair]:
-    """Every pair of parallel text. A repeated id gets a number; `asr-s2s check` names it.
+    """Read all pairs. Repeated ids get a number appended; `asr-s2s check` reports them.
 
     Raises:
-        ManifestError: the text, or a line of it (named as file:line), cannot be used.
+        ManifestError: the text, or a line of it (reported as file:line), cannot be used.
     """
     pairs = []
     for item in iter_parallel(path, number_ids=True):
@@ -110,25 +110,25 @@ def read_parallel(path: str | Path) -> list[TextPair]:
 def iter_parallel(
     path: str | Path, *, number_ids: bool = False
 ) -> Iterator[TextPair | ManifestError]:
-    """The pairs in their order, also those with an empty side; a line that cannot be used comes as
-    its error.
+    """Yield the pairs in order, including those with an empty side, and an error for each line that
+    cannot be used.
 
     Args:
-        number_ids: tell repeated ids apart by a number; otherwise they are errors.
+        number_ids: append a number to repeated ids; otherwise they are errors.
 
     Raises:
-        ManifestError: the text as a whole cannot be read, or holds no pair.
+        ManifestError: the text as a whole cannot be read, or contains no pairs.
     """
     path = Path(path)
     if "{" in str(path):
-        items: Iterable[tuple[str, TextPair | ManifestError]] = _aligned(path)
+        items: Iterable[tuple[str, TextPair | ManifestError]] = _read_aligned(path)
     elif content_suffix(path) in _TABLES:
-        items = _table(path)
+        items = _read_table(path)
     else:
         raise ManifestError(
             path,
-            "one file of text is not parallel text",
-            "Name both files in one, and quote it, so that the shell leaves the braces: "
+            "a single text file is not parallel text",
+            "Give both files as one name with braces, quoted so that the shell does not expand it: "
             "'train.{en,de}'; or give a table (.tsv, .csv, .jsonl) of source and target",
         )
     places: dict[str, str] = {}
@@ -144,19 +144,19 @@ def iter_parallel(
             if item.id in places:
                 item = ManifestError(
                     where,
-                    f"the id {name!r} is already that of {places[name]}",
+                    f"the id {name!r} is already used by {places[name]}",
                     "Give each pair its own id, or leave the ids out",
                 )
             else:
                 places[item.id] = where
         yield item
     if empty:
-        raise ManifestError(path, "it holds no sentence pair", "Give one pair a line")
+        raise ManifestError(path, "it contains no sentence pairs", "Write one pair per line")
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """The lines of a text file, decompressed; only a line feed (or with a carriage return before
-    it) ends a line, as in `wc` and in every tool that aligned the files.
+    """Read the lines of a text file, decompressed. Only LF or CRLF ends a line, as in `wc` and in
+    the tools that align files.
 
     Raises:
         ManifestError: the file is missing, damaged, or not UTF-8.
@@ -167,29 +167,29 @@ def read_lines(path: str | Path) -> list[str]:
     return [line.removesuffix("\r") for line in lines]
 
 
-def _aligned(path: Path) -> Iterator[tuple[str, TextPair]]:
-    source_file, target_file, language = _both_files(path)
+def _read_aligned(path: Path) -> Iterator[tuple[str, TextPair]]:
+    source_file, target_file, language = _expand_braces(path)
     sources, targets = read_lines(source_file), read_lines(target_file)
     if len(sources) != len(targets):
         raise ManifestError(
             path,
             f"{source_file} has {len(sources):,} lines, {target_file} has {len(targets):,}",
-            "Align them again: each line must be the translation of the same line of the other",
+            "Align them again: each line must translate the same line of the other file",
         )
     stem = _stem(source_file)
     for number, (source, target) in enumerate(zip(sources, targets, strict=True), start=1):
         yield f"{path}:{number}", TextPair(f"{stem}:{number}", source, target, language)
 
 
-def _both_files(path: Path) -> tuple[Path, Path, str | None]:
-    """The two files that a name with braces stands for, and the language of the second."""
+def _expand_braces(path: Path) -> tuple[Path, Path, str | None]:
+    """Expand a name with braces to source file, target file, and language of the target."""
     name = str(path)
     groups = _BRACES.findall(name)
     names = groups[0].split(",") if groups else []
     if len(groups) != 1 or len(set(names)) != 2 or len(names) != 2 or name.count("{") != 1:
         raise ManifestError(
             path,
-            "braces stand for two files: expected one pair of them around two different names",
+            "expected one pair of braces around two different names",
             "Write source and target as in 'train.{en,de}' or '{source.txt,target.txt}'",
         )
     before, after = name.split("{" + groups[0] + "}")
@@ -197,7 +197,7 @@ def _both_files(path: Path) -> tuple[Path, Path, str | None]:
     return source, target, names[1] if _LANGUAGE.fullmatch(names[1]) else None
 
 
-def _table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
+def _read_table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
     content, suffix = read_text(path, "text file"), content_suffix(path)
     first = next((line for line in content.split("\n") if line.strip()), "")
     header = _header(first, suffix)
@@ -212,7 +212,7 @@ def _table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
         try:
             if isinstance(row, ManifestError):
                 raise row
-            if suffix == ".jsonl":  # text decoded from UTF-8 is sound, what JSON escapes may not be
+            if suffix == ".jsonl":  # JSON escapes may contain lone surrogates
                 require_characters(row, where)
             yield where, _pair(row, where, stem)
         except ManifestError as error:
@@ -225,8 +225,8 @@ def _rows_without_header(path: Path, content: str) -> Iterator[tuple[str, Row | 
         if len(columns) > 1:
             yield where, dict(zip(COLUMNS, columns, strict=False))
         elif columns[0].strip():
-            problem = "expected source and target parted by a tab, found one column"
-            yield where, ManifestError(where, problem, "Give both, or leave the line out")
+            problem = "expected source and target separated by a tab, found one column"
+            yield where, ManifestError(where, problem, "Add the target, or remove the line")
 
 
 def _pair(row: Row, where: str, stem: str) -> TextPair:
@@ -259,7 +259,7 @@ def _stem(path: Path) -> str:
 
 
 def _first_line(path: Path) -> str:
-    """The first line that is not blank, decompressed; nothing where it cannot be read."""
+    """Read the first line with text, decompressed; empty if the file cannot be read."""
     if not path.is_file():  # a pipe could not be read a second time
         return ""
     try:

@@ -1,9 +1,9 @@
-"""Plain manifests: JSON lines, or tables with a header line, that people write for their own data.
+"""Plain manifests: JSON Lines, or tables with a header line.
 
-Columns: `audio` and `text`; optional `id`, `speaker`, `language`, `duration`, `start` and
-`sample_rate`.
-`start` makes the row a part of its recording; without it the row is the whole recording, and
-`duration` states its length. Other columns stay in `cut.custom`. Times are in seconds.
+Columns: `audio` and `text`; optionally `id`, `speaker`, `language`, `duration`, `start` and
+`sample_rate`. A row with `start` is a part of its recording; a row without it is the whole
+recording, and `duration` is that of the recording. Other columns are kept in `cut.custom`. Times
+are in seconds.
 """
 
 import csv
@@ -27,33 +27,33 @@ COLUMNS = (*REQUIRED, "id", "speaker", "language", "duration", "start", "sample_
 AUDIO_EXAMPLE = '{"audio": "a.wav", "text": "hello"}'
 TEXT_EXAMPLE = '{"source": "Good morning", "target": "Guten Morgen"}'
 LENGTH_TOLERANCE = 0.1
-"""Seconds by which a stated length may differ from the recording's."""
+"""Maximum difference in seconds between a given duration and that of the recording."""
 RANGES = {
     "start": (0.0, 1e6, "a number of seconds from 0 to 1,000,000"),
     "duration": (1e-6, 1e6, "a positive number of seconds, at most 1,000,000"),
     "sample_rate": (4_000, 768_000, "a rate from 4,000 to 768,000 Hz"),
 }
-"""Least and greatest value of each column of numbers, and what they are called."""
+"""Minimum, maximum and description of each numeric column."""
 
 Row = dict[str, Any]
-"""One utterance as it is written, before its values are checked."""
+"""Row of a manifest as written, before its values are checked."""
 
 
 def json_rows(
     path: Path, content: str, example: str = AUDIO_EXAMPLE
 ) -> Iterator[tuple[str, Row | ManifestError]]:
-    """Each object of a file of JSON lines, or the error of its line, with its place (file:line).
+    """Yield each object of a JSON Lines file, or the error of its line, with its file:line.
 
     Raises:
-        ManifestError: the file is one JSON array.
+        ManifestError: the file is a JSON array.
     """
     if content.lstrip().startswith("["):
-        # Which of both it holds is told by the first line, and here that need not say anything.
+        # The kind of rows is detected from the first line, which is inconclusive here.
         examples = f"{AUDIO_EXAMPLE} or {TEXT_EXAMPLE}"
         raise ManifestError(
-            path, "this is a JSON array", f"Write one JSON object a line, such as {examples}"
+            path, "this is a JSON array", f"Write one JSON object per line, such as {examples}"
         )
-    fix = f"Write one JSON object a line, such as {example}"
+    fix = f"Write one JSON object per line, such as {example}"
     for number, line in enumerate(content.split("\n"), start=1):
         where = f"{path}:{number}"
         if not line.strip():
@@ -73,12 +73,10 @@ def json_rows(
 def table_rows(
     path: Path, content: str, delimiter: str, required: Sequence[str] = REQUIRED
 ) -> Iterator[tuple[str, Row | ManifestError]]:
-    """Each row of a table, or its error, with its place (file:line).
-
-    Only a line feed (or with a carriage return before it) ends a line.
+    """Yield each row of a table, or its error, with its file:line. Only LF or CRLF ends a line.
 
     Raises:
-        ManifestError: the header lacks a column, or the file is no table.
+        ManifestError: the header lacks a required column, or the file is not a table.
     """
     lines = _comma_lines(path, content) if delimiter == "," else _tab_lines(path, content)
     header: list[str] = []
@@ -90,12 +88,12 @@ def table_rows(
         elif len(values) == len(header):
             yield where, dict(zip(header, values, strict=True))
         else:
-            problem = f"found {len(values)} columns where the header names {len(header)}"
-            yield where, ManifestError(where, problem, "Give each column one value")
+            problem = f"expected the {len(header)} columns of the header, found {len(values)}"
+            yield where, ManifestError(where, problem, "Give one value per column")
 
 
 def _tab_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
-    """The values of each line; quotation marks belong to the text."""
+    """Yield the values of each line; quotation marks are part of the text."""
     for number, line in enumerate(content.split("\n"), start=1):
         line = line.removesuffix("\r")
         if line:
@@ -103,7 +101,7 @@ def _tab_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _comma_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
-    """The values of each line; quotation marks hold commas and line ends together."""
+    """Yield the values of each row; quoted values may contain commas and line ends."""
     lines = csv.reader(io.StringIO(content, newline="\n"))
     try:
         for values in lines:
@@ -112,42 +110,43 @@ def _comma_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
     except csv.Error as error:
         problem = f"this is not a table: {error}"
         if "new-line character" in str(error):
-            problem = "a carriage return stands within a value, and not in quotation marks"
+            problem = "found a carriage return in a value without quotation marks"
         raise ManifestError(f"{path}:{lines.line_num}", problem, "Correct the line") from error
 
 
 def require_columns(names: Iterable[str], where: str, required: Sequence[str] = REQUIRED) -> None:
-    """
+    """Refuse a list of column names that lacks a required one.
+
     Raises:
-        ManifestError: a required column is not among the names.
+        ManifestError: a required column is missing.
     """
     names = list(names)
     for column in required:
         if column not in names:
             problem = f"there is no column '{column}'; found {', '.join(names) or 'none'}"
-            raise ManifestError(where, problem, f"Name the column that holds the {column} so")
+            raise ManifestError(where, problem, f"Name the {column} column '{column}'")
 
 
 def plain_cut(
-    row: Row, where: str, folder: Path, probed: Callable[[str], AudioInfo], *, measure: bool
+    row: Row, where: str, folder: Path, probe_file: Callable[[str], AudioInfo], *, measure: bool
 ) -> Cut:
-    """A row as a cut: a MultiCut if the recording is known to have several channels.
+    """Convert a row to a cut, a MultiCut if the recording is known to have several channels.
 
     Args:
-        probed: reads a recording's header. Called where the row does not state `duration`, and
-            where it states `start`, whose end must lie inside the recording.
-        measure: call it in any case.
+        probe_file: reads a recording's header. Called if the row has no `duration`, or if it has
+            `start`, as the part must lie inside the recording.
+        measure: always call `probe_file`.
 
     Raises:
-        ManifestError: a column is missing, or holds a value that cannot be used.
+        ManifestError: a column is missing or has an invalid value.
         AudioError: the recording was opened and cannot be read.
     """
     require_columns(row, where)
     audio, text = row["audio"], row["text"]
     if not isinstance(audio, str) or not audio:
-        raise _wrong(where, "audio", "a path", audio)
+        raise _invalid_value(where, "audio", "a path", audio)
     if not isinstance(text, str):
-        raise _wrong(where, "text", "text", text)
+        raise _invalid_value(where, "text", "text", text)
     path = str(folder / audio)
     cut_id = label(row, where, "id") or Path(audio).stem
     speaker = label(row, where, "speaker")
@@ -155,7 +154,7 @@ def plain_cut(
     rate = _number(row, where, "sample_rate") or SAMPLE_RATE
 
     if duration is None or start is not None or measure:
-        info = probed(path)
+        info = probe_file(path)
     else:
         info = AudioInfo(duration=duration, sample_rate=round(rate), channels=1)
     if start is None:
@@ -168,7 +167,7 @@ def plain_cut(
                 where, f"{problem} ({info.duration:.2f} s)", "Correct start and duration"
             )
         end = min(end, info.duration)
-    length = round(end - start, 6)  # 0.1 + 0.2 s stays 0.3 s
+    length = round(end - start, 6)  # so that 0.1 + 0.2 gives 0.3
 
     channels = list(range(info.channels))
     cut_type, channel = (MonoCut, 0) if info.channels == 1 else (MultiCut, channels)
@@ -201,17 +200,17 @@ def plain_cut(
 
 
 def label(row: Row, where: str, name: str) -> str | None:
-    """An id, a speaker or a language: text or a whole number; an empty one counts as absent."""
+    """Return an id, speaker or language: text or an integer; None if empty or absent."""
     value = row.get(name)
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _wrong(where, name, "text", value)
+        raise _invalid_value(where, name, "text", value)
     return str(value)
 
 
 def _number(row: Row, where: str, name: str) -> float | None:
-    """A time or a rate; an empty one counts as absent. Tables hold numbers as text."""
+    """Return a time or rate, None if empty or absent. Tables contain numbers as text."""
     value = row.get(name)
     if value is None or value == "":
         return None
@@ -221,11 +220,11 @@ def _number(row: Row, where: str, name: str) -> float | None:
         number = math.nan
     least, greatest, expected = RANGES[name]
     if not least <= number <= greatest:
-        raise _wrong(where, name, expected, value)
+        raise _invalid_value(where, name, expected, value)
     return number
 
 
-def _wrong(where: str, name: str, expected: str, value: object) -> ManifestError:
+def _invalid_value(where: str, name: str, expected: str, value: object) -> ManifestError:
     return ManifestError(
         where, f"{name}: expected {expected}, found {value!r}", "Correct the value"
     )

@@ -1,4 +1,4 @@
-"""Pictures of attention: which part of the source each output token rests on."""
+"""Attention weights of a model for a given output, and pictures of them."""
 
 import math
 import warnings
@@ -25,53 +25,56 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
 ROW = 0.22
-"""Inches of a token where there is room."""
+"""Size of a token along an axis in inches, unless the axis would exceed `LARGEST_SIDE`."""
 LARGEST_SIDE = 20.0
-"""Inches of the longest axis; tokens that are more get less room each."""
+"""Maximum length of an axis in inches; with many tokens each gets less space."""
 LARGEST_FONT, SMALLEST_FONT = 9.0, 4.5
-"""Points. Where not even the smallest fits, only every second token is named, or third, ..."""
+"""Font sizes in points. If the smallest does not fit, only every n-th token is labeled."""
 LONGEST_LABEL = 24
-"""Characters."""
+"""Maximum length of a label in characters."""
 DPI = 150
+"""Resolution of PNG files in dots per inch."""
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A recording, on the time axis of the attention to it."""
+class Spectrogram:
+    """Log-mel spectrogram of a recording, and the times of the attention weights over it."""
 
     seconds: float
+    """Duration of the recording."""
     log_mel: NDArray[np.float32]
-    """`(frames, mel_bins)`, a frame every 10 ms from 0 s on."""
+    """Log-mel energies `(frames, mel_bins)`, one frame every 10 ms from 0 s on."""
     first: float
-    """What the first weight of a row is centered on, in seconds: before 0 where the encoder adds
-    frames at both ends."""
+    """Center of the first attention weight in seconds; negative if the encoder adds frames at both
+    ends."""
     step: float
-    """Seconds from one weight to the next."""
+    """Seconds between the centers of consecutive attention weights."""
 
     def times(self, count: int) -> list[float]:
-        """Where the first `count` weights of a row are centered, in seconds."""
+        """Centers of the first `count` attention weights in seconds."""
         return [self.first + self.step * index for index in range(count)]
 
 
 @dataclass(frozen=True)
-class Attended:
-    """Where attention rested while an output was written."""
+class AttentionMap:
+    """Attention weights of each output token over the source."""
 
     weights: NDArray[np.float32]
-    """`(tokens, time)`; each row sums to 1."""
+    """Attention weights `(tokens, time)`; each row sums to 1."""
     output: list[str]
-    """The output's tokens, beginning with its language where it has one, ending with `</s>`."""
-    source: Sound | list[str]
-    """What was heard, or the tokens read."""
+    """Output tokens, starting with the language token of a multilingual model, ending with
+    `</s>`."""
+    source: Spectrogram | list[str]
+    """Spectrogram of a recording, or source tokens."""
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON object. `seconds` is the recording's length, and `times` says what the weights
-        of a row are centered on, in seconds; for text there is `source` instead."""
-        sound = self.source if isinstance(self.source, Sound) else None
-        times = sound.times(self.weights.shape[1]) if sound else None
+        """JSON object. For a recording, `seconds` is its duration and `times` are the centers of
+        the weights of a row in seconds; for text, `source` has the source tokens."""
+        spectrogram = self.source if isinstance(self.source, Spectrogram) else None
+        times = spectrogram.times(self.weights.shape[1]) if spectrogram else None
         return {
-            "source": None if sound else self.source,
-            "seconds": round(sound.seconds, 3) if sound else None,
+            "source": None if spectrogram else self.source,
+            "seconds": round(spectrogram.seconds, 3) if spectrogram else None,
             "times": [round(time, 4) for time in times] if times else None,
             "output": self.output,
             "weights": [[round(weight, 6) for weight in row] for row in self.weights.tolist()],
@@ -79,20 +82,21 @@ class Attended:
 
 
 @torch.inference_mode()
-def attend(
+def attention_map(
     model: Seq2Seq,
     dataset: SpeechDataset | TextDataset,
     source: Tensor,
     length: Tensor,
     written: list[int],
-) -> Attended:
-    """Run a model over a source and a given output.
+) -> AttentionMap:
+    """Compute the attention weights of a given output by forced decoding.
 
     Args:
-        model: in evaluation mode, of any attention but `none`.
-        dataset: what the source and the output's tokens were made by.
-        source, length: one row of a batch, `(samples or tokens,)` and `()`.
-        written: the prompt and the output's tokens, without start and end.
+        model: model in evaluation mode, with attention other than `none`.
+        dataset: dataset that source and output tokens were encoded with.
+        source: row of a batch, `(samples,)` or `(tokens,)`.
+        length: valid samples or tokens of the row, `()`.
+        written: token ids of prompt and output, without start and end tokens.
     """
     weights = attention_weights(model, dataset.kind, source, length, written)
     output = dataset.output
@@ -100,20 +104,22 @@ def attend(
     shown = [pieces[token] for token in [*written, EOS]]
     source = source[: int(length)]
     if isinstance(dataset, TextDataset):
-        read: Sound | list[str] = [dataset.source_tokenizer.pieces[i] for i in source.tolist()]
+        shown_source: Spectrogram | list[str] = [
+            dataset.source_tokenizer.pieces[i] for i in source.tolist()
+        ]
     else:
-        read = log_mel_picture(model.speech, source)
-    return Attended(weights.float().cpu().numpy(), shown, read)
+        shown_source = compute_spectrogram(model.speech, source)
+    return AttentionMap(weights.float().cpu().numpy(), shown, shown_source)
 
 
-def log_mel_picture(encoder: SpeechEncoder, waveform: Tensor) -> Sound:
-    """What an encoder hears of `(samples,)`, and when."""
+def compute_spectrogram(encoder: SpeechEncoder, waveform: Tensor) -> Spectrogram:
+    """Log-mel spectrogram of a waveform `(samples,)`, with the times of the encoder's outputs."""
     log_mel = encoder.log_mel(waveform[None], torch.tensor([len(waveform)]).to(waveform.device))[0]
-    # A convolution's output is centered on every second input; a pair of frames, between the two.
+    # A convolution's output is centered on every second frame, a pair of frames between the two.
     convolutions = 2 ** len(encoder.front)
     reduction = convolutions * 2 ** sum(encoder.pairs_before)
     first = (reduction - convolutions) / 2 - encoder.edge_frames
-    return Sound(
+    return Spectrogram(
         len(waveform) / SAMPLE_RATE,
         log_mel[0].cpu().numpy(),
         first / FRAMES_PER_SECOND,
@@ -121,9 +127,13 @@ def log_mel_picture(encoder: SpeechEncoder, waveform: Tensor) -> Sound:
     )
 
 
-def draw_attention(path: Path, attended: Attended, title: str = "") -> None:
-    """Draw attention to a file, PNG or SVG by its suffix: over text as a grid, over a recording
-    beneath its log-mel spectrogram.
+def draw_attention(path: Path, attended: AttentionMap, title: str = "") -> None:
+    """Draw attention weights as a grid, below the spectrogram if the source is a recording.
+
+    Args:
+        path: file to write; its suffix selects PNG or SVG.
+        attended: attention weights.
+        title: title of the picture.
 
     Raises:
         OSError: the file cannot be written.
@@ -133,32 +143,32 @@ def draw_attention(path: Path, attended: Attended, title: str = "") -> None:
     from matplotlib.figure import Figure
 
     output = [visible(token) for token in attended.output]
-    sound = attended.source if isinstance(attended.source, Sound) else None
-    source = [] if isinstance(attended.source, Sound) else [visible(t) for t in attended.source]
-    width = max(8.0, 1.5 * sound.seconds) if sound else max(2.0, ROW * len(source))
+    spectrogram = attended.source if isinstance(attended.source, Spectrogram) else None
+    source = [] if isinstance(attended.source, Spectrogram) else list(map(visible, attended.source))
+    width = max(8.0, 1.5 * spectrogram.seconds) if spectrogram else max(2.0, ROW * len(source))
     width, height = (min(LARGEST_SIDE, side) for side in (width, max(1.0, ROW * len(output))))
-    above = 2.0 if sound else 0.0
+    above = 2.0 if spectrogram else 0.0
     with (
         warnings.catch_warnings(),
         rc_context({"font.family": find_fonts([*output, *source, title])}),
     ):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # no font of this machine has it
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # not in any installed font
         size = (width + _margin(output), height + above + _margin(source))
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
-        if sound:
+        if spectrogram:
             top, grid = figure.subplots(2, 1, sharex=True, height_ratios=(above, height))
-            draw_sound(top, sound)
-            half = sound.step / 2
-            times = sound.times(attended.weights.shape[1])
+            draw_spectrogram(top, spectrogram)
+            half = spectrogram.step / 2
+            times = spectrogram.times(attended.weights.shape[1])
             left, right = times[0] - half, times[-1] + half
             grid.set_xlabel("time (s)")
         else:
             top = grid = figure.subplots()
             left, right = -0.5, len(source) - 0.5
-            _name_tokens(grid.xaxis, source, width)
+            _label_tokens(grid.xaxis, source, width)
             grid.xaxis.set_tick_params(rotation=90 if max(map(len, source)) > 2 else 0)
-        _name_tokens(grid.yaxis, output, height)
+        _label_tokens(grid.yaxis, output, height)
         grid.imshow(
             attended.weights,
             aspect="auto",
@@ -172,27 +182,33 @@ def draw_attention(path: Path, attended: Attended, title: str = "") -> None:
         figure.savefig(path, dpi=DPI)
 
 
-def draw_sound(axes: "Axes", sound: Sound, colors: str = "magma") -> None:
-    """Draw a log-mel spectrogram, in matplotlib's color map of this name."""
+def draw_spectrogram(axes: "Axes", spectrogram: Spectrogram, colors: str = "magma") -> None:
+    """Draw a log-mel spectrogram.
+
+    Args:
+        axes: matplotlib axes to draw into.
+        spectrogram: spectrogram to draw.
+        colors: name of a matplotlib color map.
+    """
     from librosa.display import specshow
 
     specshow(
-        sound.log_mel.T,
+        spectrogram.log_mel.T,
         ax=axes,
         sr=SAMPLE_RATE,
         hop_length=HOP,
         x_axis="frames",
-        x_coords=np.arange(len(sound.log_mel)) / FRAMES_PER_SECOND,
+        x_coords=np.arange(len(spectrogram.log_mel)) / FRAMES_PER_SECOND,
         y_axis="mel",
         cmap=colors,
-        rasterized=True,  # an SVG of as many squares could hardly be opened
+        rasterized=True,  # an SVG with one shape per value would be too large to open
     )
     axes.set_xlabel("")
 
 
-def _name_tokens(axis: "Axis", tokens: Sequence[str], inches: float) -> None:
-    """Write tokens along an axis of about this length, as large as there is room for."""
-    points = 0.8 * 72 * inches / len(tokens)  # of each; the rest stays between them
+def _label_tokens(axis: "Axis", tokens: Sequence[str], inches: float) -> None:
+    """Label an axis of the given length with tokens, in the largest font size that fits."""
+    points = 0.8 * 72 * inches / len(tokens)  # size of a label; 20 % is space between labels
     every = math.ceil(SMALLEST_FONT / points)
     places = range(0, len(tokens), every)
     labels = [tokens[place] for place in places]
@@ -200,12 +216,13 @@ def _name_tokens(axis: "Axis", tokens: Sequence[str], inches: float) -> None:
 
 
 def _margin(tokens: Sequence[str]) -> float:
-    """Inches beside a picture that its tokens need, and a title."""
+    """Inches needed beside a picture for its labels and title."""
     return 0.6 + 0.09 * max(map(len, tokens), default=0)
 
 
 def visible(text: str, longest: int = LONGEST_LABEL) -> str:
-    """Text as a label shows it: blanks and what has no shape as signs, the end cut off."""
+    """Text as shown in a label: spaces and unprintable characters replaced by visible symbols, cut
+    to `longest` characters."""
     if text == " ":
         return "\u2423"
     shown = "".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in text)
@@ -213,23 +230,24 @@ def visible(text: str, longest: int = LONGEST_LABEL) -> str:
 
 
 def find_fonts(texts: Sequence[str]) -> list[str]:
-    """matplotlib's own font, and others of this machine for the characters that it lacks."""
+    """Font families that cover the characters of some texts: matplotlib's default font, then
+    installed fonts for characters that it lacks."""
     from matplotlib.font_manager import fontManager, get_font
 
     chosen = ["DejaVu Sans"]
     font = get_font(fontManager.findfont("DejaVu Sans"))
     missing = {c for c in set().union(*texts) if not font.get_char_index(ord(c))}
-    plainest = sorted(
+    regular_first = sorted(
         fontManager.ttflist, key=lambda e: (e.style != "normal", e.weight != 400, e.name)
     )
-    for entry in plainest:
+    for entry in regular_first:
         if not missing:
             break
-        if entry.name in chosen or entry.name.startswith("Last Resort"):  # that one draws boxes
+        if entry.name in chosen or entry.name.startswith("Last Resort"):  # a font of boxes
             continue
         try:
             font = get_font(entry.fname)
-        except (OSError, RuntimeError):  # removed since matplotlib listed it
+        except (OSError, RuntimeError):  # removed since matplotlib cached its list of fonts
             continue
         found = {c for c in missing if font.get_char_index(ord(c))}
         if found:

@@ -1,5 +1,4 @@
-"""Parts of a set: error rates of each speaker, and of short and long references; and which
-utterances have the same length, or the same value of a field of the manifest."""
+"""Breakdowns of a test set by speaker, reference length and fields of the manifest."""
 
 import json
 import math
@@ -12,50 +11,52 @@ import numpy as np
 from asr_s2s.evaluate.error_rate import Counts, ErrorRates, UtteranceErrors, total
 
 LENGTHS = ((0, 0), (1, 5), (6, 10), (11, 20), (21, None))
-"""Fewest and most words of the references that are counted together."""
+"""Bins of reference lengths: minimum and maximum number of words."""
 DISTINCT = 10
-"""Numbers of a field that may stand each for itself; of more, ranges are made."""
+"""Maximum number of distinct numbers of a field that form separate groups; more are binned."""
 RANGES = 4
-"""Ranges of numbers, each of about as many utterances."""
+"""Number of bins for numeric fields, with about equally many utterances in each."""
 ABSENT = "(none)"
-"""Where a field has no value."""
+"""Name of the group of utterances without a value."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some utterances of a set."""
+    """Word errors of a subset of utterances."""
 
     words: Counts
     utterances: int
+    """Number of utterances."""
 
 
 @dataclass(frozen=True)
 class SpeakerPart(Part):
-    """The utterances of one speaker."""
+    """Word errors of one speaker."""
 
     speaker: str | None
-    """None for all utterances of no known speaker."""
+    """Name of the speaker; None for all utterances of unknown speakers."""
 
 
 @dataclass(frozen=True)
 class LengthPart(Part):
-    """The utterances with references of about the same length."""
+    """Word errors of utterances with references of similar length."""
 
     shortest: int
-    """Fewest words."""
+    """Minimum number of words."""
     longest: int | None
-    """Most words; None where there is no limit."""
+    """Maximum number of words; None if unlimited."""
 
     @property
     def name(self) -> str:
-        """As in "6-10" or "21+"."""
+        """Name of the bin, such as "6-10" or "21+"."""
         return _length_name(self.shortest, self.longest)
 
 
 def by_speaker(rates: ErrorRates) -> list[SpeakerPart]:
-    """Each speaker's part, that of the highest word error rate first; none without speakers.
+    """Break error rates down by speaker.
 
-    What was said by no known speaker comes last.
+    Returns:
+        Speakers by descending word error rate, unknown speakers last; empty if no speaker is known.
     """
     spoken: dict[str | None, list[UtteranceErrors]] = {}
     for utterance in rates.utterances:
@@ -73,7 +74,7 @@ def by_speaker(rates: ErrorRates) -> list[SpeakerPart]:
 
 
 def by_length(rates: ErrorRates) -> list[LengthPart]:
-    """The parts of `LENGTHS` that hold an utterance, by the length of the normalized reference."""
+    """Break error rates down by the length of the normalized reference; empty bins are omitted."""
     parts = []
     for shortest, longest in LENGTHS:
         utterances = [
@@ -92,8 +93,11 @@ def _words(utterances: Iterable[UtteranceErrors]) -> Counts:
 
 
 def group_by_length(words: Sequence[int]) -> dict[str, list[int]]:
-    """Which utterances are in each part of `LENGTHS`, by their numbers of reference words; parts
-    that hold none are left out."""
+    """Group utterances by their numbers of reference words.
+
+    Returns:
+        Indices of the utterances in each bin of `LENGTHS`, by its name; empty bins are omitted.
+    """
     groups = {
         _length_name(shortest, longest): [
             index
@@ -106,10 +110,13 @@ def group_by_length(words: Sequence[int]) -> dict[str, list[int]]:
 
 
 def group_by_field(values: Sequence[Any]) -> dict[str, list[int]]:
-    """Which utterances have which value, that of most first, those without any last.
+    """Group utterances by their values of a field.
 
-    More than `DISTINCT` different numbers are put together in `RANGES` ranges, lowest first.
-    Tables hold numbers as text.
+    More than `DISTINCT` distinct numbers are binned in `RANGES` ranges, lowest first. Numbers may
+    be given as text, as read from tables.
+
+    Returns:
+        Indices of the utterances with each value, most frequent value first, `ABSENT` last.
     """
     numbers = [_number(value) for value in values]
     present = {number for number in numbers if number is not None}

@@ -1,4 +1,4 @@
-"""Confidences that mean what they say: fitted to what was right, and how far they are off."""
+"""Calibration: fits word confidences to the probability of being correct."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,44 +11,45 @@ from asr_s2s.errors import UserError
 from asr_s2s.search.confidence import Evidence, confidence
 
 BINS = 10
-"""Equal parts of 0 to 1 in which confidence is compared with the share that is right."""
+"""Number of bins of equal width in which confidence is compared with the share of right words."""
 FEWEST = 5
-"""Right words, and wrong ones, that a fit needs."""
+"""Minimum number of right words, and of wrong words, for a fit."""
 
 
 class JudgedWord(NamedTuple):
-    """A word that a model wrote, and whether it was right."""
+    """A recognized word, and whether it is right."""
 
     evidence: Evidence
     confidence: float
-    """As the model had it."""
+    """Confidence before calibration."""
     right: bool
     group: str
-    """Speaker or recording; words of one group are alike."""
+    """Speaker or recording. Words of one group are correlated, and stay together in
+    cross-validation."""
 
 
 def fit_confidence(words: Sequence[JudgedWord], where: str) -> tuple[float, ...]:
-    """The weights of `confidence` under which what was right is likeliest.
+    """Fit the weights of `confidence` by maximum likelihood.
 
-    Logistic regression on standardized evidence, with a unit penalty on its squared slopes: few
-    errors must not make it sure.
+    Logistic regression on standardized evidence with a unit L2 penalty on the slopes, which avoids
+    overconfidence if there are few errors.
 
     Args:
-        words: of development data.
-        where: what they are from, to name in an error.
+        words: words of development data.
+        where: origin of the words, for error messages.
 
     Raises:
-        UserError: too few words are right, or too few wrong, to tell them apart.
+        UserError: fewer than `FEWEST` words are right, or wrong.
     """
     outcomes = np.array([word.right for word in words], np.float64)
-    fewest = int(min(outcomes.sum(), len(outcomes) - outcomes.sum()))
-    if fewest < FEWEST:
+    smaller = int(min(outcomes.sum(), len(outcomes) - outcomes.sum()))
+    if smaller < FEWEST:
         raise UserError(
             where,
-            f"of {len(outcomes)} words, {fewest} are "
+            f"of {len(outcomes)} words, {smaller} are "
             + ("wrong" if outcomes.mean() > 0.5 else "right")
-            + f"; calibration needs {FEWEST} at least",
-            "Give more, or harder, recordings",
+            + f"; calibration needs at least {FEWEST}",
+            "Use more, or more difficult, recordings",
         )
     scaler = StandardScaler()
     values = scaler.fit_transform(np.array([word.evidence for word in words], np.float64))
@@ -58,10 +59,10 @@ def fit_confidence(words: Sequence[JudgedWord], where: str) -> tuple[float, ...]
 
 
 def cross_validated(words: Sequence[JudgedWord], where: str) -> list[float]:
-    """The confidence of each word by a fit to the other half of the groups.
+    """Confidence of each word under a fit on the other half of the groups.
 
     Raises:
-        UserError: as `fit_confidence`, of a half.
+        UserError: as `fit_confidence`, for either half.
     """
     groups = sorted({word.group for word in words})
     half = set(groups[::2])
@@ -73,11 +74,11 @@ def cross_validated(words: Sequence[JudgedWord], where: str) -> list[float]:
 
 
 def calibration_error(confidences: Sequence[float], right: Sequence[bool]) -> float:
-    """The expected calibration error (Naeini et al., 2015): by how much confidence and the share
-    that is right differ in a bin, the mean over the words."""
-    given, outcomes = np.array(confidences, np.float64), np.array(right, np.float64)
-    if not len(given):
+    """Expected calibration error (Naeini et al., 2015): absolute difference between the mean
+    confidence and the share of right words in a bin, averaged over words."""
+    values, outcomes = np.array(confidences, np.float64), np.array(right, np.float64)
+    if not len(values):
         return 0.0
-    bins = np.minimum((given * BINS).astype(int), BINS - 1)
-    gaps = np.bincount(bins, given - outcomes, minlength=BINS)
-    return float(np.abs(gaps).sum() / len(given))
+    bins = np.minimum((values * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, values - outcomes, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(values))

@@ -1,7 +1,8 @@
-"""Two systems compared on the same utterances: scores, parts of the set, and what changed.
+"""Comparison of two systems on the same utterances: scores, breakdowns and changed utterances.
 
-The systems are A and B, and a difference is B - A. Error rates are in percent and compared by the
-paired bootstrap of `significance`; BLEU and chrF are in points and compared by sacrebleu's.
+The systems are called A and B; a difference is B - A. Error rates are in percent and compared by
+the paired bootstrap of `significance`; BLEU and chrF are in points and compared by the paired
+bootstrap of sacrebleu.
 """
 
 from collections.abc import Sequence
@@ -17,9 +18,9 @@ from asr_s2s.evaluate.translation import Difference as TranslationDifference
 from asr_s2s.evaluate.translation import compare_translations, score_translations
 
 SIGNIFICANT = 0.05
-"""A p-value below this is called significant."""
+"""Significance level: a lower p-value is significant."""
 LENGTH, SPEAKER = "length", "speaker"
-"""Breakdowns that are always made where there are several of them."""
+"""Breakdowns that are always made if they have several parts."""
 
 
 @dataclass(frozen=True)
@@ -30,79 +31,85 @@ class ScorePair:
     a: float
     b: float
     signature: str
-    """What is needed to reproduce both."""
+    """Everything needed to reproduce both scores."""
     higher_is_better: bool
     interval_a: Interval | None = None
-    """95 % confidence intervals; None where too little is known."""
+    """95 % confidence interval of A; None if there are too few utterances or no errors."""
     interval_b: Interval | None = None
+    """95 % confidence interval of B, likewise."""
     interval: Interval | None = None
-    """Of the difference; None for BLEU and chrF, where sacrebleu gives none."""
+    """95 % confidence interval of the difference; None for BLEU and chrF, where sacrebleu computes
+    none."""
     p_value: float | None = None
-    """Chance of such a difference between systems that are equally good; None for one utterance."""
+    """Probability of such a difference between equally good systems; None for one utterance."""
     few: bool = False
-    """Whether fewer than `significance.FEW` were drawn from: intervals are too narrow then, and the
-    p-value is too low."""
+    """Whether there are fewer than `significance.FEW` units to draw from; then intervals are too
+    narrow and the p-value is too low."""
 
     @property
     def difference(self) -> float:
-        """B - A; 0 where both are infinite."""
+        """B - A; 0 if both are infinite."""
         return 0.0 if self.a == self.b else self.b - self.a
 
     @property
     def better(self) -> Literal["A", "B"] | None:
-        """Which system has the better score; None where they are equal."""
+        """System with the better score; None if they are equal."""
         if self.difference == 0:
             return None
         return "B" if (self.difference > 0) == self.higher_is_better else "A"
 
     @property
     def significant(self) -> bool:
-        """Whether the p-value is low, and of enough utterances or speakers to be believed."""
+        """Whether the p-value is below `SIGNIFICANT`, and not from too few utterances or
+        speakers."""
         return self.p_value is not None and self.p_value < SIGNIFICANT and not self.few
 
 
 @dataclass(frozen=True)
 class PartPair:
-    """Some of the utterances, and the main score of them."""
+    """Main score of both systems on a subset of utterances."""
 
     name: str
     utterances: int
+    """Number of utterances."""
     score: ScorePair
 
 
 @dataclass(frozen=True)
 class Change:
-    """An utterance that one system does better than the other."""
+    """An utterance for which one system is better than the other."""
 
     utterance: Utterance
     a: UtteranceErrors
     b: UtteranceErrors
     score_a: float
-    """Word errors, or points of chrF."""
+    """Word errors, or chrF in points."""
     score_b: float
     better: Literal["A", "B"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two systems on the same utterances."""
+    """Result of comparing two systems on the same utterances."""
 
     scores: tuple[ScorePair, ...]
-    """The main one, WER or BLEU, first."""
+    """Scores, the main one (WER or BLEU) first."""
     method: str
-    """How intervals and p-values are made, in words."""
+    """Description of how intervals and p-values are computed."""
     parts: dict[str, tuple[PartPair, ...]]
-    """By `length`, by `speaker`, and by fields of the reference file."""
+    """Breakdowns by `length`, by `speaker` and by fields of the reference file."""
     changes: tuple[Change, ...]
-    """Those that changed most first."""
+    """Changed utterances, largest change first."""
     by: str
-    """What `changes` are ordered by."""
+    """Name of the score that `changes` are ordered by."""
     rates_a: ErrorRates
-    """With the word alignments of A, for translations too."""
+    """Error rates and word alignments of A, for translations too."""
     rates_b: ErrorRates
+    """Error rates and word alignments of B."""
 
     @property
     def utterances(self) -> int:
+        """Number of utterances."""
         return len(self.rates_a.utterances)
 
 
@@ -112,12 +119,13 @@ def compare_recognition(
     """Compare two recognizers by their word, character and sentence error rates.
 
     Args:
-        a, b: the same utterances in the same order, with the hypotheses of each system.
-        normalizer: applied to both sides before scoring.
-        fields: of the utterances, to break the word error rate down by.
+        a: utterances with hypotheses of system A.
+        b: the same utterances in the same order with hypotheses of system B.
+        normalizer: name of the normalizer applied to references and hypotheses.
+        fields: fields of the utterances to break the word error rate down by.
 
     Raises:
-        UserError: there are fewer than two utterances, or no such field.
+        UserError: there are fewer than two utterances, or a field does not exist.
     """
     groups = _groups(a, fields)
     rates_a, rates_b = score(a, normalizer), score(b, normalizer)
@@ -152,13 +160,14 @@ def compare_translation(
     """Compare two translators by BLEU and chrF.
 
     Args:
-        a, b: the same sentences in the same order, with the translations of each system.
+        a: sentences with translations of system A.
+        b: the same sentences in the same order with translations of system B.
         tokenizer: sacrebleu's name of BLEU's tokenizer.
-        fields: of the sentences, to break BLEU down by.
+        fields: fields of the sentences to break BLEU down by.
 
     Raises:
-        UserError: there are fewer than two sentences, or no such field.
-        TextError: there is no such tokenizer.
+        UserError: there are fewer than two sentences, or a field does not exist.
+        TextError: the tokenizer does not exist.
     """
     groups = _groups(a, fields)
     scores, samples = _translation_scores(a, b, tokenizer)
@@ -199,23 +208,25 @@ def compare_translation(
 def _groups(
     utterances: Sequence[Utterance], fields: Sequence[str]
 ) -> dict[str, dict[str, list[int]]]:
-    """Which utterances are in which part of which breakdown.
+    """Indices of the utterances in each part of each breakdown, by their names.
 
     Raises:
-        UserError: there are fewer than two utterances, or no such field.
+        UserError: there are fewer than two utterances, or a field does not exist.
     """
     if len(utterances) < 2:
         raise UserError(
             "the compared data",
-            f"a comparison needs two utterances at least, found {len(utterances)}",
-            "Compare more",
+            f"a comparison needs at least two utterances, found {len(utterances)}",
+            "Compare more utterances",
         )
     named = dict.fromkeys(name for u in utterances for name in u.fields)
     for name in fields:
         if name not in named and name not in (LENGTH, SPEAKER):
             known = ", ".join(named) or "none"
             raise UserError(
-                f"--by {name}", f"the references have no such field, only {known}", "Name one"
+                f"--by {name}",
+                f"the references have no such field, only {known}",
+                "Name one of them",
             )
     automatic = {
         LENGTH: group_by_length([len(u.reference.split()) for u in utterances]),
@@ -243,7 +254,8 @@ def _subset(rates: ErrorRates, indices: Sequence[int]) -> ErrorRates:
 
 
 def _error_rates(a: ErrorRates, b: ErrorRates) -> tuple[tuple[ScorePair, ...], str]:
-    """WER, CER and SER, and what was drawn for their intervals; of one utterance without."""
+    """WER, CER and SER, and a description of the resampling; for one utterance without intervals
+    and p-values."""
     names = ("WER", "CER", "SER")
     values = [
         (one.word_error_rate, one.character_error_rate, one.sentence_error_rate) for one in (a, b)
@@ -286,7 +298,8 @@ def _percent(interval: Interval | None) -> Interval | None:
 def _translation_scores(
     a: Sequence[Utterance], b: Sequence[Utterance], tokenizer: str
 ) -> tuple[tuple[ScorePair, ...], int]:
-    """BLEU and chrF, and how many samples were drawn; of one sentence without a p-value."""
+    """BLEU and chrF, and the number of bootstrap samples; for one sentence without intervals and
+    p-values."""
     texts, references = _texts(a)
     found = compare_translations(_texts(b)[0], texts, references, tokenizer=tokenizer)
     return tuple(
@@ -313,5 +326,5 @@ def _points(name: str, one: TranslationDifference, sentences: int) -> ScorePair:
 
 
 def _texts(utterances: Sequence[Utterance]) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Hypotheses, and the references of each."""
+    """Hypotheses, and the references of each hypothesis."""
     return [u.hypothesis for u in utterances], [(u.reference, *u.alternatives) for u in utterances]

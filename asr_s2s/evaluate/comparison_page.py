@@ -1,7 +1,7 @@
-"""A comparison of two systems as one HTML file, which asks nothing of any other place.
+"""Comparison of two systems as one self-contained HTML file.
 
-Recordings of the utterances shown are in it as FLAC, which every browser plays; scripts and styles
-are inline, and a content security policy keeps it from loading anything.
+Recordings of the utterances shown are embedded as FLAC, which every browser plays; scripts and
+styles are inline, and a content security policy forbids loading anything else.
 """
 
 import base64
@@ -26,24 +26,24 @@ from asr_s2s.evaluate.error_rate_report import KINDS
 from asr_s2s.evaluate.significance import Interval
 
 LONGEST_CLIP = 30.0
-"""Seconds of a recording that the page holds; about 0.5 MB."""
+"""Maximum seconds of a recording in the page; about 0.5 MB."""
 CONFUSIONS = 15
-"""Most frequent errors of each kind and system."""
+"""Number of most frequent errors shown for each kind and system."""
 WIDTH, MARGIN = 176, 6
-"""Of the picture of a score and its intervals, in its own units."""
+"""Width and margin of a plot of scores and intervals, in SVG units."""
 
 
 def read_clips(changes: Sequence[Change]) -> tuple[dict[str, str], list[AudioError]]:
-    """The recordings of utterances as addresses that hold their sound, by id.
+    """Read the recordings of utterances as data URLs.
 
     Returns:
-        Those that could be read, at most `LONGEST_CLIP` of each, and the errors of the others;
-        utterances that name no file are left out.
+        Data URLs by utterance id, of at most `LONGEST_CLIP` seconds, and the errors of recordings
+        that could not be read. Utterances without an existing recording are skipped.
     """
     clips, errors = {}, []
     for change in changes:
         utterance = change.utterance
-        # What stands for a source need be no path, and os.path takes any text.
+        # A source need not be a valid path, and Path.is_file raises an error for some text.
         if utterance.recording is None or not os.path.isfile(utterance.recording):  # noqa: PTH113
             continue
         try:
@@ -65,13 +65,13 @@ def read_clips(changes: Sequence[Change]) -> tuple[dict[str, str], list[AudioErr
 def page(
     comparison: Comparison, files: Files, changes: Sequence[Change], clips: dict[str, str]
 ) -> str:
-    """The whole page.
+    """Render the page.
 
     Args:
-        comparison: what was found.
-        files: named at the top.
-        changes: the utterances to show, of those of the comparison.
-        clips: their recordings, as `read_clips` gives them.
+        comparison: result of the comparison.
+        files: names of the compared files.
+        changes: changed utterances to show.
+        clips: their recordings, from `read_clips`.
     """
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -80,7 +80,7 @@ def page(
         "score": _score,
         "signed": _signed,
         "interval": _interval,
-        "whole": _whole,
+        "signed_count": _signed_count,
     }
     template = resources.files("asr_s2s.evaluate").joinpath("comparison.html").read_text("utf-8")
     better = [change.better for change in comparison.changes]
@@ -108,12 +108,12 @@ def page(
 
 
 def _rows(pairs: Sequence[ScorePair]) -> list[dict[str, Any]]:
-    """Scores of a table, each with the marks of its picture, all on the same axis."""
+    """Rows of a table of scores, with the coordinates of their plots on a common axis."""
     sides = [{"a": (pair.a, pair.interval_a), "b": (pair.b, pair.interval_b)} for pair in pairs]
     bounds = [
         bound
-        for one in sides
-        for value, interval in one.values()
+        for both in sides
+        for value, interval in both.values()
         for bound in (value, *(interval or ()))
         if math.isfinite(bound)
     ]
@@ -136,15 +136,15 @@ def _rows(pairs: Sequence[ScorePair]) -> list[dict[str, Any]]:
                     "high": place(interval.high if interval else value),
                     "y": y,
                 }
-                for (side, (value, interval)), y in zip(one.items(), (9, 19), strict=True)
+                for (side, (value, interval)), y in zip(both.items(), (9, 19), strict=True)
             ],
         }
-        for pair, one in zip(pairs, sides, strict=True)
+        for pair, both in zip(pairs, sides, strict=True)
     ]
 
 
 def _confusions(a: ErrorRates, b: ErrorRates) -> list[dict[str, Any]]:
-    """The most frequent errors of either system, of each kind, with how often each made them."""
+    """Most frequent errors of either system by kind, with their counts for both systems."""
     tables = []
     for operation, name in KINDS:
         before, after = (
@@ -168,7 +168,7 @@ def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "\u2212") if value else "0.00"
 
 
-def _whole(value: int) -> str:
+def _signed_count(value: int) -> str:
     return f"{value:+d}".replace("-", "\u2212") if value else "0"
 
 

@@ -1,4 +1,4 @@
-"""A comparison of two systems as text for people and as a JSON object for programs."""
+"""Reports of a comparison of two systems: text, and JSON."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from asr_s2s.evaluate.report import finite, plural, table
 from asr_s2s.evaluate.significance import FEW, Interval
 
 FREQUENT = 5
-"""Most frequent errors shown of each kind, in text."""
+"""Number of most frequent errors of each kind in a report."""
 PARTS = 10
-"""Parts of a breakdown shown in text; JSON and the page hold all."""
+"""Maximum number of parts of a breakdown in the text report; JSON and HTML contain all."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """What was compared, as the user named it."""
+    """Names of the compared files, as given by the user."""
 
     a: str
     b: str
@@ -27,22 +27,22 @@ class Files:
 
 
 def verdict(pair: ScorePair) -> str:
-    """What a score says of the two systems."""
+    """One line that states whether a score differs significantly between the systems."""
     if pair.better is None:
         return f"A and B are equal in {pair.name}"
     values = f"{pair.name} {pair.a:.2f} (A) and {pair.b:.2f} (B)"
     if pair.p_value is None:
         return values
-    found = f"{values}, p = {pair.p_value:.4f}"
+    result = f"{values}, p = {pair.p_value:.4f}"
     if pair.few:
-        return f"Too few utterances or speakers to tell (under {FEW}): {found}"
+        return f"Too few utterances or speakers for a conclusion (under {FEW}): {result}"
     if not pair.significant:
-        return f"No significant difference: {found}"
-    return f"{pair.better} is significantly better: {found}"
+        return f"No significant difference: {result}"
+    return f"{pair.better} is significantly better: {result}"
 
 
 def few_note(comparison: Comparison) -> str:
-    """What the star beside a p-value of a part means; nothing where there is none."""
+    """Explanation of the asterisk beside p-values; empty if no part has one."""
     marked = any(part.score.few for parts in comparison.parts.values() for part in parts)
     if not marked:
         return ""
@@ -50,12 +50,12 @@ def few_note(comparison: Comparison) -> str:
 
 
 def text_report(comparison: Comparison, files: Files, changed: int) -> str:
-    """Tables of the scores and of parts of the set, frequent errors, and what changed most.
+    """Tables of scores and breakdowns, frequent errors, and changed utterances.
 
     Args:
-        comparison: what was found.
-        files: named at the top.
-        changed: how many utterances to show.
+        comparison: result of the comparison.
+        files: names of the compared files.
+        changed: number of changed utterances to show.
     """
     lines = [
         f"A: {files.a}",
@@ -69,9 +69,9 @@ def text_report(comparison: Comparison, files: Files, changed: int) -> str:
     ]
     main = comparison.scores[0].name
     for by, parts in comparison.parts.items():
-        some = f", {PARTS} of {len(parts)}" if len(parts) > PARTS else ""
+        shown = f", {PARTS} of {len(parts)}" if len(parts) > PARTS else ""
         rows = [_part_row(part) for part in parts[:PARTS]]
-        lines += ["", f"{main} by {by}{some}", *table([("", *_HEADER[1:-1], "of"), *rows])]
+        lines += ["", f"{main} by {by}{shown}", *table([("", *_HEADER[1:-1], "of"), *rows])]
     lines += ["", note] if (note := few_note(comparison)) else []
     for name, rates in (("A", comparison.rates_a), ("B", comparison.rates_b)):
         frequent = [
@@ -87,7 +87,8 @@ def text_report(comparison: Comparison, files: Files, changed: int) -> str:
 
 
 def json_report(comparison: Comparison, files: Files, changed: int) -> dict[str, Any]:
-    """The same as plain values, in percent and points; null where not finite or not known."""
+    """The report as a JSON object, in percent and points; null for values that are not finite or
+    unknown."""
     better = [change.better for change in comparison.changes]
     return {
         "a": files.a,

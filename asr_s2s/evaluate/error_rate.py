@@ -1,12 +1,12 @@
-"""Word, character and sentence error rates, with the alignments behind them.
+"""Word, character and sentence error rates with their alignments.
 
-The rates are those of a whole set: all errors over all reference words or characters, not a mean
-of rates of utterances. Characters include the spaces between words. Alignment is jiwer's
+Rates are computed over a whole test set: all errors divided by all reference words or characters,
+not the mean over utterances. Characters include the spaces between words. Alignments are jiwer's
 (Levenshtein distance, all errors of equal cost).
 
-Where several references are accepted, as the pronunciations of one word are, the closest counts:
-an utterance equal to any of them has no error. With phonemes as words, the word error rate is the
-phoneme error rate and the sentence error rate the share of wrong words.
+An utterance may have several references, such as the pronunciations of a word; the closest counts.
+With phonemes as words, the word error rate is the phoneme error rate, and the sentence error rate
+is the share of wrong words.
 """
 
 import itertools
@@ -28,35 +28,35 @@ from asr_s2s.text.normalize import normalizer as find_normalizer
 
 Operation = Literal["equal", "substitute", "delete", "insert"]
 Pair = tuple[Operation, str, str]
-"""What happened, the reference word or "", the hypothesis word or ""."""
+"""Operation, reference word (empty for insertions), hypothesis word (empty for deletions)."""
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A reference and what was recognized, or translated."""
+    """Reference and hypothesis of an utterance or sentence."""
 
     id: str
     reference: str
     hypothesis: str
     alternatives: tuple[str, ...] = ()
-    """Further references, each as good as the first."""
+    """Further references that are equally correct."""
     source: str | None = None
-    """What was translated, where that is text and known."""
+    """Source text of a translation, if known."""
     speaker: str | None = None
-    """Who spoke, where that is known."""
+    """Name of the speaker, if known."""
     recording: Path | None = None
-    """What was recognized, where the reference names it."""
+    """Audio file, if known."""
     start: float = 0.0
-    """Where it begins in the recording, in seconds."""
+    """Start within the recording in seconds."""
     duration: float | None = None
-    """Seconds of it that were recognized; None for all the rest."""
+    """Duration in seconds; None for the rest of the recording."""
     fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What else the reference's file says of it, by name."""
+    """Further fields of the reference file by name."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Outcomes of an alignment, in words or in characters."""
+    """Counts of alignment operations, in words or in characters."""
 
     hits: int = 0
     substitutions: int = 0
@@ -70,13 +70,14 @@ class Counts:
 
     @property
     def errors(self) -> int:
+        """Total number of errors."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def rate(self) -> float:
-        """Errors as a part of the reference: 0 is perfect, more than 1 is possible.
+        """Errors divided by the length of the reference; may exceed 1.
 
-        With an empty reference, 0 without insertions and infinite with any.
+        For an empty reference, 0 without insertions, otherwise infinite.
         """
         if self.reference:
             return self.errors / self.reference
@@ -85,24 +86,24 @@ class Counts:
 
 @dataclass(frozen=True)
 class UtteranceErrors:
-    """The errors of one utterance."""
+    """Errors of one utterance."""
 
     id: str
     reference: str
-    """Normalized; of several, the one that counted."""
+    """Normalized reference; the closest of several."""
     hypothesis: str
-    """Normalized."""
+    """Normalized hypothesis."""
     words: Counts
     characters: Counts
     pairs: tuple[Pair, ...]
-    """The alignment, word by word."""
+    """Word alignment."""
     speaker: str | None = None
 
     def alignment(self, width: int = 100) -> str:
-        """The alignment for display: reference, hypothesis, and S, D or I under each error.
+        """Format the alignment: reference, hypothesis, and S, D or I under each error.
 
         Args:
-            width: terminal columns; a longer utterance goes on in further blocks.
+            width: maximum number of terminal columns; longer alignments continue in further blocks.
         """
         blocks: list[tuple[str, str, str]] = [("REF:", "HYP:", "    ")]
         for operation, reference, hypothesis in self.pairs:
@@ -129,31 +130,31 @@ class ErrorRates:
     utterances: tuple[UtteranceErrors, ...]
     normalizer: str
     several_references: bool = False
-    """Whether an utterance had alternatives, and the closest reference counted."""
+    """Whether any utterance has several references."""
 
     @property
     def word_error_rate(self) -> float:
-        """1.0 is 100 %."""
+        """Word error rate as a fraction (1.0 is 100 %)."""
         return self.words.rate
 
     @property
     def character_error_rate(self) -> float:
-        """1.0 is 100 %."""
+        """Character error rate as a fraction (1.0 is 100 %)."""
         return self.characters.rate
 
     @property
     def sentence_error_rate(self) -> float:
-        """Part of the utterances with any word error."""
+        """Fraction of utterances with at least one word error."""
         if not self.utterances:
             return 0.0
         return sum(u.words.errors > 0 for u in self.utterances) / len(self.utterances)
 
     @property
     def signature(self) -> str:
-        """What is needed to reproduce the score, after sacrebleu's signatures.
+        """Everything needed to reproduce the score, in the format of sacrebleu's signatures.
 
-        Case and punctuation tell what the normalizer leaves of them: `case:mixed` and
-        `punctuation:kept` are the texts as written; `punctuation:apostrophes` keeps no other mark.
+        `case` and `punctuation` describe the normalizer: `case:mixed` and `punctuation:kept` leave
+        texts unchanged; `punctuation:apostrophes` removes all other punctuation.
         """
         normalize = find_normalizer(self.normalizer)
         fields = {
@@ -167,7 +168,7 @@ class ErrorRates:
         return "|".join(f"{name}:{value}" for name, value in fields.items())
 
     def worst(self, count: int) -> list[UtteranceErrors]:
-        """The utterances with most word errors; of equals, first those with the higher rate."""
+        """Utterances with the most word errors; ties are ordered by descending error rate."""
         wrong = [utterance for utterance in self.utterances if utterance.words.errors]
         return sorted(wrong, key=lambda u: (-u.words.errors, -u.words.rate))[:count]
 
@@ -178,10 +179,15 @@ class ErrorRates:
     def most_frequent(
         self, operation: Literal["substitute", "delete", "insert"], count: int | None = None
     ) -> list[tuple[str, str, int]]:
-        """The errors of one kind, the most frequent first, all or so many: (reference word,
-        hypothesis word, times).
+        """Errors of one kind, most frequent first.
 
-        A deletion has an empty hypothesis word, an insertion an empty reference word.
+        Args:
+            operation: kind of error.
+            count: maximum number of errors; None for all.
+
+        Returns:
+            `(reference word, hypothesis word, frequency)`. The hypothesis word of a deletion and
+            the reference word of an insertion are empty.
         """
         found = [
             (reference, hypothesis, times)
@@ -194,15 +200,15 @@ class ErrorRates:
 def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRates:
     """Error rates of hypotheses against their references.
 
-    Of several references of an utterance, the one with fewest word errors counts, for words and
-    for characters; of equals the one of most words, whose rate is lowest; of these the first.
+    Of several references, the one with the fewest word errors counts, for words and for
+    characters. Ties are resolved by the larger number of words (the lower rate), then by order.
 
     Args:
-        pairs: the utterances; an empty reference counts every hypothesis word as an insertion.
+        pairs: utterances; with an empty reference, every hypothesis word is an insertion.
         normalizer: name of the normalizer (`asr_s2s.text.normalize`) applied to both sides.
 
     Raises:
-        TextError: there is no such normalizer.
+        TextError: the normalizer does not exist.
     """
     normalize = find_normalizer(normalizer)
     if not pairs:
@@ -238,7 +244,7 @@ def score(pairs: Sequence[Utterance], normalizer: str = "verbatim") -> ErrorRate
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """The sum of several."""
+    """Sum of counts."""
     counts = list(counts)
     return Counts(
         hits=sum(c.hits for c in counts),
@@ -254,7 +260,7 @@ _MARKS: dict[Operation, str] = {"equal": "", "substitute": "S", "delete": "D", "
 def _closest(
     accepted: Sequence[Sequence[str]], hypotheses: Sequence[str]
 ) -> tuple[list[str], list[Sequence[jiwer.AlignmentChunk]]]:
-    """The reference that counts for each hypothesis, and the alignment of their words."""
+    """The closest reference of each hypothesis, and their word alignment."""
     aligned = jiwer.process_words(
         [reference for several in accepted for reference in several],
         [text for text, several in zip(hypotheses, accepted, strict=True) for _ in several],
@@ -265,7 +271,7 @@ def _closest(
         counts = _count(candidate[1])
         return counts.errors, -counts.reference
 
-    # `min` gives the first of equals.
+    # `min` returns the first of equal candidates.
     chosen = [
         min(zip(several, itertools.islice(alignments, len(several)), strict=True), key=rank)
         for several in accepted
@@ -296,7 +302,7 @@ def _align(
             yield (chunk.type, *pair)
 
 
-# What a normalizer does is found by trial, so that the signature stays true when one changes.
+# Normalizers are probed, so that the signature stays correct when one of them changes.
 
 
 def _case(normalize: Callable[[str], str]) -> str:

@@ -1,4 +1,4 @@
-"""Error rates as a text report for people and as a JSON object for programs."""
+"""Reports of error rates: text, and JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,11 +12,11 @@ from asr_s2s.evaluate.report import Decoding, TextDecoding, finite, plural, tabl
 from asr_s2s.evaluate.significance import FEW, LEVEL, Confidence, Interval, Resampling
 
 FREQUENT = 5
-"""Most frequent errors shown of each kind."""
+"""Number of most frequent errors of each kind in a report."""
 SPEAKERS = 5
-"""Worst speakers shown."""
+"""Number of speakers in a text report, worst first."""
 NAME_WIDTH = 24
-"""Columns that a speaker's name may take; some corpora have names of a hundred letters."""
+"""Maximum columns of a speaker's name; some corpora have names of a hundred letters."""
 KINDS: tuple[tuple[Literal["substitute", "delete", "insert"], str], ...] = (
     ("substitute", "substitutions"),
     ("delete", "deletions"),
@@ -26,16 +26,17 @@ KINDS: tuple[tuple[Literal["substitute", "delete", "insert"], str], ...] = (
 
 @dataclass(frozen=True)
 class Expectation:
-    """The word error rate that a result must not exceed."""
+    """Word error rate that a result must not exceed."""
 
     percent: float
     tolerance: float
-    """Percentage points."""
+    """Percentage points by which the rate may be higher."""
     measured: float
-    """Percent."""
+    """Measured word error rate in percent."""
 
     @property
     def met(self) -> bool:
+        """Whether the measured rate is acceptable."""
         # 7 errors in 100 words are 7.000000000000001 % in floating point.
         return self.measured <= self.percent + self.tolerance + 1e-9
 
@@ -59,13 +60,13 @@ def text_report(
     decoding: Decoding | TextDecoding | None = None,
     worst: int = 5,
 ) -> str:
-    """A table of the rates, where the errors are, and the worst utterances.
+    """Table of the rates, breakdowns, frequent errors and the worst utterances.
 
     Args:
-        rates: what was measured.
-        confidence: how far it may be trusted; None where nothing can tell.
-        decoding: adds a line with what was decoded and how fast.
-        worst: how many utterances to show with their alignments.
+        rates: error rates.
+        confidence: confidence intervals of the rates, if known.
+        decoding: amount and speed of decoding; None for existing hypotheses.
+        worst: number of utterances to show with their alignments.
     """
     lines = _rates(rates, confidence)
     if decoding is not None:
@@ -95,7 +96,7 @@ def json_report(
     worst: int = 5,
     expectation: Expectation | None = None,
 ) -> dict[str, Any]:
-    """The same as plain values; rates are fractions (1.0 is 100 %), null where not finite."""
+    """The report as a JSON object; rates are fractions (1.0 is 100 %), null if not finite."""
     report: dict[str, Any] = {
         "signature": rates.signature,
         "word_error_rate": finite(rates.word_error_rate),
@@ -127,7 +128,7 @@ _COUNTED = ("errors", "sub", "del", "ins", "of")
 
 
 def _rates(rates: ErrorRates, confidence: Confidence | None) -> list[str]:
-    """The table of the whole set, and what its intervals rest on."""
+    """Table of the whole set, and the method of its intervals."""
     wrong = sum(utterance.words.errors > 0 for utterance in rates.utterances)
     words, characters, sentences = (
         (confidence.words, confidence.characters, confidence.sentences)
@@ -172,7 +173,7 @@ def _numbers(counts: Counts) -> tuple[str, ...]:
 
 
 def _breakdowns(rates: ErrorRates) -> list[str]:
-    """By length and by speaker, where there is more than one of them."""
+    """Tables by length and by speaker, if there are several lengths or speakers."""
     lines = []
     lengths, speakers = by_length(rates), by_speaker(rates)
     if len(lengths) > 1:
@@ -182,8 +183,8 @@ def _breakdowns(rates: ErrorRates) -> list[str]:
         shown = speakers[:SPEAKERS]
         named = sum(part.speaker is not None for part in speakers)
         rows = [_part_row(_name(part.speaker), part) for part in shown]
-        some = f", the worst {SPEAKERS} of {named:,}" if named > SPEAKERS else ""
-        lines += ["", f"By speaker{some}", *_part_table(rows)]
+        shown_of = f", the worst {SPEAKERS} of {named:,}" if named > SPEAKERS else ""
+        lines += ["", f"By speaker{shown_of}", *_part_table(rows)]
     return lines
 
 
@@ -210,10 +211,11 @@ def _name(speaker: str | None) -> str:
 
 
 def resampling_text(resampling: Resampling, kind: str) -> str:
-    """What was drawn, as in "10,000 bootstrap samples of 30 speakers".
+    """Description of the resampling, such as "10,000 bootstrap samples of 30 speakers".
 
     Args:
-        kind: of the samples, as "bootstrap".
+        resampling: drawn units and samples.
+        kind: kind of samples, such as "bootstrap".
     """
     drawn = []
     if resampling.speakers:

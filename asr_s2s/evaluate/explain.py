@@ -1,14 +1,15 @@
-"""Which part of the sound, or which source words, an output word rests on.
+"""Attribution of output words to parts of a recording or to source words.
 
-Two answers, both of what a word's log-probability gains from the source over a source that says
-nothing. Integrated gradients (Sundararajan et al., 2017) add up gradients on the straight way from
-the one to the other, and are complete: they sum to the whole gain. Occlusion (Zeiler and Fergus,
-2014) takes the loss where a part alone is replaced. The output is given (teacher forcing), so a
-word's log-probability is that of its tokens after all before them.
+Two methods explain the gain in log-probability of a word from an uninformative baseline to the
+source. Integrated gradients (Sundararajan et al., 2017) accumulate gradients along the straight
+path from the baseline to the source and are complete: they sum to the gain. Occlusion (Zeiler and
+Fergus, 2014) is the loss of log-probability when one part of the source is replaced by the
+baseline. The output is given (forced decoding), so the log-probability of a word is that of its
+tokens after all previous tokens.
 
-What says nothing is, for speech, the recording's own quiet: in each mel bin its 5th percentile,
-with the normalization of the real recording. For text it is the embedding of padding, zeros; the
-end token stays as it is.
+The baseline of speech is the recording's own background level: the 5th percentile of each mel bin,
+with the normalization of the whole recording. The baseline of text is the embedding of padding
+(zeros); the end token is kept.
 """
 
 from collections.abc import Sequence
@@ -25,68 +26,70 @@ from torch import Tensor
 from asr_s2s.audio.features import FRAMES_PER_SECOND
 from asr_s2s.data.datasets import SpeechDataset, TextDataset
 from asr_s2s.errors import ModelError, TextError
-from asr_s2s.evaluate.attention import Sound, log_mel_picture
+from asr_s2s.evaluate.attention import Spectrogram, compute_spectrogram
 from asr_s2s.evaluate.integrated_gradients import MOST_STEPS, completeness_error, integrate
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BOS
 from asr_s2s.text.words import TokenWord, group_tokens
 
 QUIET = 0.05
-"""Quantile of a mel bin's levels that is taken for quiet."""
+"""Quantile of the levels of a mel bin that is used as its background level."""
 WINDOW_FRAMES, STRIDE_FRAMES = 10, 5
-"""What is occluded of a recording at a time, and how far it moves: 100 and 50 ms."""
+"""Width and stride of the window that is occluded in a recording: 100 and 50 ms."""
 
 
 @dataclass(frozen=True)
 class ExplainedWord:
-    """What one output word rests on."""
+    """Attributions of one output word."""
 
     text: str
     log_prob: float
-    """Natural log-probability of the word after those before it."""
+    """Natural log-probability of the word, given the previous words."""
     baseline: float
-    """The same where the source says nothing."""
+    """Log-probability of the word for the baseline."""
     gradients: NDArray[np.float32]
     """Integrated gradients, `(frames, mel_bins)` for speech and `(source words,)` for text."""
     occlusion: NDArray[np.float32]
-    """Loss of log-probability, `(frames,)` or `(source words,)`; where windows overlap, their
-    mean."""
+    """Loss of log-probability by occlusion, `(frames,)` or `(source words,)`; the mean over
+    overlapping windows."""
     completeness_error: float
-    """How far the sum of the integrated gradients is from the gain, as a part of the gain."""
+    """Difference between the sum of the integrated gradients and the gain, relative to the gain."""
     steps: int
-    """Of the integral."""
+    """Number of gradient evaluations."""
 
     @property
     def gain(self) -> float:
+        """Gain in log-probability from the baseline to the source."""
         return self.log_prob - self.baseline
 
     @property
     def profile(self) -> NDArray[np.float32]:
-        """The integrated gradients of frames or source words, summed over mel bins."""
+        """Integrated gradients per frame or source word, summed over mel bins."""
         return self.gradients.sum(1) if self.gradients.ndim == 2 else self.gradients
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the words of an output rest on."""
+    """Attributions of all words of an output."""
 
     words: tuple[ExplainedWord, ...]
-    source: Sound | list[str]
-    """What was heard, or the words read."""
+    source: Spectrogram | list[str]
+    """Spectrogram of a recording, or source words."""
 
     @property
     def completeness_error(self) -> float:
-        """The largest of the words'."""
+        """Largest completeness error of a word."""
         return max(word.completeness_error for word in self.words)
 
     def to_record(self) -> dict[str, Any]:
-        """As a JSON object. `times` are those of frames, in seconds; for text there is `source`."""
-        sound = self.source if isinstance(self.source, Sound) else None
-        frames = [] if sound is None else range(len(sound.log_mel))
+        """JSON object. For a recording, `times` are the times of frames in seconds; for text,
+        `source` has the source words."""
+        spectrogram = self.source if isinstance(self.source, Spectrogram) else None
+        frames = [] if spectrogram is None else range(len(spectrogram.log_mel))
         return {
-            "source": None if sound else self.source,
-            "seconds": round(sound.seconds, 3) if sound else None,
-            "times": [round(i / FRAMES_PER_SECOND, 2) for i in frames] if sound else None,
+            "source": None if spectrogram else self.source,
+            "seconds": round(spectrogram.seconds, 3) if spectrogram else None,
+            "times": [round(i / FRAMES_PER_SECOND, 2) for i in frames] if spectrogram else None,
             "words": [
                 {
                     "text": word.text,
@@ -114,63 +117,66 @@ def explain(
     """Explain the words of an output.
 
     Args:
-        model: in evaluation mode.
-        dataset: what the output's tokens were made by, and a sentence's are.
-        source: a recording `(samples,)`, or a sentence.
-        prompt: what the output begins with, as its language.
-        tokens: the output's, without start and end.
-        most_steps: of the integral of a word; the first `STRETCHES` are always taken.
+        model: model in evaluation mode.
+        dataset: dataset that the output tokens were encoded with, and a sentence will be.
+        source: waveform `(samples,)`, or a sentence.
+        prompt: token ids that the output starts with, such as its language.
+        tokens: token ids of the output, without start and end.
+        most_steps: gradient evaluations per word after which no segment of the path is halved; the
+            first `SEGMENTS` segments are always evaluated.
 
     Raises:
-        TextError: there is no word in the output, or none in the source.
+        TextError: the output or the source has no words.
     """
     tokenizer = dataset.output.tokenizer
     text = tokenizer.decode(tokens)
-    surfaces = [text[begin:end] for begin, end in pairwise([0, *tokenizer.reached(tokens)])]
+    surfaces = [text[begin:end] for begin, end in pairwise([0, *tokenizer.offsets(tokens)])]
     words = group_tokens(text, surfaces)
     if not words:
         raise TextError("the output", "there is no word to explain", "Give --output-text")
-    heard: Sound | list[str]
+    shown_source: Spectrogram | list[str]
     if isinstance(dataset, TextDataset):
         sentence = dataset.source_normalize(str(source))
-        read = group_tokens(sentence, dataset.source_tokenizer.surfaces(sentence))
-        if not read:
-            raise TextError("SOURCE", "there is no word to rest on", "Give a sentence")
-        inputs, baseline = _embedded(model, dataset.source_tokens(str(source)))
-        heard = [word.text for word in read]
+        source_words = group_tokens(sentence, dataset.source_tokenizer.surfaces(sentence))
+        if not source_words:
+            raise TextError("SOURCE", "there is no word to attribute to", "Give a sentence")
+        inputs, baseline = _embed_text(model, dataset.source_tokens(str(source)))
+        shown_source = [word.text for word in source_words]
     else:
         assert isinstance(source, Tensor)
-        read = []
-        inputs, baseline = _log_mel(model, source)
-        heard = log_mel_picture(model.speech, source)
-    question = _Question(model, dataset.kind, prompt, tokens, words)
+        source_words = []
+        inputs, baseline = _embed_speech(model, source)
+        shown_source = compute_spectrogram(model.speech, source)
+    scorer = _WordScorer(model, dataset.kind, prompt, tokens, words)
     with torch.inference_mode():
-        log_probs, without = (question(each[None])[0].tolist() for each in (inputs, baseline))
-    occlusion = _occlude(question, inputs, baseline, read)
+        log_probs, baselines = (scorer(each[None])[0].tolist() for each in (inputs, baseline))
+    occlusion = _occlude(scorer, inputs, baseline, source_words)
     explained = []
     for index, word in enumerate(words):
-        gain = log_probs[index] - without[index]
-        gradients, steps = integrate(question, inputs, baseline, index, gain, most_steps)
+        gain = log_probs[index] - baselines[index]
+        gradients, steps = integrate(scorer, inputs, baseline, index, gain, most_steps)
         parts = gradients
-        if read:  # of embeddings, what is of a word counts together
-            own = gradients.sum(1)
-            parts = np.array([own[part.start : part.end].sum() for part in read], np.float32)
+        if source_words:  # sum over the embeddings of all tokens of a source word
+            by_token = gradients.sum(1)
+            parts = np.array(
+                [by_token[part.start : part.end].sum() for part in source_words], np.float32
+            )
         explained.append(
             ExplainedWord(
                 word.text,
                 log_probs[index],
-                without[index],
+                baselines[index],
                 parts,
                 occlusion[index],
                 completeness_error(gradients, gain),
                 steps,
             )
         )
-    return Explanation(tuple(explained), heard)
+    return Explanation(tuple(explained), shown_source)
 
 
-class _Question:
-    """Log-probabilities of the words of a given output, by what the encoder reads."""
+class _WordScorer:
+    """Computes log-probabilities of the words of a given output for any encoder inputs."""
 
     def __init__(
         self,
@@ -184,12 +190,12 @@ class _Question:
         device = next(model.parameters()).device
         self.prefix = torch.tensor([BOS, *prompt, *tokens[:-1]], device=device)
         self.tokens = torch.tensor(tokens, device=device)
-        owners = [index for index, word in enumerate(words) for _ in range(word.start, word.end)]
-        owned = torch.nn.functional.one_hot(torch.tensor(owners, device=device))
-        self.owned = owned.float()  # (tokens, words)
+        word_ids = [index for index, word in enumerate(words) for _ in range(word.start, word.end)]
+        membership = torch.nn.functional.one_hot(torch.tensor(word_ids, device=device))
+        self.membership = membership.float()  # (tokens, words)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """`(rows, time, channels)` to `(rows, words)`."""
+        """Log-probabilities `(rows, words)` for inputs `(rows, time, channels)`."""
         rows, time, _ = inputs.shape
         lengths = torch.full((rows,), time, device=inputs.device)
         if self.kind == "speech":
@@ -199,13 +205,13 @@ class _Question:
         logits, _ = self.model.decoder(self.prefix.expand(rows, -1), memory)
         log_probs = logits[:, self.given :].float().log_softmax(-1)
         chosen = log_probs.gather(2, self.tokens.expand(rows, -1)[:, :, None]).squeeze(2)
-        summed: Tensor = chosen @ self.owned
+        summed: Tensor = chosen @ self.membership
         return summed
 
 
 @torch.no_grad()
-def _log_mel(model: Seq2Seq, waveform: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalized features `(frames, mel_bins)` of a recording, and those of its quiet."""
+def _embed_speech(model: Seq2Seq, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    """Normalized features `(frames, mel_bins)` of a recording, and their baseline."""
     encoder = model.speech
     length = torch.tensor([len(waveform)], device=waveform.device)
     features, frames = encoder.log_mel(waveform[None], length)
@@ -214,8 +220,9 @@ def _log_mel(model: Seq2Seq, waveform: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _embedded(model: Seq2Seq, tokens: list[int]) -> tuple[Tensor, Tensor]:
-    """Embeddings `(tokens, channels)` of a sentence, and of padding with its end token."""
+def _embed_text(model: Seq2Seq, tokens: list[int]) -> tuple[Tensor, Tensor]:
+    """Embeddings `(tokens, channels)` of a sentence, and their baseline: padding and the end
+    token."""
     device = next(model.parameters()).device
     inputs = model.embed_source(torch.tensor([tokens], device=device))[0]
     baseline = torch.zeros_like(inputs)
@@ -225,23 +232,25 @@ def _embedded(model: Seq2Seq, tokens: list[int]) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def _occlude(
-    question: _Question, inputs: Tensor, baseline: Tensor, read: Sequence[TokenWord]
+    scorer: _WordScorer, inputs: Tensor, baseline: Tensor, source_words: Sequence[TokenWord]
 ) -> NDArray[np.float32]:
-    """What each output word loses: `(words, frames)`, or `(words, source words)` where there are
-    words that were read."""
+    """Loss of log-probability of each output word by occlusion: `(words, source words)` for text,
+    `(words, frames)` for speech, where `source_words` is empty."""
     from captum.attr import FeatureAblation, Occlusion
 
-    if read:
-        parts = [index for index, word in enumerate(read) for _ in range(word.start, word.end)]
-        parts.append(len(read))  # the end token, which the baseline leaves as it is
+    if source_words:
+        parts = [
+            index for index, word in enumerate(source_words) for _ in range(word.start, word.end)
+        ]
+        parts.append(len(source_words))  # the end token, equal in the baseline
         mask = torch.tensor(parts, device=inputs.device)[None, :, None].expand(1, *inputs.shape)
-        lost = FeatureAblation(question).attribute(inputs[None], baseline[None], feature_mask=mask)[
-            :, [word.start for word in read], 0
+        lost = FeatureAblation(scorer).attribute(inputs[None], baseline[None], feature_mask=mask)[
+            :, [word.start for word in source_words], 0
         ]
     else:
         window = min(WINDOW_FRAMES, len(inputs))
         channels = inputs.size(1)
-        lost = Occlusion(question).attribute(
+        lost = Occlusion(scorer).attribute(
             inputs[None],
             (window, channels),
             (min(STRIDE_FRAMES, window), channels),
@@ -252,10 +261,10 @@ def _occlude(
 
 
 def check_installed() -> None:
-    """Tell before a model is loaded that captum is missing.
+    """Check that captum is installed, before a model is loaded.
 
     Raises:
-        ModelError: it is.
+        ModelError: captum is not installed.
     """
     if find_spec("captum") is None:
         raise ModelError(

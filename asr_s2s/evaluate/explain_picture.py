@@ -1,4 +1,4 @@
-"""Pictures of explanations: what each output word rests on, over the log-mel or the source text."""
+"""Pictures of explanations, over the log-mel spectrogram or the source text."""
 
 import warnings
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from asr_s2s.evaluate.attention import (
     LARGEST_FONT,
     LARGEST_SIDE,
     SMALLEST_FONT,
-    Sound,
-    draw_sound,
+    Spectrogram,
+    draw_spectrogram,
     find_fonts,
     visible,
 )
@@ -27,22 +27,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LETTER = 0.09
-"""Inches of a letter where there is room."""
+"""Width of a letter in inches, unless the picture would exceed `LARGEST_SIDE`."""
 ROW, PANEL = 0.28, 0.85
-"""Inches of an output word, over text and over sound."""
+"""Height of an output word in inches, for text and for speech."""
 BLUR = (1.5, 1.5)
-"""Frames and mel bins by which gradients are smoothed to be seen; numbers are not."""
+"""Standard deviation in frames and mel bins for smoothing gradients in pictures only."""
 FOR, AGAINST = (0.78, 0.05, 0.05), (0.05, 0.25, 0.8)
-"""Colors of what makes a word likelier, and of what makes it less likely."""
-LEGEND = "red: makes the word likelier; blue: less likely; each word by its own largest"
+"""RGB colors of parts that raise and that lower the probability of a word."""
+LEGEND = "red: makes the word likelier; blue: less likely; scaled to the maximum of each word"
 
 
 def draw_explanation(path: Path, explanation: Explanation, title: str = "") -> None:
-    """Draw an explanation to a file, PNG or SVG by its suffix.
+    """Draw an explanation.
 
-    Over a recording, each word has a log-mel with its integrated gradients in color, and its
-    occlusion as a line; over text, each has the source with its words in color, once for each
+    For a recording, each word has a panel: the log-mel spectrogram with integrated gradients in
+    color and occlusion as a line. For text, each word has a row of colored source words for each
     method.
+
+    Args:
+        path: file to write; its suffix selects PNG or SVG.
+        explanation: explanation to draw.
+        title: title of the picture.
 
     Raises:
         OSError: the file cannot be written.
@@ -51,14 +56,14 @@ def draw_explanation(path: Path, explanation: Explanation, title: str = "") -> N
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    source = [] if isinstance(explanation.source, Sound) else explanation.source
+    source = [] if isinstance(explanation.source, Spectrogram) else explanation.source
     fonts = find_fonts([*(word.text for word in explanation.words), *source, title])
     with warnings.catch_warnings(), rc_context({"font.family": fonts}):
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # no font of this machine has it
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # not in any installed font
         figure = Figure(layout="constrained")
         FigureCanvasAgg(figure)
-        if isinstance(explanation.source, Sound):
-            top = _draw_over_sound(figure, explanation.words, explanation.source)
+        if isinstance(explanation.source, Spectrogram):
+            top = _draw_over_spectrogram(figure, explanation.words, explanation.source)
         else:
             top = _draw_over_text(figure, explanation.words, explanation.source)
         parts = [visible(title, 200) if title else "", top.get_title()]
@@ -68,23 +73,25 @@ def draw_explanation(path: Path, explanation: Explanation, title: str = "") -> N
         figure.savefig(path, dpi=DPI)
 
 
-def _draw_over_sound(figure: "Figure", words: Sequence[ExplainedWord], sound: Sound) -> "Axes":
-    width = min(LARGEST_SIDE, max(8.0, 1.5 * sound.seconds))
+def _draw_over_spectrogram(
+    figure: "Figure", words: Sequence[ExplainedWord], spectrogram: Spectrogram
+) -> "Axes":
+    width = min(LARGEST_SIDE, max(8.0, 1.5 * spectrogram.seconds))
     height = min(LARGEST_SIDE, PANEL * len(words))
     figure.set_size_inches(width, height + 2.6)
     ratios = [1.6, *([height / len(words)] * len(words))]
     top, *panels = figure.subplots(len(words) + 1, 1, sharex=True, height_ratios=ratios)
     heading: Axes = top
-    draw_sound(heading, sound)
-    end = len(sound.log_mel) / FRAMES_PER_SECOND
-    times = np.arange(len(sound.log_mel)) / FRAMES_PER_SECOND
+    draw_spectrogram(heading, spectrogram)
+    end = len(spectrogram.log_mel) / FRAMES_PER_SECOND
+    times = np.arange(len(spectrogram.log_mel)) / FRAMES_PER_SECOND
     for axes, word in zip(panels, words, strict=True):
         where = {
             "aspect": "auto",
             "origin": "lower",
-            "extent": (0.0, end, 0.0, sound.log_mel.shape[1]),
+            "extent": (0.0, end, 0.0, spectrogram.log_mel.shape[1]),
         }
-        axes.imshow(sound.log_mel.T, cmap="gray_r", alpha=0.45, **where)
+        axes.imshow(spectrogram.log_mel.T, cmap="gray_r", alpha=0.45, **where)
         axes.imshow(_colored(gaussian_filter(word.gradients, BLUR)).transpose(1, 0, 2), **where)
         axes.set_yticks([])
         axes.set_ylabel(
@@ -99,7 +106,7 @@ def _draw_over_sound(figure: "Figure", words: Sequence[ExplainedWord], sound: So
         line.plot(times, _scaled(word.occlusion), color="black", linewidth=0.9)
         line.set_ylim(-1.05, 1.05)
         line.set_yticks([])
-    panels[-1].set_xlabel("time (s); the line is the loss where 100 ms are replaced by quiet")
+    panels[-1].set_xlabel("time (s); line: loss if 100 ms are replaced by the background level")
     return heading
 
 
@@ -147,13 +154,13 @@ def _draw_over_text(
 
 
 def _colored(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Colors `(frames, mel_bins, 4)`, the clearer the larger a value is."""
+    """RGBA colors `(frames, mel_bins, 4)` with opacity proportional to the absolute value."""
     shares = _scaled(values)
     colors = np.where(shares[:, :, None] > 0, FOR, AGAINST)
     return np.concatenate([colors, np.abs(shares)[:, :, None]], -1).astype(np.float32)
 
 
 def _scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values as parts of the largest, whatever its sign."""
+    """Values divided by the largest absolute value."""
     largest = np.abs(values).max()
     return values / largest if largest > 0 else values

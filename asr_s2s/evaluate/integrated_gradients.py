@@ -1,10 +1,10 @@
-"""Integrated gradients (Sundararajan et al., 2017), with steps where they are needed.
+"""Integrated gradients (Sundararajan et al., 2017) with adaptive steps.
 
-Gradients are added up on the straight way from a source that says nothing to the real one, times
-the way: they sum to what a log-probability gains on it, but for the error of the sum. Where
-attention finds a word the log-probability leaps, and equal steps would have to be thousands. What
-it gains on any stretch of the way is known without gradients, so stretches whose gradients do not
-sum to it are halved until all together do.
+Gradients are integrated along the straight path from an uninformative baseline to the source; they
+sum to the gain in log-probability, up to the error of the numerical integral. Where attention
+finds a word the log-probability changes abruptly, and uniform steps would have to be thousands.
+The gain over any segment of the path is known without gradients, so segments whose gradients do
+not sum to their gain are halved until the total error is small.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,33 +19,31 @@ if TYPE_CHECKING:
     from captum.attr import IntegratedGradients
 
 LogProbs: TypeAlias = Callable[[Tensor], Tensor]
-"""`(rows, time, channels)` to log-probabilities `(rows, words)`."""
+"""Function from encoder inputs `(rows, time, channels)` to log-probabilities `(rows, words)`."""
 
 TOLERANCE = 0.01
-"""Completeness error that is good enough."""
-SUMMED = 0.05
-"""The same for the errors of all stretches of the integral, none set off against another."""
+"""Maximum completeness error."""
+SUMMED_TOLERANCE = 0.05
+"""Maximum sum of the absolute errors of all segments, relative to the gain."""
 LEAST_GAIN = 0.1
-"""Natural log-probability; a smaller gain counts as this much when errors are divided by it."""
-STRETCHES, POINTS = 8, 2
-"""Equal parts that the way from the baseline to the source begins with, and the steps (Gauss and
-Legendre's) in each."""
+"""Floor on the gain in natural log-probability that errors are divided by."""
+SEGMENTS, POINTS = 8, 2
+"""Number of equal segments at the start, and Gauss-Legendre points in each segment."""
 MOST_STEPS = 1000
-"""Steps after which no part is halved any more."""
+"""Number of gradient evaluations after which no segment is halved."""
 ROWS = 16
-"""Steps that run through the model together."""
+"""Number of gradient evaluations in a batch."""
 
 
-class _Stretch(NamedTuple):
-    """Part of the way from the baseline to the source."""
+class _Segment(NamedTuple):
+    """Segment of the path from the baseline (0) to the source (1)."""
 
     start: float
-    """0 is the baseline, 1 the source."""
     end: float
     gradients: Tensor
-    """Integrated gradients of the part, `(time, channels)`."""
+    """Integrated gradients over the segment, `(time, channels)`."""
     error: float
-    """By how much their sum exceeds what the log-probability gains on it, which is known."""
+    """Sum of the gradients minus the exact gain over the segment."""
 
 
 def integrate(
@@ -56,75 +54,80 @@ def integrate(
     gain: float,
     most_steps: int,
 ) -> tuple[NDArray[np.float32], int]:
-    """Integrated gradients `(time, channels)` of a word's log-probability, and their steps.
+    """Compute integrated gradients of the log-probability of a word.
 
     Args:
-        log_probs: the log-probability of each word by what the encoder reads.
-        inputs, baseline: what it reads of the source, and of one that says nothing,
-            `(time, channels)`.
-        word: its number.
-        gain: its log-probability for the inputs, less that for the baseline.
-        most_steps: after these no stretch is halved; the first `STRETCHES` are always walked.
+        log_probs: log-probability of each word for encoder inputs.
+        inputs: encoder inputs of the source, `(time, channels)`.
+        baseline: encoder inputs of the baseline, `(time, channels)`.
+        word: index of the word.
+        gain: log-probability of the word for the inputs minus that for the baseline.
+        most_steps: gradient evaluations after which no segment is halved; the first `SEGMENTS`
+            segments are always evaluated.
+
+    Returns:
+        Integrated gradients `(time, channels)`, and the number of gradient evaluations.
     """
     from captum.attr import IntegratedGradients
 
     method = IntegratedGradients(log_probs)
     whole = max(abs(gain), LEAST_GAIN)
-    stretches: list[_Stretch] = []
-    wanted = [(i / STRETCHES, (i + 1) / STRETCHES) for i in range(STRETCHES)]
+    segments: list[_Segment] = []
+    pending = [(i / SEGMENTS, (i + 1) / SEGMENTS) for i in range(SEGMENTS)]
     steps = 0
-    while wanted:
-        steps += POINTS * len(wanted)
-        stretches += _walk(log_probs, method, inputs, baseline, word, wanted)
-        stretches.sort(key=lambda stretch: abs(stretch.error))
-        errors = np.array([stretch.error for stretch in stretches])
-        if abs(errors.sum()) <= TOLERANCE * whole and np.abs(errors).sum() <= SUMMED * whole:
+    while pending:
+        steps += POINTS * len(pending)
+        segments += _evaluate_segments(log_probs, method, inputs, baseline, word, pending)
+        segments.sort(key=lambda segment: abs(segment.error))
+        errors = np.array([segment.error for segment in segments])
+        summed_error = np.abs(errors).sum()
+        if abs(errors.sum()) <= TOLERANCE * whole and summed_error <= SUMMED_TOLERANCE * whole:
             break
-        # Those of small errors, which together are half of all, stay as they are for now.
+        # Segments with the smallest errors, which make up half of the total error, are kept.
         summed = np.abs(errors).cumsum()
         kept = int(np.searchsorted(summed, summed[-1] / 2, side="right"))
         room = max(0, most_steps - steps) // (2 * POINTS)
-        halved = stretches[max(kept, len(stretches) - room) :]
-        del stretches[len(stretches) - len(halved) :]
-        wanted = [
-            part
-            for one in halved
-            for middle in [(one.start + one.end) / 2]
-            for part in ((one.start, middle), (middle, one.end))
+        halved = segments[max(kept, len(segments) - room) :]
+        del segments[len(segments) - len(halved) :]
+        pending = [
+            half
+            for segment in halved
+            for middle in [(segment.start + segment.end) / 2]
+            for half in ((segment.start, middle), (middle, segment.end))
         ]
-    total = torch.stack([stretch.gradients for stretch in stretches]).sum(0)
+    total = torch.stack([segment.gradients for segment in segments]).sum(0)
     gradients: NDArray[np.float32] = total.cpu().numpy()
     return gradients, steps
 
 
-def _walk(
+def _evaluate_segments(
     log_probs: LogProbs,
     method: "IntegratedGradients",
     inputs: Tensor,
     baseline: Tensor,
     word: int,
-    wanted: Sequence[tuple[float, float]],
-) -> list[_Stretch]:
-    """Integrated gradients of these stretches, some at a time."""
+    pending: Sequence[tuple[float, float]],
+) -> list[_Segment]:
+    """Compute integrated gradients of segments in batches."""
     found = []
-    for first in range(0, len(wanted), ROWS // POINTS):
-        several = wanted[first : first + ROWS // POINTS]
-        bounds = torch.tensor(several, dtype=inputs.dtype, device=inputs.device)[:, :, None, None]
+    for first in range(0, len(pending), ROWS // POINTS):
+        batch = pending[first : first + ROWS // POINTS]
+        bounds = torch.tensor(batch, dtype=inputs.dtype, device=inputs.device)[:, :, None, None]
         starts = torch.lerp(baseline[None], inputs[None], bounds[:, 0])
         ends = torch.lerp(baseline[None], inputs[None], bounds[:, 1])
-        # cuDNN has no gradients of recurrent layers that are not training.
+        # cuDNN computes no gradients of recurrent layers in evaluation mode.
         with torch.backends.cudnn.flags(enabled=False):
             gradients = method.attribute(ends, starts, target=word, n_steps=POINTS).detach()
         with torch.inference_mode():
             gains = (log_probs(ends) - log_probs(starts))[:, word]
         errors = (gradients.sum((1, 2)) - gains).tolist()
         found += [
-            _Stretch(start, end, own, error)
-            for (start, end), own, error in zip(several, gradients.float(), errors, strict=True)
+            _Segment(start, end, own, error)
+            for (start, end), own, error in zip(batch, gradients.float(), errors, strict=True)
         ]
     return found
 
 
 def completeness_error(gradients: NDArray[np.float32], gain: float) -> float:
-    """How far integrated gradients sum from the gain, as a part of it."""
+    """Difference between the sum of integrated gradients and the gain, relative to the gain."""
     return abs(float(gradients.sum(dtype=np.float64)) - gain) / max(abs(gain), LEAST_GAIN)

@@ -1,6 +1,6 @@
-"""Whether an explanation is of what a model has learned (Adebayo et al., 2018).
+"""Sanity check of explanations by randomizing the model's weights (Adebayo et al., 2018).
 
-Attributions that stay the same when the weights are random say nothing of the model.
+Attributions that stay the same with random weights do not explain the trained model.
 """
 
 import copy
@@ -19,21 +19,23 @@ from asr_s2s.evaluate.explain import Explanation, explain
 from asr_s2s.model.seq2seq import Seq2Seq
 
 RANDOM_MODELS = 3
-"""Sets of random weights that attributions are compared with."""
+"""Number of randomized models that attributions are compared with."""
 ALIKE = 0.5
-"""Rank correlation with those of random weights from which on attributions are doubtful."""
+"""Rank correlation from which on attributions depend too little on the trained weights."""
 
 
 class RankCorrelations(NamedTuple):
-    """Spearman's correlation of two explanations of one output, the mean over words: 1 where each
-    word rests on the same parts of the source, about 0 where nothing is in common."""
+    """Spearman's rank correlations of two explanations of one output, averaged over words.
+
+    1 if the attributions have the same order, about 0 if they are unrelated, NaN if undefined, as
+    for a source of one word.
+    """
 
     integrated_gradients: float
-    """NaN where nothing can tell, as for a source of one word."""
     occlusion: float
 
     def to_record(self) -> dict[str, float | None]:
-        """As a JSON object."""
+        """JSON object; NaN becomes null."""
         return {name: None if isnan(value) else value for name, value in self._asdict().items()}
 
 
@@ -45,26 +47,27 @@ def compare_with_random_weights(
     prompt: list[int],
     tokens: list[int],
 ) -> RankCorrelations:
-    """How much of an explanation random weights give too (Adebayo et al., 2018).
+    """Correlate an explanation with those of randomized models (Adebayo et al., 2018).
 
     Args:
-        explanation: of the model; the other arguments are as it was made with.
+        explanation: explanation of the model.
+        model, dataset, source, prompt, tokens: the arguments of `explain` that it was made with.
 
     Returns:
-        The mean over `RANDOM_MODELS` sets of weights.
+        Mean correlations over `RANDOM_MODELS` randomized models.
     """
-    found = []
+    correlations = []
     for seed in range(RANDOM_MODELS):
         random = randomized(model, seed)
         other = explain(random, dataset, source, prompt, tokens, most_steps=0)
-        found.append(rank_correlations(explanation, other))
-    gradients, occlusion = (np.mean(values).item() for values in zip(*found, strict=True))
+        correlations.append(rank_correlations(explanation, other))
+    gradients, occlusion = (np.mean(values).item() for values in zip(*correlations, strict=True))
     return RankCorrelations(gradients, occlusion)
 
 
 def randomized(model: Seq2Seq, seed: int) -> Seq2Seq:
-    """A copy of a model, the values of each of its weights shuffled: of the same sizes, and without
-    anything that was learned of their order."""
+    """Copy a model, shuffling the values within each weight tensor. The distribution of values is
+    kept; everything else that was learned is destroyed."""
     copied = copy.deepcopy(model)
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -75,7 +78,7 @@ def randomized(model: Seq2Seq, seed: int) -> Seq2Seq:
 
 
 def rank_correlations(one: Explanation, other: Explanation) -> RankCorrelations:
-    """How alike two explanations of the same output are."""
+    """Rank correlations of two explanations of the same output."""
 
     def mean(pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> float:
         if any(np.ptp(values) == 0 for pair in pairs for values in pair):

@@ -1,4 +1,4 @@
-"""What the reports of error rates and of translation scores share."""
+"""Helpers shared by reports of error rates and of translation scores."""
 
 import math
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from rich.cells import cell_len, set_cell_size
 
 @dataclass(frozen=True)
 class Decoding:
-    """What it took to transcribe recordings."""
+    """Amount of audio transcribed, and time taken."""
 
     audio_seconds: float
-    """Length of the recordings that could be decoded."""
+    """Total duration of the recordings that were transcribed."""
     seconds: float
-    """Wall-clock time, reading the audio included, loading the model not."""
+    """Wall-clock time, including reading audio but not loading the model."""
 
     @property
     def real_time_factor(self) -> float:
-        """Seconds of work for one second of audio."""
+        """Wall-clock time divided by duration of the audio."""
         return self.seconds / self.audio_seconds if self.audio_seconds else math.nan
 
     def __str__(self) -> str:
@@ -37,11 +37,11 @@ class Decoding:
 
 @dataclass(frozen=True)
 class TextDecoding:
-    """What it took to translate text."""
+    """Number of sentences translated, and time taken."""
 
     sentences: int
     seconds: float
-    """Wall-clock time, loading the model not included."""
+    """Wall-clock time without loading the model."""
 
     def __str__(self) -> str:
         return (
@@ -57,7 +57,7 @@ class TextDecoding:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Lines of a table: first and last column left-aligned, the numbers between right-aligned."""
+    """Format a table: first and last columns left-aligned, others right-aligned."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -73,5 +73,5 @@ def plural(count: int, noun: str) -> str:
 
 
 def finite(value: float) -> float | None:
-    """The value, or None where strict JSON has no number for it."""
+    """The value, or None if it is not finite, as strict JSON has no such numbers."""
     return value if math.isfinite(value) else None

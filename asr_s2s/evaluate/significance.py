@@ -1,16 +1,16 @@
-"""How far error rates may be trusted: confidence intervals, and two systems compared.
+"""Confidence intervals of error rates, and significance tests of the difference of two systems.
 
-The bootstrap of Bisani and Ney (2004): sets of utterances as large as the real one are drawn from
-it with replacement, and an interval holds the rates of 95 % of them. Two systems are compared on
-the same drawn sets, so that what is hard for both cancels out; the probability of improvement is
-the share of the sets on which the system has the lower rate. The p-value asks how often chance
-alone makes such a difference: the drawn differences, moved so that their mean is 0, are what two
-systems that are equally good would show (Noreen, 1989).
+Intervals use the bootstrap of Bisani and Ney (2004): samples as large as the test set are drawn
+from it with replacement, and an interval contains the rates of 95 % of them. Two systems are
+compared on the same samples (paired bootstrap), so that the difficulty of utterances cancels out;
+the probability of improvement is the share of samples in which the system has the lower rate. For
+the p-value, the sampled differences are shifted to a mean of 0, which gives their distribution
+for two equally good systems (Noreen, 1989).
 
-Utterances of one speaker are alike, and drawn one by one they would make intervals too narrow.
-Where at least two speakers are known, speakers are drawn instead, each with all of their
-utterances (Liu and Peng, 2020, blockwise bootstrap); an utterance of no known speaker is drawn on
-its own.
+Utterances of one speaker are correlated; drawing them independently would make intervals too
+narrow. With at least two known speakers, speakers are drawn instead, each with all of their
+utterances (blockwise bootstrap, Liu and Peng, 2020); utterances of unknown speakers are drawn
+individually.
 """
 
 from collections.abc import Hashable
@@ -24,19 +24,19 @@ from asr_s2s.errors import UserError
 from asr_s2s.evaluate.error_rate import ErrorRates
 
 SAMPLES = 10_000
-"""Sets drawn, as Bisani and Ney do."""
+"""Number of bootstrap samples, as in Bisani and Ney."""
 SEED = 12345
-"""Of the draw; sacrebleu's."""
+"""Random seed; the default of sacrebleu."""
 LEVEL = 0.95
-"""Part of the drawn sets whose rates an interval holds."""
+"""Confidence level of intervals."""
 FEW = 20
-"""With fewer speakers or utterances, intervals are clearly too narrow."""
+"""Number of speakers or utterances below which intervals are clearly too narrow."""
 CELLS = 2**20
-"""Draws held in memory at once."""
+"""Maximum number of draws held in memory at once."""
 
 
 class Interval(NamedTuple):
-    """Where a rate, or a difference of rates, lies."""
+    """Confidence interval of a rate or of a difference of rates."""
 
     low: float
     high: float
@@ -44,19 +44,20 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Resampling:
-    """What was drawn, and how often."""
+    """Units and samples of a bootstrap."""
 
     samples: int
-    """Sets."""
+    """Number of bootstrap samples."""
     seed: int
+    """Random seed."""
     speakers: int
-    """Drawn with all of their utterances."""
+    """Number of speakers, drawn with all of their utterances; 0 if fewer than two are known."""
     utterances: int
-    """Drawn on their own: all of them where fewer than two speakers are known."""
+    """Number of utterances that are drawn individually."""
 
     @property
     def few(self) -> bool:
-        """Whether too little was there to draw from for intervals that are wide enough."""
+        """Whether there are fewer than `FEW` units, which makes intervals too narrow."""
         return self.speakers + self.utterances < FEW
 
 
@@ -64,7 +65,7 @@ class Resampling:
 class Confidence:
     """95 % confidence intervals of error rates (1.0 is 100 %).
 
-    None where there was no error: drawing again cannot tell of errors that were never seen.
+    None if there are no errors, as resampling cannot estimate the probability of unseen errors.
     """
 
     words: Interval | None
@@ -75,28 +76,30 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two systems compared by one rate (1.0 is 100 %)."""
+    """Difference of two systems in one rate (1.0 is 100 %)."""
 
     system: float
+    """Error rate of the system."""
     baseline: float
+    """Error rate of the baseline."""
     interval: Interval
     """95 % confidence interval of the difference."""
     improvement: float
-    """Probability of improvement: share of the drawn sets with fewer errors than the baseline's."""
+    """Probability of improvement: share of samples with a lower rate than the baseline."""
     worsening: float
-    """Share with more; on the rest, both are equally good."""
+    """Share of samples with a higher rate; in the rest, both rates are equal."""
     p_value: float
-    """Chance of at least this difference, of either sign, between systems that are equally good."""
+    """Two-sided p-value: probability of at least this difference between equally good systems."""
 
     @property
     def difference(self) -> float:
-        """By how much the system's rate is above the baseline's: below 0, it is better."""
+        """Rate of the system minus rate of the baseline; negative if the system is better."""
         return 0.0 if self.system == self.baseline else self.system - self.baseline
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system against a baseline on the same references."""
+    """Differences of a system from a baseline on the same references."""
 
     words: Difference
     characters: Difference
@@ -105,10 +108,15 @@ class Comparison:
 
 
 def confidence(rates: ErrorRates, *, samples: int = SAMPLES, seed: int = SEED) -> Confidence | None:
-    """How far the rates may be from those of the same kind of speech without end.
+    """Confidence intervals of error rates.
+
+    Args:
+        rates: error rates of a test set.
+        samples: number of bootstrap samples.
+        seed: random seed.
 
     Returns:
-        None for fewer than two utterances, which have nothing to tell of others.
+        The intervals, or None if there are fewer than two utterances.
     """
     if len(rates.utterances) < 2:
         return None
@@ -128,11 +136,13 @@ def confidence(rates: ErrorRates, *, samples: int = SAMPLES, seed: int = SEED) -
 def compare_error_rates(
     rates: ErrorRates, baseline: ErrorRates, *, samples: int = SAMPLES, seed: int = SEED
 ) -> Comparison:
-    """The paired bootstrap of a system against a baseline.
+    """Compare a system with a baseline by the paired bootstrap.
 
     Args:
-        rates: of the system; its utterances say who spoke.
-        baseline: of the other system, on the same utterances in the same order.
+        rates: error rates of the system; its utterances provide the speakers.
+        baseline: error rates of the baseline on the same utterances in the same order.
+        samples: number of bootstrap samples.
+        seed: random seed.
 
     Raises:
         UserError: there are fewer than two utterances.
@@ -143,8 +153,8 @@ def compare_error_rates(
     if len(rates.utterances) < 2:
         raise UserError(
             "the evaluated data",
-            f"a comparison needs two utterances at least, found {len(rates.utterances)}",
-            "Compare more",
+            f"a comparison needs at least two utterances, found {len(rates.utterances)}",
+            "Compare more utterances",
         )
     units, resampling = _units(rates, samples, seed)
     totals = np.hstack([_totals(rates, units), _totals(baseline, units)])
@@ -160,7 +170,7 @@ def compare_error_rates(
 
 
 def _units(rates: ErrorRates, samples: int, seed: int) -> tuple[NDArray[np.intp], Resampling]:
-    """For each utterance the number of what it is drawn with: its speaker, or itself."""
+    """Index of the unit that each utterance is drawn with: its speaker, or itself."""
     speakers = [utterance.speaker for utterance in rates.utterances]
     by_speaker = len(set(speakers) - {None}) > 1
     numbers: dict[Hashable, int] = {}
@@ -176,7 +186,7 @@ def _units(rates: ErrorRates, samples: int, seed: int) -> tuple[NDArray[np.intp]
 
 
 def _totals(rates: ErrorRates, units: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Errors and lengths of each unit: (units, 6), for words, characters and sentences."""
+    """Errors and lengths of each unit `(units, 6)`, for words, characters and sentences."""
     columns = np.array(
         [
             [
@@ -196,13 +206,14 @@ def _totals(rates: ErrorRates, units: NDArray[np.intp]) -> NDArray[np.float64]:
 def _rates_of_samples(
     totals: NDArray[np.float64], resampling: Resampling
 ) -> list[NDArray[np.float64]]:
-    """The error rates of each drawn set.
+    """Error rates of each bootstrap sample.
 
     Args:
-        totals: (units, 2 x rates), errors and length in turn.
+        totals: errors and lengths in alternating columns, `(units, 2 * rates)`.
+        resampling: number of samples and seed.
 
     Returns:
-        An array (samples,) for each rate.
+        An array `(samples,)` for each rate.
     """
     random = np.random.default_rng(resampling.seed)
     units, columns = totals.shape
@@ -211,12 +222,12 @@ def _rates_of_samples(
     for start in range(0, resampling.samples, step):
         rows = min(step, resampling.samples - start)
         drawn = random.integers(units, size=(rows, units))
-        drawn += units * np.arange(rows)[:, None]  # each set counts in cells of its own
+        drawn += units * np.arange(rows)[:, None]  # separate counters for each sample
         times = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
         sums[start : start + rows] = times @ totals
     rates = []
     for errors, lengths in zip(sums.T[::2], sums.T[1::2], strict=True):
-        # As `Counts.rate`: a set may be without a reference word.
+        # As `Counts.rate`: a sample may have no reference words.
         empty = np.where(errors > 0, np.inf, 0.0)
         rates.append(np.divide(errors, lengths, out=empty, where=lengths > 0))
     return rates
@@ -228,7 +239,7 @@ def _difference(
     drawn_system: NDArray[np.float64],
     drawn_baseline: NDArray[np.float64],
 ) -> Difference:
-    """From the real rates and those of the drawn sets, `(samples,)`."""
+    """Difference from the rates on the test set and on the samples, `(samples,)`."""
     differences = _differences(drawn_system, drawn_baseline)
     return Difference(
         system=system,
@@ -243,17 +254,17 @@ def _difference(
 def _p_value(real: float, differences: NDArray[np.float64]) -> float:
     finite = differences[np.isfinite(differences)]
     chance = np.abs(differences - (finite.mean() if finite.size else 0.0))
-    # The real set is one of those that may be drawn: no p-value is 0 (as in sacrebleu).
+    # The test set itself counts as a sample, so that no p-value is 0 (as in sacrebleu).
     return float((np.sum(chance >= abs(real)) + 1) / (len(differences) + 1))
 
 
 def _differences(system: NDArray[np.float64], baseline: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Two infinite rates do not differ.
+    # The difference of two infinite rates is 0.
     return np.subtract(system, baseline, out=np.zeros_like(system), where=system != baseline)
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:
-    # Values as they came, not between two of them: one may be infinite.
+    # Quantiles without interpolation, as values may be infinite.
     ordered = np.sort(values)
     left_out = int(len(ordered) * (1 - LEVEL) / 2 + 1e-9)
     return Interval(float(ordered[left_out]), float(ordered[-1 - left_out]))

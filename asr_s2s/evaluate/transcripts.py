@@ -1,14 +1,14 @@
-"""Reading transcripts from files, and pairing hypotheses with their references.
+"""Files of transcripts and translations, and pairing of hypotheses with their references.
 
-Formats, told apart by the suffix and the first line:
+The format is detected from the suffix and the first line:
 
-- `.txt`: one transcript a line; lines are paired by their number.
-- `.tsv`: `id<TAB>text` a line, without a header.
-- `.jsonl`: one object a line with `text` and either `id` or `source` (the recording's path, as it
-  was given to the command that wrote the file), and perhaps the `speaker`.
+- `.txt`: one transcript per line, paired by line number.
+- `.tsv`: `id<TAB>text` per line, without a header.
+- `.jsonl`: one object per line with `text`, either `id` or `source` (path of the recording as
+  given to the command that wrote the file), and optionally `speaker`.
 - manifests (`asr_s2s.data.manifest`): `.jsonl` and `.tsv` that name audio, `.csv`, `.gz`.
-- parallel text (`asr_s2s.data.parallel`): its target side.
-- translations are also kept one a line in files of other suffixes, as `test.de` or `test.de.gz`.
+- parallel text (`asr_s2s.data.parallel`): the target side is used.
+- files with other suffixes, such as `test.de` or `test.de.gz`: one translation per line.
 """
 
 import json
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
     from asr_s2s.data.parallel import TextPair
 
 NAMED = ("text", "id", "source", "speaker")
-"""What a row of JSON lines is known to hold."""
+"""Fields of a row of JSON Lines with a meaning of their own."""
 SHOWN = 3
-"""Identifiers that an error message names."""
+"""Maximum number of ids in an error message."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A transcript in a file."""
+    """Transcript or translation read from a file."""
 
     text: str
     id: str | None = None
-    """None where the format has no identifiers."""
+    """Utterance id; None if the format has no ids."""
     source: Path | None = None
-    """The recording, where the file names it, or whatever else its `source` is."""
+    """Path of the recording or other value of the field `source`, if any."""
     alternatives: tuple[str, ...] = ()
-    """Further texts that are as good, of the same source."""
+    """Further references of the same source that are equally correct."""
     source_text: str | None = None
-    """What was translated, where the file holds it."""
+    """Source text of a translation, if any."""
     speaker: str | None = None
-    """Who spoke, where the file tells."""
+    """Name of the speaker, if known."""
     start: float = 0.0
-    """Where it begins in the recording, in seconds."""
+    """Start within the recording in seconds."""
     duration: float | None = None
-    """Seconds; None for all the rest of the recording."""
+    """Duration in seconds; None for the rest of the recording."""
     fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """What else the file says of it, by name."""
+    """Further fields of the file by name."""
 
 
 def read_transcripts(
@@ -61,13 +61,13 @@ def read_transcripts(
     """Read transcripts in one of the formats above.
 
     Args:
-        path: a file, or parallel text in two.
-        translations: a suffix that no other format has is that of a file of lines.
-        any_reference: the file is parallel text, and lines with the same source become one entry.
+        path: a file, or two files of parallel text such as `test.{en,de}`.
+        translations: read files with other suffixes as one translation per line.
+        any_reference: read parallel text, and merge lines with the same source to one entry.
 
     Raises:
-        ManifestError: the file is missing, a folder, or not UTF-8 text; it has another suffix, a
-            line that does not fit its format, or an identifier twice.
+        ManifestError: the file does not exist, is a folder or is not UTF-8 text; its suffix is
+            unknown; a line does not fit its format; or an id occurs twice.
     """
     if path.is_dir():
         raise ManifestError(path, "this is a folder", "Name a file of transcripts")
@@ -75,7 +75,7 @@ def read_transcripts(
         return _read_parallel(path, any_reference)
     packed = path.suffix in (".csv", ".gz", ".xz")
     if packed:
-        # Brings in lhotse and torch, which plain transcripts do without.
+        # Imported here, as it imports lhotse and torch, which plain transcripts do not need.
         from asr_s2s.data.parallel import is_parallel
 
         if is_parallel(path):
@@ -93,8 +93,8 @@ def read_transcripts(
             "Convert it to one of them",
         )
     try:
-        # Neither str.splitlines, which also breaks lines at form feeds and the like within a text,
-        # nor read_text, which does at carriage returns.
+        # str.splitlines would also split at form feeds and similar characters within a text,
+        # read_text at carriage returns.
         lines = path.read_bytes().decode("utf-8-sig").split("\n")
     except OSError as error:
         raise ManifestError(path, "there is no such readable file", "Check the path") from error
@@ -123,7 +123,7 @@ def read_transcripts(
 
 
 def cut_entry(cut: "Cut") -> Entry:
-    """The reference that an utterance of a manifest holds."""
+    """Reference of an utterance of a manifest."""
     from asr_s2s.data.manifest import audio_file, cut_fields, cut_speaker, cut_text
 
     audio = audio_file(cut)
@@ -141,9 +141,15 @@ def cut_entry(cut: "Cut") -> Entry:
 def group_pairs(
     pairs: Sequence["TextPair"], *, any_reference: bool
 ) -> list[tuple["TextPair", ...]]:
-    """Each pair on its own; with `any_reference`, pairs of one source and language together.
+    """Group sentence pairs into test sentences with one or more references.
 
-    Groups come in the order of their first pairs.
+    Args:
+        pairs: sentence pairs.
+        any_reference: group pairs with the same source and language; otherwise each pair is a
+            group.
+
+    Returns:
+        Groups in the order of their first pairs.
     """
     if not any_reference:
         return [(one,) for one in pairs]
@@ -160,20 +166,20 @@ def pair(
     reference_file: str | Path,
     hypothesis_file: str | Path,
 ) -> list[Utterance]:
-    """Put each hypothesis beside its reference, in the order of the references.
+    """Pair hypotheses with references, in the order of the references.
 
-    By id if all transcripts have one, else by recording if all name one, else by position.
+    Pairs by id if all entries have one, else by recording if all name one, else by position.
 
     Raises:
-        UserError: there is no reference, a reference has no hypothesis or the reverse, the counts
-            differ, or transcripts without ids are of one recording.
+        UserError: there are no references, a reference has no hypothesis or vice versa, the counts
+            differ, or several entries without ids have the same recording.
     """
     counts = (
         f"{reference_file} holds {len(references)} references and "
         f"{hypothesis_file} {len(hypotheses)} hypotheses"
     )
     if not references:
-        raise UserError(reference_file, "it holds no transcript", "Give one utterance a line")
+        raise UserError(reference_file, "it contains no transcripts", "Write one per line")
     both = [*references, *hypotheses]
     if all(transcript.id is not None for transcript in both):
         expected = {str(reference.id): reference for reference in references}
@@ -184,7 +190,7 @@ def pair(
     else:
         if len(references) != len(hypotheses):
             raise UserError(
-                hypothesis_file, counts, "Score files with one line for each utterance, or with ids"
+                hypothesis_file, counts, "Give files with one line per utterance, or with ids"
             )
         expected = {str(i): reference for i, reference in enumerate(references, start=1)}
         found = {str(i): hypothesis for i, hypothesis in enumerate(hypotheses, start=1)}
@@ -200,7 +206,7 @@ def pair(
         raise UserError(
             hypothesis_file,
             f"{counts}; {' and '.join(problems)}",
-            "Score files that list the same utterances",
+            "Give files that list the same utterances",
         )
     return [
         Utterance(
@@ -243,7 +249,7 @@ def _by_source(transcripts: Sequence[Entry], file: str | Path) -> dict[str, Entr
     for source, count in times.items():
         if count > 1:
             raise UserError(
-                file, f"the source {source} has {count} transcripts", "Give the utterances ids"
+                file, f"the source {source} has {count} transcripts", "Add ids to the utterances"
             )
     return {str(transcript.source): transcript for transcript in transcripts}
 
@@ -255,7 +261,7 @@ def _read_lines(path: Path) -> list[Entry]:
 
 
 def _is_parallel(path: Path, lines: list[str]) -> bool:
-    """Whether the first line names both sides; without, two columns are an id and its text."""
+    """Whether the first line names both sides; otherwise, two columns are id and text."""
     return {"source", "target"} <= _columns(path, lines)
 
 
@@ -267,7 +273,8 @@ def _is_manifest(path: Path, lines: list[str]) -> bool:
 
 
 def _columns(path: Path, lines: list[str]) -> set[str]:
-    """What the first line of a table or of JSON lines names; nothing for other files."""
+    """Column names or fields in the first line of a table or of JSON Lines; empty for other
+    files."""
     first = next((line for line in lines if line.strip()), "")
     if path.suffix == ".tsv":
         return set(first.split("\t"))
@@ -290,7 +297,7 @@ def _read_txt(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
     for number, line in enumerate(lines, start=1):
         if "\t" in line:
             problem = "expected only text, found a tab, as between an id and its text"
-            raise ManifestError(f"{path}:{number}", problem, "Rename it .tsv")
+            raise ManifestError(f"{path}:{number}", problem, "Rename the file to .tsv")
         yield number, Entry(line.strip())
 
 
@@ -327,7 +334,7 @@ def _from_object(row: Any, where: str) -> Entry:
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        # Brings in lhotse and torch, which plain transcripts do without.
+        # Imported here, as it imports lhotse and torch, which plain transcripts do not need.
         from asr_s2s.data.manifest import require_characters
 
         require_characters(row, where)
@@ -354,6 +361,7 @@ def _from_object(row: Any, where: str) -> Entry:
 
 
 def _source(source: str) -> Path:
-    """Where a recording lies; a sentence, which need be no path, is as good to pair by."""
-    # A zero character is in no path, and the operating system is not asked for it.
+    """Absolute path of a source; a source sentence is treated likewise, as it serves only to pair
+    entries."""
+    # Path.resolve raises an error for null characters, which occur in no path.
     return Path(source) if "\0" in source else Path(source).resolve()

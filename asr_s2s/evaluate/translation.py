@@ -1,8 +1,8 @@
-"""Translation scores: BLEU, chrF and TER, and whether two systems differ by more than chance.
+"""Translation scores BLEU, chrF and TER, and significance tests of the difference of two systems.
 
-All are sacrebleu's (Post, 2018), of a whole set, from 0 to 100 (TER may pass it); each comes with
-the signature that makes it reproducible. BLEU (Papineni et al., 2002) and chrF (Popović, 2015) are
-better when higher, TER (Snover et al., 2006) when lower.
+Scores are computed by sacrebleu (Post, 2018) over a whole test set, from 0 to 100 (TER may exceed
+it), with a signature that makes them reproducible. BLEU (Papineni et al., 2002) and chrF (Popović,
+2015) are better when higher, TER (Snover et al., 2006) when lower.
 """
 
 import os
@@ -24,27 +24,27 @@ from asr_s2s.errors import TextError
 from asr_s2s.evaluate.significance import SEED
 
 MOSES_LANGUAGES = sorted({*NonbreakingPrefixes().available_langs.values(), "ja", "ko"})
-"""Codes of the languages that Moses has rules for."""
+"""Codes of the languages supported by the Moses tokenizer."""
 UNSPACED = ("zh", "ja-mecab", "char")
-"""BLEU's tokenizers of text without blanks between words."""
+"""Tokenizers of BLEU for text without spaces between words."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score of a set."""
+    """Score of a test set."""
 
     value: float
     """Points, 0 to 100."""
     signature: str
-    """What is needed to reproduce it."""
+    """Everything needed to reproduce the score."""
 
 
 @dataclass(frozen=True)
 class SentenceScore:
-    """How one sentence was translated."""
+    """Score of one sentence."""
 
     index: int
-    """Its place in the set, from 0."""
+    """Index in the test set, from 0."""
     hypothesis: str
     references: tuple[str, ...]
     chrf: float
@@ -53,17 +53,17 @@ class SentenceScore:
 
 @dataclass(frozen=True)
 class TranslationScores:
-    """Scores of a set of translations."""
+    """Scores of the translations of a test set."""
 
     bleu: Score
     chrf: Score
     ter: Score
     lowercase_tokenized_bleu: Score | None
-    """BLEU as the older literature counts it, if a language was given."""
+    """BLEU on lowercased, Moses-tokenized text, as in older papers; None if not requested."""
     sentences: tuple[SentenceScore, ...]
 
     def worst(self, count: int) -> list[SentenceScore]:
-        """The sentences of lowest chrF that are not equal to a reference, lowest first."""
+        """Sentences with the lowest chrF, lowest first, except those equal to a reference."""
         wrong = [s for s in self.sentences if s.hypothesis not in s.references]
         return sorted(wrong, key=lambda s: s.chrf)[:count]
 
@@ -74,51 +74,51 @@ class Estimate:
 
     value: float
     mean: float
-    """Of the bootstrap samples; the center of the interval."""
+    """Mean over the bootstrap samples; center of the interval."""
     margin: float
-    """Half of the interval's width."""
+    """Half the width of the interval."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two systems compared by one metric."""
+    """Difference of two systems in one metric."""
 
     system: Estimate
     baseline: Estimate
     p_value: float
-    """sacrebleu's: the part of the drawn sets whose difference, less the mean of all, is above this
-    one. It looks to one side, and is about half of a p-value that counts both."""
+    """p-value of sacrebleu: share of samples whose difference minus the mean difference exceeds the
+    observed one. It is one-sided, about half of a two-sided p-value."""
     signature: str
 
     @property
     def difference(self) -> float:
-        """Points by which the system is above the baseline."""
+        """Score of the system minus score of the baseline, in points."""
         return self.system.value - self.baseline.value
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A system against a baseline on the same sentences."""
+    """Differences of a system from a baseline on the same sentences."""
 
     bleu: Difference
     chrf: Difference
     samples: int
-    """Bootstrap samples drawn."""
+    """Number of bootstrap samples."""
 
 
 def check_settings(tokenizer: str, lowercase_tokenized: str | None = None) -> None:
-    """Raise what `score_translations` would, before any sentence is translated.
+    """Check the settings of `score_translations` before any sentence is translated.
 
     Raises:
-        TextError: sacrebleu has no such tokenizer, or what it needs is not installed, or Moses has
-            no rules for the language.
+        TextError: sacrebleu has no such tokenizer, the tokenizer's dependencies are not installed,
+            or Moses does not support the language.
     """
     _bleu(tokenizer)
     if lowercase_tokenized is not None and lowercase_tokenized not in MOSES_LANGUAGES:
         raise TextError(
             lowercase_tokenized,
             f"expected one of Moses' languages, {', '.join(MOSES_LANGUAGES)}",
-            "Give one of them; en is what Moses falls back on",
+            "Give one of them; Moses itself falls back to en",
         )
 
 
@@ -132,12 +132,12 @@ def score_translations(
     """BLEU, chrF and TER of hypotheses against their references.
 
     Args:
-        hypotheses: one for each sentence; an empty one is a translation that says nothing.
-        references: `references[i]` holds all the references of hypothesis i, one at least.
-        tokenizer: sacrebleu's name of BLEU's tokenizer. chrF is without it; TER takes each Chinese
-            character for a word where it is one of `UNSPACED`.
-        lowercase_tokenized: code of the target language; gives the BLEU of the older literature
-            too. Both sides go through Moses: punctuation normalized, lowercased, tokenized.
+        hypotheses: one hypothesis per sentence; may be empty.
+        references: `references[i]` has one or more references of hypothesis i.
+        tokenizer: sacrebleu's name of BLEU's tokenizer. chrF does not use it; with one of
+            `UNSPACED`, TER treats each Chinese or Japanese character as a word.
+        lowercase_tokenized: target language code, to also compute BLEU as in older papers: with
+            Moses, both sides are punctuation-normalized, lowercased and tokenized.
 
     Raises:
         TextError: as `check_settings`.
@@ -176,15 +176,15 @@ def compare_translations(
     samples: int = 1000,
     seed: int = SEED,
 ) -> Comparison:
-    """Paired bootstrap resampling (Koehn, 2004) of a system against a baseline.
+    """Compare a system with a baseline by paired bootstrap resampling (Koehn, 2004).
 
     Args:
-        hypotheses: of the system, as for `score_translations`.
-        baseline: the other system's, of the same sentences.
+        hypotheses: hypotheses of the system, as for `score_translations`.
+        baseline: hypotheses of the baseline for the same sentences.
         references: as for `score_translations`.
         tokenizer: as for `score_translations`.
-        samples: sets drawn with replacement.
-        seed: of the draw, 1 or more; the same seed gives the same result.
+        samples: number of bootstrap samples.
+        seed: random seed, 1 or more.
 
     Raises:
         TextError: as `check_settings`.
@@ -209,7 +209,7 @@ def compare_translations(
 
 
 class _MosesLowercase:
-    """Text as papers before sacrebleu scored it, for example those on Multi30k."""
+    """Text preprocessing of papers before sacrebleu, for example those on Multi30k."""
 
     def __init__(self, language: str) -> None:
         self._normalizer = MosesPunctNormalizer(language)
@@ -227,20 +227,20 @@ def _bleu(tokenizer: str) -> BLEU:
             tokenizer, f"expected one of sacrebleu's tokenizers, {names}", "Give one of them"
         )
     try:
-        # `force` only silences a warning about tokenized text, which may well be meant.
+        # `force` only silences a warning about tokenized text, which may be intended.
         return BLEU(tokenize=tokenizer, force=True)
     except (ImportError, OSError, RuntimeError) as error:
-        # Some need another package, some a file that sacrebleu fetches.
+        # Some tokenizers need another package, some a file that sacrebleu downloads.
         reason = " ".join(str(error).split())
         raise TextError(
             tokenizer,
             f"this tokenizer cannot be used here: {reason}",
-            "Install what it needs, or take another of " + names,
+            "Install its dependencies, or choose another of " + names,
         ) from error
 
 
 def _ter(tokenizer: str) -> TER:
-    # TER's words are what blanks part: a whole sentence of Chinese would be right or wrong as one.
+    # TER splits words at spaces, so a whole Chinese sentence would count as one word.
     unspaced = tokenizer in UNSPACED
     return TER(normalized=unspaced, asian_support=unspaced)
 
@@ -251,16 +251,17 @@ def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[Seque
 
 
 def _difference(results: Sequence[Any], signature: str) -> Difference:
-    """From sacrebleu's results of baseline and system."""
-    before, after = (Estimate(r.score, float(r.mean), float(r.ci)) for r in results)
-    # sacrebleu's test takes two equal outputs for significantly different: it asks how often
-    # chance gives more than no difference, and with equal outputs it never does.
-    p_value = 1.0 if after.value == before.value else float(results[1].p_value)
-    return Difference(after, before, p_value, signature)
+    """Convert sacrebleu's results of baseline and system."""
+    baseline, system = (Estimate(r.score, float(r.mean), float(r.ci)) for r in results)
+    # For equal outputs, sacrebleu's test reports a significant difference: no sampled difference
+    # exceeds the observed difference of 0.
+    p_value = 1.0 if system.value == baseline.value else float(results[1].p_value)
+    return Difference(system, baseline, p_value, signature)
 
 
 def _streams(references: Sequence[Sequence[str]]) -> list[list[Any]]:
-    """All first references, all second ones and so on, None where a sentence has no more."""
+    """Transpose references to sacrebleu's format: all first references, all second ones and so
+    on, None for sentences with fewer."""
     most = max(map(len, references))
     return [
         [several[i] if i < len(several) else None for several in references] for i in range(most)
@@ -270,14 +271,14 @@ def _streams(references: Sequence[Sequence[str]]) -> list[list[Any]]:
 def _check_lengths(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     counts = f"found {len(hypotheses)} hypotheses and references of {len(references)}"
     if not hypotheses or len(hypotheses) != len(references):
-        raise ValueError(f"{counts} sentences; expected as many, and one at least")
+        raise ValueError(f"{counts} sentences; expected equal numbers of at least one")
     if not all(references):
-        raise ValueError(f"{counts} sentences; one of them has no reference")
+        raise ValueError(f"{counts} sentences; a sentence has no reference")
 
 
 @contextmanager
 def _bootstrap_seed(seed: int) -> Iterator[None]:
-    # sacrebleu takes its seed from the environment only.
+    # sacrebleu reads its seed only from the environment.
     name = "SACREBLEU_SEED"
     before = os.environ.get(name)
     os.environ[name] = str(seed)

@@ -1,4 +1,4 @@
-"""Translation scores as a text report for people and as a JSON object for programs."""
+"""Reports of translation scores: text, and JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,14 +11,16 @@ from asr_s2s.evaluate.translation import Score, SentenceScore, TranslationScores
 
 @dataclass(frozen=True)
 class BleuExpectation:
-    """The BLEU that a result must reach; all in points."""
+    """BLEU that a result must reach; all values in points."""
 
     points: float
     tolerance: float
+    """Points by which BLEU may be lower."""
     measured: float
 
     @property
     def met(self) -> bool:
+        """Whether the measured BLEU is acceptable."""
         return self.measured >= self.points - self.tolerance - 1e-9
 
     def __str__(self) -> str:
@@ -37,13 +39,13 @@ def text_report(
     decoding: Decoding | TextDecoding | None = None,
     worst: int = 5,
 ) -> str:
-    """A table of the scores with their signatures, and the worst sentences.
+    """Table of the scores with their signatures, and the worst sentences.
 
     Args:
-        scores: what was measured.
-        utterances: what the scores are of, in the same order.
-        decoding: adds a line with what was decoded and how fast.
-        worst: how many sentences to show, by their own chrF.
+        scores: translation scores.
+        utterances: scored sentences in the same order.
+        decoding: amount and speed of decoding; None for existing hypotheses.
+        worst: number of sentences to show, lowest sentence-level chrF first.
     """
     rows = [("", "score", "signature")]
     rows += [
@@ -71,7 +73,7 @@ def json_report(
     worst: int = 5,
     expectation: BleuExpectation | None = None,
 ) -> dict[str, Any]:
-    """The same as plain values, in points."""
+    """The report as a JSON object; scores are in points."""
     report: dict[str, Any] = {
         "bleu": asdict(scores.bleu),
         "chrf": asdict(scores.chrf),

@@ -1,4 +1,4 @@
-"""N-gram models in ARPA format, as KenLM, SRILM and others write them."""
+"""Reading n-gram models in ARPA format, as written by KenLM, SRILM and others."""
 
 import gzip
 import lzma
@@ -17,19 +17,19 @@ from asr_s2s.model.ngram import Level
 from asr_s2s.text.tokenizer import BOS, EOS, SPECIALS, UNK, Tokenizer
 
 SPACE = "<space>"
-"""What a blank that is a token is written as."""
+"""ARPA spelling of a token that is a space."""
 _LN10 = math.log(10)
 _LARGEST_COUNT = re.compile(r"ngram (\d+)\s*=\s*(\d+)")
 
 
 def read_arpa(path: Path, tokenizer: Tokenizer) -> list[Level]:
-    """The n-grams of an ARPA file (also .gz or .xz) over the tokens of a model.
+    """Read an ARPA file (plain, .gz or .xz) of n-grams over the tokens of a model.
 
-    Tokens are written as the vocabulary spells them (subwords with U+2581), a blank as <space>.
-    N-grams with other words are left out: no output of the model has them.
+    Tokens are spelled as in the vocabulary (subwords with U+2581), a space as <space>. N-grams with
+    other words are skipped, because no output of the model contains them.
 
     Raises:
-        ModelError: the file cannot be read, is not ARPA, or is of other tokens.
+        ModelError: the file cannot be read, is not ARPA, or has no token of the model.
     """
     try:
         with _open(path) as file:
@@ -41,16 +41,16 @@ def read_arpa(path: Path, tokenizer: Tokenizer) -> list[Level]:
         raise ModelError(
             path,
             "none of its words is a token of this model",
-            "Make it of text in the model's own tokens, or use asr-s2s ngram on plain text",
+            "Build it from text split into the model's tokens, or run asr-s2s ngram on plain text",
         )
     return _trie(orders, len(tokenizer))
 
 
 def arpa_words(path: Path, tokenizer: Tokenizer) -> list[str]:
-    """The words of an ARPA file that the tokenizer can spell, in order.
+    """Read the words of an ARPA file that the tokenizer can spell, in order.
 
     Raises:
-        ModelError: the file cannot be read, or is not ARPA.
+        ModelError: the file cannot be read or is not ARPA.
     """
     words = []
     try:
@@ -69,18 +69,18 @@ def arpa_words(path: Path, tokenizer: Tokenizer) -> list[str]:
 
 
 def is_arpa(path: Path) -> bool:
-    """Whether a file's name is that of an n-gram model in ARPA format."""
+    """Return whether a file name has the suffix of an ARPA file."""
     return any(suffix == ".arpa" for suffix in path.suffixes)
 
 
 def token_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    """Ids of tokens as ARPA spells them."""
+    """Map the ARPA spelling of each token to its id."""
     ids = {SPACE if piece == " " else piece: i for i, piece in enumerate(tokenizer.pieces)}
     return ids | dict(zip(SPECIALS[1:], (BOS, EOS, UNK), strict=True))
 
 
 Order = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
-"""N-grams `(count, n)`, natural log-probabilities and back-off weights."""
+"""N-grams `(count, n)`, their natural log-probabilities and log back-off weights `(count,)`."""
 
 
 def _open(path: Path) -> TextIO:
@@ -120,13 +120,13 @@ def _read_orders(file: TextIO, path: Path, ids: dict[str, int]) -> list[Order]:
             if line == "\\end\\":
                 break
             if line != f"\\{len(orders) + 1}-grams:" or len(orders) == highest:
-                raise _broken(path, number, f"found {line}")
+                raise _broken(path, number, f"unexpected {line}")
             order = len(orders) + 1
             continue
-        # Blanks part words; a tab part stands on either side of them.
+        # Fields are separated by tabs and words by spaces; the number of columns tells them apart.
         columns = line.split()
         if len(columns) not in (order + 1, order + 2) or not order:
-            raise _broken(path, number, f"found {len(columns)} columns among the {order}-grams")
+            raise _broken(path, number, f"found {len(columns)} columns in the {order}-grams")
         gram = [ids.get(word, -1) for word in columns[1 : order + 1]]
         if -1 in gram:
             continue
@@ -134,17 +134,17 @@ def _read_orders(file: TextIO, path: Path, ids: dict[str, int]) -> list[Order]:
             score = float(columns[0])
             backoff = float(columns[order + 1]) if len(columns) == order + 2 else 0.0
         except ValueError as error:
-            raise _broken(path, number, "found no number where one belongs") from error
+            raise _broken(path, number, "expected a number") from error
         tokens += gram
         scores.append(score)
         backoffs.append(backoff)
     else:
-        raise ModelError(path, "it ends without \\end\\", "Copy the file again")
+        raise ModelError(path, "the file ends without \\end\\", "Copy the file again")
     return orders
 
 
 def _read_header(lines: Iterator[tuple[int, str]], path: Path) -> int:
-    """The highest order that the header names."""
+    """Return the highest order listed in the header."""
     highest, started = 0, False
     for _, line in lines:
         if line == "\\data\\":
@@ -155,16 +155,16 @@ def _read_header(lines: Iterator[tuple[int, str]], path: Path) -> int:
             return highest
         elif started:
             break
-    raise ModelError(path, "this is not an n-gram model in ARPA format", "Name another file")
+    raise ModelError(path, "this is not an n-gram model in ARPA format", "Use another file")
 
 
 def _broken(path: Path, number: int, found: str) -> ModelError:
-    return ModelError(f"{path}:{number}", f"this is not ARPA format: {found}", "Write it again")
+    return ModelError(f"{path}:{number}", f"invalid ARPA format: {found}", "Create the file again")
 
 
 def _trie(orders: list[Order], vocabulary: int) -> list[Level]:
-    """N-grams as levels; beginnings that are no n-grams themselves become rows without a score."""
-    # Row of each n-gram's first k tokens in level k, for growing k.
+    """Arrange n-grams in levels; prefixes that are not n-grams get rows without a score."""
+    # For each order >= k: the rows in level k of the n-grams' first k tokens.
     rows = [grams[:, 0] for grams, _, _ in orders]
     levels = []
     for k, (_, order_scores, order_backoffs) in enumerate(orders, start=1):

@@ -1,8 +1,8 @@
 """Attention of decoder queries over an encoder's memory.
 
-Hypotheses of a beam are further queries on the same memory, so a search never copies the
-memory: queries are `(batch, queries, size)` whether they are the steps of a training sentence
-or the hypotheses of a beam.
+Queries have the shape `(batch, queries, size)`: in training they are the steps of an output, in
+decoding the hypotheses of a beam. All queries of an utterance share one memory, so beam search
+never copies it.
 """
 
 import math
@@ -16,19 +16,19 @@ from asr_s2s.config import DecoderConfig
 
 
 class Memory(NamedTuple):
-    """What an encoder hands to attention and CTC."""
+    """Output of an encoder, the input of attention and CTC."""
 
     values: Tensor
     """`(batch, time, channels)`, zero beyond each row's length."""
     lengths: Tensor
-    """Valid frames of each row, `(batch,)`, at least 1."""
+    """Number of valid frames of each row, `(batch,)`, at least 1."""
     summary: Tensor
-    """The whole source as one vector, `(batch, channels)`: the ends of a recurrent encoder's
-    directions, the mean of a Transformer's frames."""
+    """One vector per source, `(batch, channels)`: the final state of each direction of a recurrent
+    encoder, or the mean over the frames of a Transformer."""
 
 
 class AttendedMemory(NamedTuple):
-    """A memory made ready for attention, once per utterance."""
+    """A memory with its projected keys, computed once per utterance."""
 
     values: Tensor
     """`(batch, time, channels)`"""
@@ -39,10 +39,10 @@ class AttendedMemory(NamedTuple):
 
 
 class Attention(nn.Module, ABC):
-    """Base of all kinds that attend: projected queries against projected keys."""
+    """Base class of attention with projected queries and keys."""
 
     needs_alignment = False
-    """Whether scores depend on the previous step's weights, so that steps must be taken in turn."""
+    """Whether scores depend on the previous step's weights, which makes steps sequential."""
 
     def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Attention(nn.Module, ABC):
         self.key = nn.Linear(memory_size, config.attention_size)
 
     def prepare(self, memory: Memory) -> AttendedMemory:
-        """Project the keys of a memory."""
+        """Project a memory to keys."""
         padded = padding_mask(memory.lengths, memory.values.size(1))[:, None, :]
         return AttendedMemory(memory.values, self.key(memory.values), padded)
 
@@ -58,13 +58,13 @@ class Attention(nn.Module, ABC):
     def forward(
         self, query: Tensor, memory: AttendedMemory, alignment: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Attend.
+        """Compute contexts and attention weights.
 
         Args:
             query: `(batch, queries, query_size)`.
             memory: the prepared memory.
-            alignment: previous weights `(batch, queries, time)`; read by location-aware
-                attention only.
+            alignment: weights of the previous step, `(batch, queries, time)`; used only by
+                location-aware attention.
 
         Returns:
             Context `(batch, queries, channels)` and weights `(batch, queries, time)`, exactly
@@ -73,11 +73,11 @@ class Attention(nn.Module, ABC):
 
 
 class SingleHeadAttention(Attention):
-    """Averages the memory's values by the softmax of one score each."""
+    """Averages the values of a memory, weighted by the softmax of one score per frame."""
 
     @abstractmethod
     def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
-        """Scores `(batch, queries, time)` of projected queries against keys."""
+        """Score projected queries against keys; returns `(batch, queries, time)`."""
 
     def forward(
         self, query: Tensor, memory: AttendedMemory, alignment: Tensor
@@ -88,11 +88,11 @@ class SingleHeadAttention(Attention):
 
 
 class AdditiveAttention(SingleHeadAttention):
-    """v . tanh(W q + U k) (Bahdanau et al., 2015).
+    """Additive attention, v . tanh(W q + U k) (Bahdanau et al., 2015).
 
-    Computed as 2 v . sigmoid(2 (W q + U k)): the difference, the sum of v, is the same for all
-    frames, so the softmax does not see it, and on CPUs PyTorch's sigmoid takes a tenth of its
-    tanh's time.
+    Computed as 2 v . sigmoid(2 (W q + U k)), which differs by the sum of v. This is the same for
+    all frames and so does not change the softmax, and on CPU PyTorch's sigmoid takes a tenth of the
+    time of its tanh.
     """
 
     def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
@@ -108,21 +108,23 @@ class AdditiveAttention(SingleHeadAttention):
         return self._energies(keys[:, None] + (2 * query)[:, :, None])
 
     def _energies(self, doubled: Tensor) -> Tensor:
-        """Scores `(batch, queries, time)` of sums `(batch, queries, time, attention_size)`, which
-        come doubled and are overwritten."""
+        """Compute scores `(batch, queries, time)` from doubled sums of queries and keys `(batch,
+        queries, time, attention_size)`, which are overwritten."""
         scores: Tensor = 2 * self.energy(doubled.sigmoid_())
         return scores.squeeze(-1)
 
 
 class DotAttention(SingleHeadAttention):
-    """q . k / sqrt(size) (Luong et al., 2015; scaled as in Vaswani et al., 2017)."""
+    """Dot-product attention, q . k / sqrt(size) (Luong et al., 2015; scaling of Vaswani et al.,
+    2017)."""
 
     def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
         return query @ keys.transpose(1, 2) / math.sqrt(keys.size(-1))
 
 
 class LocationAttention(AdditiveAttention):
-    """Additive attention that also sees where it looked last (Chorowski et al., 2015)."""
+    """Additive attention with convolutional features of the previous weights (Chorowski et al.,
+    2015)."""
 
     needs_alignment = True
 
@@ -139,15 +141,15 @@ class LocationAttention(AdditiveAttention):
 
     def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
         batch, queries, time = alignment.shape
-        seen = 2 * self.location(alignment.reshape(batch * queries, 1, time))
-        seen = self.location_key(seen.view(batch, queries, -1, time).transpose(2, 3))
-        return self._energies(seen + 2 * query[:, :, None] + keys[:, None])
+        located = 2 * self.location(alignment.reshape(batch * queries, 1, time))
+        located = self.location_key(located.view(batch, queries, -1, time).transpose(2, 3))
+        return self._energies(located + 2 * query[:, :, None] + keys[:, None])
 
 
 class MultiHeadAttention(Attention):
-    """Several scaled dot products side by side, each on its own part (Vaswani et al., 2017).
+    """Multi-head scaled dot-product attention (Vaswani et al., 2017).
 
-    The weights returned are the mean over heads.
+    Returned weights are the mean over heads.
     """
 
     def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
@@ -173,8 +175,8 @@ class MultiHeadAttention(Attention):
 
 
 class NoAttention(nn.Module):
-    """Attends to nothing: the fixed-vector model (Sutskever et al., 2014), whose decoder knows the
-    source by its first state alone."""
+    """Placeholder for models without attention (Sutskever et al., 2014), whose decoder sees the
+    source through its first state only."""
 
     needs_alignment = False
 
@@ -188,7 +190,7 @@ class NoAttention(nn.Module):
     def forward(
         self, query: Tensor, memory: AttendedMemory, alignment: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Zeros for context and weights, in the shapes of `Attention.forward`."""
+        """Return zeros for context and weights, in the shapes of `Attention.forward`."""
         batch, queries, _ = query.shape
         context = query.new_zeros(batch, queries, memory.values.size(2))
         return context, alignment.new_zeros(batch, queries, memory.values.size(1))

@@ -1,4 +1,4 @@
-"""The CTC head, beside the decoder."""
+"""CTC output layer on the encoder's memory."""
 
 from typing import NamedTuple
 
@@ -6,25 +6,25 @@ from torch import Tensor, nn
 
 
 class CTCFrames(NamedTuple):
-    """What CTC says of a batch of speech."""
+    """CTC log-probabilities of a batch of speech."""
 
     log_probs: Tensor
-    """Natural log, `(batch, frames, vocabulary)`."""
+    """Natural log-probabilities, `(batch, frames, vocabulary)`."""
     lengths: Tensor
-    """Valid frames of each row, `(batch,)`."""
+    """Number of valid frames of each row, `(batch,)`."""
 
 
 class CTCHead(nn.Linear):
-    """CTC's output layer (Graves et al., 2006), which may predict several times a frame.
+    """CTC output layer (Graves et al., 2006) with one or more predictions per memory frame.
 
-    CTC needs a frame for each token it writes, and one more between equal ones. People say up to 20
-    characters a second, and an encoder that reduces time by 8 leaves 12.5 frames of it: with two
-    predictions for each, CTC can write characters over it all the same.
+    CTC needs one frame per token, and one more between two equal tokens. Speech has up to 20
+    characters per second, while an encoder with a time reduction of 8 outputs 12.5 frames per
+    second; two predictions per frame let CTC output characters nevertheless.
 
     Args:
         memory_size: channels of the memory.
         vocabulary: number of tokens.
-        per_frame: predictions a frame of the memory.
+        per_frame: predictions per frame of the memory.
     """
 
     def __init__(self, memory_size: int, vocabulary: int, per_frame: int = 1) -> None:
@@ -32,7 +32,7 @@ class CTCHead(nn.Linear):
         self.per_frame = per_frame
 
     def forward(self, values: Tensor) -> Tensor:
-        """A memory's values `(batch, time, channels)` to logits `(batch, per_frame * time,
-        vocabulary)`."""
+        """Compute logits `(batch, per_frame * time, vocabulary)` from the values of a memory
+        `(batch, time, channels)`."""
         batch, time, _ = values.shape
         return super().forward(values).view(batch, self.per_frame * time, -1)

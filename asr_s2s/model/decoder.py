@@ -1,4 +1,4 @@
-"""The speller: a recurrent decoder that attends to a memory and emits tokens."""
+"""Recurrent decoder that attends to a memory and predicts tokens."""
 
 from typing import NamedTuple
 
@@ -14,26 +14,26 @@ from asr_s2s.text.tokenizer import BLANK
 
 
 class DecoderState(NamedTuple):
-    """Everything a step hands to the next; rows are utterances x hypotheses."""
+    """State between decoder steps; rows are utterances x hypotheses."""
 
     hidden: Tensor
     """`(rows, layers, size)`"""
     cell: Tensor
-    """`(rows, layers, size)`; of an LSTM only, else `(rows, 0, size)`."""
+    """`(rows, layers, size)` for an LSTM, `(rows, 0, size)` for other cells."""
     context: Tensor
-    """What attention read last, `(rows, channels)`."""
+    """Context of the last step, `(rows, channels)`."""
     alignment: Tensor
-    """Where attention looked last, `(rows, time)`."""
+    """Attention weights of the last step, `(rows, time)`."""
 
 
 class Decoder(nn.Module):
-    """Recurrent decoder in one of two forms.
+    """Recurrent decoder with either input feeding or a query layer.
 
-    With input feeding (Chan et al., 2016; Luong et al., 2015) the first layer reads the previous
-    token and the previous context, and the last one's output is both the query and what the next
-    token is predicted from. With a query layer (as in GNMT, Wu et al., 2016) a first layer reads
-    tokens alone and forms the queries, and upper layers read queries and contexts; a whole sentence
-    then unrolls as two fused calls and one batched attention.
+    With input feeding (Chan et al., 2016; Luong et al., 2015), the first layer reads the previous
+    token and the previous context; the output of the last layer is the attention query and, with
+    the context, predicts the next token. With a query layer (as in GNMT, Wu et al., 2016), the
+    first layer reads only tokens and outputs the queries, and upper layers read queries and
+    contexts; in training, a whole output then unrolls in two fused calls and one batched attention.
     """
 
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
@@ -62,8 +62,8 @@ class Decoder(nn.Module):
         )
         features = config.embedding_size if config.tied_output else config.size
         self.readout = nn.Linear(config.size + memory_size, features)
-        # A tied output layer is the embedding and a bias: no weights are kept twice, but those that
-        # `use_low_precision` lays out anew.
+        # A tied output layer uses the embedding's weights; only `use_low_precision` stores a second
+        # copy of them, in `self.output`.
         self.output: nn.Module | None = (
             None if config.tied_output else nn.Linear(features, vocabulary)
         )
@@ -75,11 +75,11 @@ class Decoder(nn.Module):
                 self.embedding.weight[BLANK] = 0.0
 
     def prepare(self, memory: Memory) -> AttendedMemory:
-        """What `start`, `step` and `forward` need of a memory, computed once."""
+        """Compute once per utterance what `step` and `forward` need of a memory."""
         return self.attention.prepare(memory)
 
     def start(self, memory: Memory, beam_size: int = 1) -> DecoderState:
-        """The state before the first token, for `beam_size` hypotheses of each row."""
+        """Return the state before the first token, for `beam_size` hypotheses per row."""
         batch, time, channels = memory.values.shape
         rows = batch * beam_size
         zeros = memory.values.new_zeros
@@ -98,10 +98,11 @@ class Decoder(nn.Module):
     def step(
         self, previous: Tensor, state: DecoderState, memory: AttendedMemory
     ) -> tuple[Tensor, DecoderState]:
-        """Logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next state.
+        """Compute logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next
+        state.
 
-        Rows are grouped by utterance: rows r * n to r * n + n - 1 are hypotheses of row r of the
-        memory.
+        Rows are grouped by utterance: rows r * n to r * n + n - 1 are the n hypotheses of row r of
+        the memory.
         """
         hidden, state = self._advance(self._drop(self.embedding(previous)), state, memory)
         return self._logits(hidden, state.context), state
@@ -109,8 +110,16 @@ class Decoder(nn.Module):
     def forward(
         self, prefix: Tensor, memory: Memory, prepared: AttendedMemory | None = None
     ) -> tuple[Tensor, Tensor]:
-        """All steps at once: prefixes `(batch, steps)` to logits `(batch, steps, vocabulary)` and
-        attention weights `(batch, steps, time)`. Equals `step` repeated."""
+        """Compute all steps at once; equal to repeated calls of `step`.
+
+        Args:
+            prefix: previous tokens of each step, `(batch, steps)`.
+            memory: of the batch.
+            prepared: result of `prepare` for the memory, if computed already.
+
+        Returns:
+            Logits `(batch, steps, vocabulary)` and attention weights `(batch, steps, time)`.
+        """
         prepared = prepared or self.prepare(memory)
         embedded = self._drop(self.embedding(prefix))
         state = self.start(memory)
@@ -130,8 +139,8 @@ class Decoder(nn.Module):
     def _attend_all(
         self, queries: Tensor, memory: AttendedMemory, alignment: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Contexts and weights of all queries `(batch, steps, size)`: at once, or in turn where
-        each depends on the weights before it."""
+        """Compute contexts and weights of all queries `(batch, steps, size)`: at once, or one by
+        one if each depends on the previous weights."""
         if not self.attention.needs_alignment:
             attended: tuple[Tensor, Tensor] = self.attention(queries, memory, alignment)
             return attended
@@ -147,7 +156,8 @@ class Decoder(nn.Module):
     def _advance(
         self, embedded: Tensor, state: DecoderState, memory: AttendedMemory
     ) -> tuple[Tensor, DecoderState]:
-        """One step from embedded tokens `(rows, embedding_size)`: top hidden `(rows, size)`."""
+        """Advance by embedded tokens `(rows, embedding_size)`; returns the output of the last layer
+        `(rows, size)` and the next state."""
         inputs = torch.cat([embedded, state.context], -1) if self.input_feeding else embedded
         hiddens, cells = step(self.query_layers, inputs, state.hidden, state.cell)
         query = hiddens[-1]
@@ -160,7 +170,7 @@ class Decoder(nn.Module):
         context, weights = context.flatten(0, 1), weights.flatten(0, 1)
         if self.upper_layers is not None:
             joined = torch.cat([self._drop(query), context], dim=-1)
-            # Below is one layer alone.
+            # The query layer is one layer, so the states of the upper layers start at 1.
             upper = step(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
             hiddens, cells = hiddens + upper[0], cells + upper[1]
         hidden = torch.stack(hiddens, 1)
@@ -168,7 +178,7 @@ class Decoder(nn.Module):
         return hiddens[-1], DecoderState(hidden, cell, context, weights)
 
     def _drop(self, values: Tensor) -> Tensor:
-        # Even a layer that does nothing takes its time in each step of a search.
+        # Skips the call in evaluation mode: its overhead counts in every decoding step.
         return self.dropout(values) if self.training else values
 
     def _logits(self, hidden: Tensor, context: Tensor) -> Tensor:
@@ -181,26 +191,27 @@ class Decoder(nn.Module):
 
 
 def check_decoder(config: DecoderConfig) -> None:
-    """Refuse decoder settings that contradict each other.
+    """Check that the decoder settings are consistent.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: they are not; names the key.
     """
     if config.attention_size % config.attention_heads and config.attention == "multihead":
         raise ConfigError(
             "decoder.attention_heads",
-            f"{config.attention_heads} heads do not divide attention_size {config.attention_size}",
+            f"expected a divisor of attention_size {config.attention_size}, "
+            f"found {config.attention_heads}",
             "Choose a divisor",
         )
     if config.location_width % 2 == 0:
         raise ConfigError(
             "decoder.location_width",
-            f"expected an odd width, found {config.location_width}",
-            "Add or take one",
+            f"expected an odd number, found {config.location_width}",
+            f"Use for example {config.location_width + 1}",
         )
     if config.attention == "none" and config.first_state != "source":
         raise ConfigError(
             "decoder.first_state",
-            "without attention the decoder would not see the source",
+            "expected source, as the decoder has no attention and would not see the source",
             "Set it to source",
         )

@@ -1,4 +1,4 @@
-"""Speech encoder: log-mel, an optional convolutional front, and a pyramid of BiLSTM layers."""
+"""Speech encoder: log-mel features, optional convolutions, and a pyramid of BiLSTM layers."""
 
 from collections.abc import Iterator
 
@@ -14,15 +14,15 @@ from asr_s2s.model.recurrent import RecurrentLayer, sequence_ends
 
 
 def join_pairs(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Concatenate neighboring frames (Chan et al., 2016): `(batch, time, channels)` to
+    """Concatenate pairs of neighboring frames (Chan et al., 2016): `(batch, time, channels)` to
     `(batch, ceil(time / 2), 2 * channels)`. An odd last frame is paired with zeros."""
-    if inputs.size(1) % 2:  # padding by nothing would copy
+    if inputs.size(1) % 2:  # F.pad by 0 frames would copy
         inputs = F.pad(inputs, (0, 0, 0, 1))
     return inputs.reshape(inputs.size(0), -1, 2 * inputs.size(2)), (lengths + 1) // 2
 
 
 class ConvolutionBlock(nn.Module):
-    """A 3 x 3 convolution that halves time and frequency, layer normalization, and ReLU."""
+    """A 3 x 3 convolution with stride 2 in time and frequency, layer normalization and ReLU."""
 
     def __init__(self, channels_in: int, channels: int, bins: int) -> None:
         super().__init__()
@@ -31,7 +31,8 @@ class ConvolutionBlock(nn.Module):
         self.norm = nn.LayerNorm([channels, self.bins])
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """`(batch, channels_in, time, bins)`, zero beyond each length, to the same of half size."""
+        """Halve time and bins of inputs `(batch, channels_in, time, bins)`; inputs and outputs are
+        zero beyond each length."""
         outputs = self.convolution(inputs).transpose(1, 2)
         outputs = self.norm(outputs).relu().transpose(1, 2)
         lengths = (lengths + 1) // 2
@@ -40,15 +41,15 @@ class ConvolutionBlock(nn.Module):
 
 
 class SpeechEncoder(nn.Module):
-    """Listen, Attend and Spell's listener (Chan et al., 2016), from waveform to memory.
+    """Encoder of Listen, Attend and Spell (Chan et al., 2016), from waveform to memory.
 
     Args:
         config: sizes and the total time reduction.
         features: the log-mel frontend.
-        augment: vocal tract perturbation and SpecAugment, active in training only.
+        augment: vocal tract perturbation and SpecAugment, active only in training.
 
     Raises:
-        ConfigError: the time reduction cannot be reached with these layers.
+        ConfigError: the time reduction is impossible with these layers.
     """
 
     def __init__(
@@ -84,33 +85,34 @@ class SpeechEncoder(nn.Module):
         self.output_size = size
 
     def start_of(self, frame: float) -> float:
-        """When a frame of the memory begins, in seconds; before 0 where frames are added."""
+        """Return the start of a memory frame in seconds; negative for frames added before the
+        recording."""
         return (frame * self.time_reduction - self.edge_frames) / FRAMES_PER_SECOND
 
     def frame_seconds(self, layer: int) -> float:
-        """Seconds per output frame of a BiLSTM layer, counted from 1."""
+        """Return the seconds per output frame of a BiLSTM layer, counted from 1."""
         above = sum(self.pairs_before[layer:])
         return (self.time_reduction >> above) / FRAMES_PER_SECOND
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> Memory:
-        """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to a memory."""
+        """Encode waveforms `(batch, samples)` at 16 kHz with sample counts `(batch,)`."""
         return self.encode_features(*self.features(waveforms, lengths))
 
     def features(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Waveforms `(batch, samples)` at 16 kHz, sample counts `(batch,)`, to normalized log-mel
-        features `(batch, frames, mel_bins)` and frame counts `(batch,)`."""
+        """Compute normalized log-mel features `(batch, frames, mel_bins)` and frame counts
+        `(batch,)` of waveforms `(batch, samples)` at 16 kHz with sample counts `(batch,)`."""
         features, lengths = self.log_mel(waveforms, lengths)
         return self.normalize(features, lengths), lengths
 
     def encode_features(self, features: Tensor, lengths: Tensor) -> Memory:
-        """Normalized log-mel features `(batch, frames, mel_bins)`, frame counts `(batch,)`, to a
-        memory."""
+        """Encode normalized log-mel features `(batch, frames, mel_bins)` with frame counts
+        `(batch,)`."""
         *_, last = self.layer_outputs(features, lengths)
         return self.memory_of(*last)
 
     def layer_outputs(self, features: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The output of each BiLSTM layer in turn, `(batch, time, 2 * size)`, zero beyond each
-        row's length, and these lengths `(batch,)`.
+        """Yield the output of each BiLSTM layer, `(batch, time, 2 * size)` and zero beyond each
+        row's length, with these lengths `(batch,)`.
 
         Args:
             features: normalized log-mel `(batch, frames, mel_bins)`.
@@ -128,22 +130,22 @@ class SpeechEncoder(nn.Module):
             if paired:
                 hidden, lengths = join_pairs(hidden, lengths)
             hidden = self.dropout(norm(layer(hidden, lengths)))
-            # Zeros again, not the norm's bias: an odd last frame is paired with what follows it.
+            # Normalization made padding nonzero, and an odd last frame is paired with padding.
             padded = padding_mask(lengths, hidden.size(1))[:, :, None]
             hidden.masked_fill_(padded, 0.0)
             yield hidden, lengths
 
     def memory_of(self, outputs: Tensor, lengths: Tensor) -> Memory:
-        """The memory that the last layer's outputs make."""
+        """Build a memory from the outputs of the last layer."""
         return Memory(outputs, lengths, sequence_ends(outputs, lengths, bidirectional=True))
 
 
 def pair_layers(config: SpeechEncoderConfig) -> list[bool]:
-    """Which BiLSTM layers read concatenated pairs of frames: the upper ones, as many as the
-    convolutions leave to do.
+    """Return for each BiLSTM layer whether it reads concatenated pairs of frames: the upper ones
+    do, as many as it takes to reach the time reduction after the convolutions.
 
     Raises:
-        ConfigError: not a power of 2, or more halvings than there are layers for.
+        ConfigError: the time reduction is not a power of 2, or impossible with these layers.
     """
     halvings = config.time_reduction.bit_length() - 1
     if config.time_reduction < 1 or config.time_reduction != 1 << halvings:

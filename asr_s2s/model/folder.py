@@ -1,13 +1,13 @@
-"""The model folder: everything needed to use a model, portable and loadable offline.
+"""Reading and writing model folders, which are self-contained and load offline.
 
 ```
-config.yaml          sections of the configuration that make the model (SECTIONS)
-model.safetensors    weights, 8, 16 or 32 bit
-tokenizer.*          the vocabulary of the output
-source_tokenizer.*   that of a text source, where it is another one
-ngram.safetensors    an n-gram model for its search, if any
-language_model/      model folder of an LSTM language model for its search, if any
-README.md            model card: data, license, command, measured figures
+config.yaml          the model's sections of the configuration (SECTIONS)
+model.safetensors    weights in 8, 16 or 32 bits
+tokenizer.*          vocabulary of the output
+source_tokenizer.*   vocabulary of a text source, unless it is that of the output
+ngram.safetensors    n-gram model for decoding (optional)
+language_model/      model folder of an LSTM language model for decoding (optional)
+README.md            model card: data, license, training command, measured accuracy
 ```
 """
 
@@ -40,42 +40,42 @@ from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.text.vocabulary import load_tokenizer
 
 FORMAT = 1
-"""Version of the layout above; a folder of a later version is refused."""
+"""Version of the layout above; folders of other versions are rejected."""
 SECTIONS = (
     "text", "source_text", "model", "features", "speech_encoder", "text_encoder", "decoder",
     "objective", "search",
 )  # fmt: skip
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
-"""Of a model file's matrices."""
+"""Precision of the matrices in a model file."""
 LANGUAGE_MODEL_SECTIONS = ("text", "model", "language_model")
 LANGUAGE_MODEL_FOLDER = "language_model"
-"""Name of a language model's folder within that of a model."""
+"""Name of the language model's folder within a model folder."""
 
 
 class LoadedModel(NamedTuple):
-    """A model with what it needs to read sound and write text."""
+    """A model with its tokenizers, configuration and language models."""
 
     model: Seq2Seq
     tokenizer: Tokenizer
-    """Of the output."""
+    """Tokenizer of the output."""
     source_tokenizer: Tokenizer | None
-    """Of a text source; the output's own where they are joint."""
+    """Tokenizer of a text source; the same as `tokenizer` if they are joint."""
     config: Config
     folder: Path
     language_models: LanguageModels = LanguageModels()
 
 
 def pretrained_names() -> list[str]:
-    """Names of the models that ship with the package."""
+    """Return the names of the models that ship with the package."""
     shipped = Path(str(resources.files("asr_s2s"))) / "pretrained"
     return sorted(path.parent.name for path in shipped.glob("*/config.yaml"))
 
 
 def find_model(model: str | Path) -> Path:
-    """The folder of a shipped model's name, or of a path.
+    """Return the folder of a shipped model by name, or of a model by path.
 
     Raises:
-        ModelError: neither exists.
+        ModelError: there is no such model.
     """
     if str(model) in pretrained_names():
         return Path(str(resources.files("asr_s2s"))) / "pretrained" / str(model)
@@ -90,23 +90,23 @@ def find_model(model: str | Path) -> Path:
 
 
 def own_folder(model: str | Path) -> Path:
-    """A model folder that may be changed.
+    """Return a model folder that may be changed.
 
     Raises:
-        ModelError: there is none, or the name is that of a shipped model.
+        ModelError: there is no such folder, or the model is a shipped one.
     """
     folder = find_model(model)
     if str(model) in pretrained_names():
         raise ModelError(
             model,
-            "this model ships with the package and stays as it is",
-            f"Copy its folder {folder}, and name the copy",
+            "this model ships with the package and cannot be changed",
+            f"Copy its folder {folder} and use the copy",
         )
     return folder
 
 
 def change_search(folder: Path, changes: Mapping[str, float | list[float]]) -> None:
-    """Record other values of `search` in the configuration of a model folder.
+    """Change values of section `search` in the configuration of a model folder.
 
     Raises:
         ModelError: the folder's configuration cannot be read.
@@ -128,11 +128,11 @@ def save_model(
     weights: Mapping[str, Tensor],
     precision: Precision = "fp32",
 ) -> None:
-    """Write a model folder; the model card is the caller's to add.
+    """Write a model folder without its model card.
 
     Args:
-        precision: of matrices. Biases, norms and feature statistics weigh little and stay in 32
-            bits; with int8, what is no matrix but larger, as convolutions, is in 16.
+        precision: of matrices. Biases, norms and feature statistics are small and stay in 32 bits;
+            with int8, tensors of more than two dimensions (convolutions) are stored in 16 bits.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = to_dict(config)
@@ -146,10 +146,10 @@ def save_model(
 
 
 def convert_model(folder: Path, precision: Precision) -> None:
-    """Write the weights of a model folder anew, in another precision.
+    """Rewrite the weights of a model folder in another precision.
 
     Raises:
-        ModelError: they are missing or damaged.
+        ModelError: the weights are missing or damaged.
     """
     path = folder / "model.safetensors"
     _write_weights(path, restore_matrices(_read_weights(path)), precision)
@@ -158,13 +158,13 @@ def convert_model(folder: Path, precision: Precision) -> None:
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(
-            path.parent, "it holds no model.safetensors", "Copy the whole model folder"
+            path.parent, "the folder has no model.safetensors", "Copy the whole model folder"
         )
     try:
         return load_file(path)
     except SafetensorError as error:
         raise ModelError(
-            path, f"these are no weights ({error})", "Copy the folder again"
+            path, f"not a valid safetensors file ({error})", "Copy the folder again"
         ) from error
 
 
@@ -178,30 +178,31 @@ def _write_weights(path: Path, weights: Mapping[str, Tensor], precision: Precisi
             for name, value in tensors.items()
         }
     tensors = {name: value.contiguous() for name, value in tensors.items()}
-    # Not save_file: it makes files that only their owner can read.
+    # save_file would create a file that only its owner can read.
     path.write_bytes(save(tensors))
 
 
 def load_model(
     model: str | Path, device: str | torch.device = "cpu", *, exact: bool = False
 ) -> LoadedModel:
-    """Load a shipped model by name or a model folder by path, ready for inference: in float32, or
-    on CPU with 8-bit integers where its weights are such.
+    """Load a shipped model by name or a model folder by path, ready for inference.
+
+    It computes in float32, or on CPU in low precision if its weights are stored as 8-bit integers.
 
     Args:
-        exact: in float32 in any case, as gradients want it.
+        exact: always compute in float32, which gradients require.
 
     Raises:
-        ModelError: the folder is missing, incomplete, damaged, or of a later version; or it is that
-            of a language model.
+        ModelError: the folder is missing, incomplete, damaged, of another version, or holds a
+            language model.
     """
     folder = find_model(model)
     config = read_config(folder)
     if is_language_model(config):
         raise ModelError(
             folder,
-            "this is a language model, which reads neither speech nor text",
-            "Put it into the folder of the model it serves with asr-s2s attach",
+            "this is a language model; expected a recognition or translation model",
+            "Attach it to the folder of such a model with asr-s2s attach",
         )
     tokenizers = load_tokenizers(folder, config)
     try:
@@ -209,7 +210,7 @@ def load_model(
     except (ConfigError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise ModelError(
             folder / "config.yaml",
-            f"no model has these settings ({error})",
+            f"no model can be built from these settings ({error})",
             "Copy the folder again",
         ) from error
     _load(network, folder, device, exact)
@@ -217,7 +218,7 @@ def load_model(
     language_models = load_language_models(folder, tokenizer, device, exact=exact)
     ngram = language_models.ngram
     if isinstance(tokenizer, PhonemeTokenizer) and isinstance(ngram, WordNgramModel):
-        tokenizer = tokenizer.chosen_by(ngram.choose)
+        tokenizer = tokenizer.with_choice(ngram.choose)
     return LoadedModel(network, tokenizer, source_tokenizer, config, folder, language_models)
 
 
@@ -228,14 +229,14 @@ def load_language_models(
     *,
     exact: bool = False,
 ) -> LanguageModels:
-    """Those that a model folder holds for its search.
+    """Load the language models in a model folder.
 
     Args:
         tokenizer: of the model's output.
-        exact: as `load_model`'s.
+        exact: as in `load_model`.
 
     Raises:
-        ModelError: one is damaged, or of another vocabulary.
+        ModelError: a language model is damaged or has another vocabulary.
     """
     ngram, recurrent = folder / NGRAM_FILE, folder / LANGUAGE_MODEL_FOLDER
     return LanguageModels(
@@ -253,23 +254,25 @@ def load_language_model(
     *,
     exact: bool = False,
 ) -> LanguageModel:
-    """A language model's folder, ready for inference as `load_model`'s are.
+    """Load a language model from its folder, ready for inference; arguments are as in
+    `load_language_models`.
 
     Raises:
-        ModelError: it is none, or damaged, or of another vocabulary than the tokenizer's.
+        ModelError: the folder is not that of a language model, is damaged, or has another
+            vocabulary than the tokenizer.
     """
     config = read_config(folder)
     if not is_language_model(config):
         raise ModelError(
             folder,
             "this is not the folder of a language model",
-            "Name one that asr-s2s train wrote with model.encoders [none]",
+            "Use one that was trained with model.encoders [none]",
         )
     if load_tokenizer(folder).pieces != tokenizer.pieces:
         raise ModelError(
             folder,
-            "this language model is of another vocabulary",
-            "Train it with language_model.vocabulary_of naming the model that it serves",
+            "this language model has another vocabulary than the model",
+            "Train it with language_model.vocabulary_of set to the model",
         )
     network = LanguageModel(len(tokenizer), config.language_model)
     _load(network, folder, device, exact)
@@ -279,7 +282,7 @@ def load_language_model(
 def _load(
     network: Seq2Seq | LanguageModel, folder: Path, device: str | torch.device, exact: bool
 ) -> None:
-    """Weights into a network, and the network to where and how it is to compute."""
+    """Load weights into a network, move it to the device, and set its precision."""
     rounded = load_weights(network, folder)
     network.to(device).eval()
     on_cpu = torch.device(device).type == "cpu"
@@ -288,11 +291,11 @@ def _load(
 
 
 def load_tokenizers(folder: Path, config: Config) -> tuple[Tokenizer, Tokenizer | None]:
-    """The vocabularies of output and text source in a model folder; the same one where they are
-    joint, and no second one where there is no text encoder.
+    """Load the tokenizers of the output and of the text source; they are the same object if joint,
+    and the second is None without a text encoder.
 
     Raises:
-        ModelError: one is missing or damaged.
+        ModelError: a tokenizer is missing or damaged.
     """
     tokenizer = load_tokenizer(folder)
     if "text" not in config.model.encoders:
@@ -303,7 +306,7 @@ def load_tokenizers(folder: Path, config: Config) -> tuple[Tokenizer, Tokenizer 
 def build_model(
     config: Config, tokenizer: Tokenizer, source_tokenizer: Tokenizer | None
 ) -> Seq2Seq:
-    """A network of random weights for these vocabularies.
+    """Build a network with random weights for these vocabularies.
 
     Raises:
         ConfigError: the settings contradict each other.
@@ -313,13 +316,13 @@ def build_model(
 
 
 def load_weights(network: Seq2Seq | LanguageModel, folder: Path) -> bool:
-    """Put a model folder's weights into a network of the same settings, in float32.
+    """Load the weights of a model folder, in float32, into a network with the same settings.
 
     Returns:
-        Whether the folder holds them as 8-bit integers.
+        Whether the folder stores them as 8-bit integers.
 
     Raises:
-        ModelError: they are missing, damaged, or those of another network.
+        ModelError: the weights are missing, damaged, or do not fit the network.
     """
     path = folder / "model.safetensors"
     weights = _read_weights(path)
@@ -336,25 +339,25 @@ def load_weights(network: Seq2Seq | LanguageModel, folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> Config:
-    """The configuration of a model folder.
+    """Read the configuration of a model folder.
 
     Raises:
-        ModelError: it is missing, damaged, or of a later version.
+        ModelError: the configuration is missing, damaged, or of another version.
     """
     path = folder / "config.yaml"
     if not path.is_file():
-        raise ModelError(folder, "it holds no config.yaml", "Name a model folder")
+        raise ModelError(folder, "the folder has no config.yaml", "Use a model folder")
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ModelError(path, "this is not valid YAML", "Copy the model folder again") from error
     if not isinstance(values, dict):
-        raise ModelError(path, "it holds no settings", "Copy the model folder again")
+        raise ModelError(path, "the file has no settings", "Copy the model folder again")
     version = values.pop("format", FORMAT)
     if version != FORMAT:
         raise ModelError(
             path,
-            f"this folder has format {version}; this version of asr_s2s reads {FORMAT}",
+            f"the folder has format {version}; this version of asr_s2s reads format {FORMAT}",
             "Upgrade asr_s2s",
         )
     try:

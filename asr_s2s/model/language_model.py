@@ -1,4 +1,4 @@
-"""A recurrent language model over a recognizer's own tokens."""
+"""Recurrent language model over the tokens of a recognizer."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from asr_s2s.text.tokenizer import BLANK
 
 
 class LanguageModelState(NamedTuple):
-    """Everything a step hands to the next; rows are sentences, or utterances x hypotheses."""
+    """State between steps; rows are sentences, or utterances x hypotheses."""
 
     hidden: Tensor
     """`(rows, layers, size)`"""
@@ -23,8 +23,8 @@ class LanguageModelState(NamedTuple):
 
 
 class LanguageModel(nn.Module):
-    """LSTM layers over embedded tokens; the output layer's matrix is the embedding's (Press and
-    Wolf, 2017).
+    """LSTM language model whose output layer uses the weights of the embedding (Press and Wolf,
+    2017).
 
     Args:
         vocabulary: number of tokens, specials included.
@@ -42,29 +42,30 @@ class LanguageModel(nn.Module):
         )
         self.readout = nn.Linear(config.size, config.embedding_size)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary))
-        self.output: nn.Module | None = None  # where `use_low_precision` lays its weights out anew
+        self.output: nn.Module | None = None  # set by `use_low_precision`
         self.dropout = nn.Dropout(config.dropout)
         nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
         with torch.no_grad():
             self.embedding.weight[BLANK] = 0.0
 
     def start(self, rows: int) -> LanguageModelState:
-        """The state before the first token."""
+        """Return the state before the first token."""
         zeros = self.output_bias.new_zeros(rows, self.layers.num_layers, self.size)
         return LanguageModelState(zeros, zeros)
 
     def step(
         self, previous: Tensor, state: LanguageModelState
     ) -> tuple[Tensor, LanguageModelState]:
-        """Logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next state."""
+        """Compute logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next
+        state."""
         embedded = self.dropout(self.embedding(previous))
         hiddens, cells = step(self.layers, embedded, state.hidden, state.cell)
         after = LanguageModelState(torch.stack(hiddens, 1), torch.stack(cells, 1))
         return self._logits(hiddens[-1]), after
 
     def forward(self, prefix: Tensor) -> Tensor:
-        """All steps at once: prefixes `(batch, steps)` to logits `(batch, steps, vocabulary)`.
-        Equals `step` repeated."""
+        """Compute logits `(batch, steps, vocabulary)` of prefixes `(batch, steps)` at once; equal
+        to repeated calls of `step`."""
         embedded = self.dropout(self.embedding(prefix))
         return self._logits(unroll(self.layers, embedded, *self.start(len(prefix))))
 
@@ -77,12 +78,12 @@ class LanguageModel(nn.Module):
 
 
 class LanguageModels(NamedTuple):
-    """Those that a search may ask, over the tokens of one recognizer."""
+    """Optional language models for decoding, over the tokens of one recognizer."""
 
     ngram: NgramModel | WordNgramModel | None = None
     recurrent: LanguageModel | None = None
 
 
 def is_language_model(config: Config) -> bool:
-    """Whether a run or a model folder is of a language model, not of a recognizer."""
+    """Return whether a configuration describes a language model instead of a recognizer."""
     return config.model.encoders == ("none",)

@@ -1,9 +1,9 @@
-"""An n-gram model over tokens, as tensors.
+"""N-gram models over tokens, stored as tensors.
 
-Every stored context is a state, numbered from 0, the empty context. An n-gram is an entry with the
-key state * vocabulary + token; keys are sorted, so one binary search finds the entries of any
-number of states and tokens at once. Backing off follows a state's link to its longest suffix that
-is a state, as in the automata of Aho and Corasick (1975) and of Allauzen et al. (2003).
+Every stored context is a state; state 0 is the empty context. An n-gram is an entry with the key
+state * vocabulary + token; keys are sorted, so that one batched binary search finds the entries of
+any number of states and tokens. Backing off moves to the longest proper suffix of a state that is
+itself a state, as in the automata of Aho and Corasick (1975) and of Allauzen et al. (2003).
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,29 @@ from torch import Tensor, nn
 from asr_s2s.text.tokenizer import BOS, UNK
 
 LOG_ZERO = -100 * float(np.log(10))
-"""Log-probability of a token that a closed vocabulary does not know, as KenLM has it."""
+"""Natural log-probability of unknown tokens in a model without <unk>, as in KenLM."""
 
 
 class Level(NamedTuple):
-    """The n-grams of one order as a level of a trie, sorted by parent and token. The first level
-    has a row for each token, in order; parents of the second are tokens."""
+    """N-grams of one order as a level of a trie, sorted by parent and token. The first level has
+    one row per token, in order, so parents in the second level are tokens."""
 
     parent: NDArray[np.int64]
-    """Row of the first n - 1 tokens in the level before."""
+    """Row of the first n - 1 tokens in the previous level."""
     token: NDArray[np.int64]
+    """Last token."""
     score: NDArray[np.float32]
-    """Natural log-probability; NaN where the row is only the beginning of longer n-grams."""
+    """Natural log-probability; NaN if the row is only a prefix of longer n-grams."""
     backoff: NDArray[np.float32]
-    """Natural log of the back-off weight; 0 where there is none."""
+    """Natural log of the back-off weight; 0 if there is none."""
 
 
 class NgramModel(nn.Module):
-    """Scores tokens after contexts; make one with `from_levels`."""
+    """N-gram model that scores tokens after contexts; built by `from_levels`."""
 
     keys: Tensor
     """state * vocabulary + token of each n-gram, sorted, int64. The first `vocabulary` entries are
-    the unigrams, of which there is one for every token."""
+    unigrams, one for every token."""
     scores: Tensor
     """Natural log-probability of each n-gram, float32."""
     following: Tensor
@@ -48,8 +49,8 @@ class NgramModel(nn.Module):
     suffixes: Tensor
     """State of each state's longest proper suffix, int32."""
     known: Tensor
-    """Each token itself, or UNK where the model has no unigram of it; and UNK for tokens beyond,
-    `(vocabulary + 1,)`."""
+    """Token that each token is scored as, `(vocabulary + 1,)`: itself, or UNK if the model has no
+    unigram for it. The last entry is UNK, for tokens beyond the vocabulary."""
     start: Tensor
     """State at the beginning of a sentence, `()`."""
 
@@ -65,10 +66,11 @@ class NgramModel(nn.Module):
         return len(self.known) - 1
 
     def step(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Natural log-probabilities of tokens after states, and the states that follow; of
-        shapes that broadcast to one. Tokens beyond the vocabulary count as unknown.
+        """Return natural log-probabilities of tokens after states, and the next states; shapes are
+        broadcast. Tokens beyond the vocabulary count as unknown.
 
-        The longest n-gram that is stored counts; each shorter context tried costs its back-off.
+        The score is that of the longest stored n-gram plus the back-off weights of the longer
+        contexts.
         """
         shape = (states + tokens).shape
         states = states.long().expand(shape)
@@ -78,9 +80,9 @@ class NgramModel(nn.Module):
         found = torch.zeros_like(states, dtype=torch.bool)
         for _ in range(self.order - 1):
             wanted = states * self.vocabulary + tokens
-            places = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
-            hit = ~found & (self.keys[places] == wanted)
-            entries = torch.where(hit, places, entries)
+            positions = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
+            hit = ~found & (self.keys[positions] == wanted)
+            entries = torch.where(hit, positions, entries)
             found |= hit
             total = torch.where(found, total, total + self.backoffs[states])
             states = torch.where(found, states, self.suffixes[states].long())
@@ -88,10 +90,10 @@ class NgramModel(nn.Module):
 
 
 def from_levels(levels: Sequence[Level]) -> NgramModel:
-    """Link n-grams to a model: contexts become states, with suffixes and back-off weights.
+    """Build a model from n-grams: contexts become states with suffixes and back-off weights.
 
     Args:
-        levels: of orders 1 to n.
+        levels: the n-grams of orders 1 to n.
     """
     vocabulary = len(levels[0].token)
     unknown = np.isnan(levels[0].score)
@@ -102,7 +104,7 @@ def from_levels(levels: Sequence[Level]) -> NgramModel:
     keys = [np.arange(vocabulary)]
     scores = [np.where(unknown, np.float32(LOG_ZERO), levels[0].score)]
     following = [states[0]]
-    # The states that other states lead to, by key.
+    # States reached by an n-gram, and the keys of these n-grams.
     child_keys, children = keys[0][states[0] > 0], states[0][states[0] > 0]
     backoffs[children] = levels[0].backoff[states[0] > 0]
 
@@ -126,7 +128,7 @@ def from_levels(levels: Sequence[Level]) -> NgramModel:
         )
         score = level.score
         missing = np.isnan(score)
-        if missing.any():  # what only begins longer n-grams scores as without it
+        if missing.any():  # prefixes that are not n-grams: score by backing off
             shorter, _ = model().step(
                 torch.from_numpy(suffixes[parents[missing]]),
                 torch.from_numpy(level.token[missing]),
@@ -146,8 +148,8 @@ def from_levels(levels: Sequence[Level]) -> NgramModel:
 
 
 def _number_states(levels: Sequence[Level]) -> list[NDArray[np.int64]]:
-    """The state of each row, from 1; 0 for rows that are none. A row is a state if longer n-grams
-    begin with it, or if backing off from it costs something."""
+    """Return the state of each row, numbered from 1, or 0 for rows that are not states. A row is a
+    state if it is the prefix of longer n-grams or has a back-off weight."""
     states, count = [], 1
     for level, longer in zip(levels, [*levels[1:], None], strict=True):
         is_state = np.zeros(len(level.token), bool)
@@ -167,14 +169,14 @@ def _longest_state(
     child_keys: NDArray[np.int64],
     children: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """The longest state that is a suffix of the state's context and the token."""
+    """Return for each state and token the longest state that is a suffix of the two together."""
     found = np.zeros(len(tokens), np.int64)
-    sought = np.arange(len(tokens))
-    while len(sought):
-        wanted = states * vocabulary + tokens[sought]
-        places = np.searchsorted(child_keys, wanted).clip(max=len(child_keys) - 1)
-        hit = child_keys[places] == wanted
-        found[sought[hit]] = children[places[hit]]
-        further = ~hit & (states > 0)
-        sought, states = sought[further], suffixes[states[further]]
+    rows = np.arange(len(tokens))
+    while len(rows):
+        wanted = states * vocabulary + tokens[rows]
+        positions = np.searchsorted(child_keys, wanted).clip(max=len(child_keys) - 1)
+        hit = child_keys[positions] == wanted
+        found[rows[hit]] = children[positions[hit]]
+        remaining = ~hit & (states > 0)
+        rows, states = rows[remaining], suffixes[states[remaining]]
     return found

@@ -1,4 +1,4 @@
-"""N-gram models on disk: scores and back-off weights in 16 bits, keys without their states."""
+"""N-gram model files: scores and back-off weights in 16 bits, keys reduced to tokens."""
 
 import zlib
 from pathlib import Path
@@ -13,14 +13,14 @@ from asr_s2s.model.word_ngram import WordNgramModel, spell
 from asr_s2s.text.tokenizer import Tokenizer
 
 NGRAM_FILE = "ngram.safetensors"
-"""Name of an n-gram model within a model folder."""
+"""Name of the n-gram model's file in a model folder."""
 
 
 def save_ngram(path: Path, model: NgramModel | WordNgramModel, tokenizer: Tokenizer) -> None:
-    """Write a model.
+    """Write an n-gram model.
 
     Args:
-        tokenizer: of the recognizer; a sum over its pieces is kept to tell others from it.
+        tokenizer: of the recognizer; a checksum of its pieces is stored to detect mismatches.
     """
     ngrams = model.ngrams if isinstance(model, WordNgramModel) else model
     states = torch.arange(len(ngrams.backoffs) + 1)
@@ -40,15 +40,15 @@ def save_ngram(path: Path, model: NgramModel | WordNgramModel, tokenizer: Tokeni
     if isinstance(model, WordNgramModel):
         spelled = bytearray(" ".join(model.spellings), "utf-8")
         tensors["words"] = torch.frombuffer(spelled, dtype=torch.uint8)
-    # Not save_file: it makes files that only their owner can read.
+    # save_file would create a file that only its owner can read.
     path.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}))
 
 
 def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:
-    """What `save_ngram` wrote.
+    """Read a file written by `save_ngram`.
 
     Raises:
-        ModelError: the file is damaged, or of another vocabulary.
+        ModelError: the file is damaged or has another vocabulary.
     """
     try:
         tensors = load_file(path)
@@ -63,12 +63,12 @@ def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:
         model = NgramModel(order, tensors | {"keys": keys, "known": known})
     except (SafetensorError, KeyError, RuntimeError, OSError) as error:
         raise ModelError(
-            path, "this is not an n-gram model of asr_s2s", "Build it again with asr-s2s ngram"
+            path, "this is not an n-gram model of asr_s2s", "Build one with asr-s2s ngram"
         ) from error
     if pieces != _checksum(tokenizer):
         raise ModelError(
             path,
-            "this n-gram model is of another vocabulary",
+            "this n-gram model has another vocabulary than the model",
             "Build it for this model with asr-s2s ngram",
         )
     if words is None:

@@ -1,4 +1,4 @@
-"""Recurrent layers whose result does not depend on padding."""
+"""Recurrent layers whose outputs do not depend on padding."""
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,14 @@ CELLS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
     "gru": nn.GRU,
     "rnn": nn.RNN,
 }
-"""Kinds of recurrent cell by their name in the configuration."""
+"""Classes of recurrent layers by the cell's name in the configuration."""
 
 
 class RecurrentLayer(nn.Module):
-    """One recurrent layer, over a sequence as it comes or over it both ways.
+    """One recurrent layer, unidirectional or bidirectional.
 
-    The backward direction reads each row reversed by its own length. Packed sequences would do
-    the same, but fall off the fused kernel on CPU.
+    The backward direction reads each row reversed by its own length. Packed sequences would give
+    the same outputs, but do not use the fused kernel on CPU.
     """
 
     def __init__(
@@ -29,43 +29,43 @@ class RecurrentLayer(nn.Module):
         self.output_size = 2 * size if bidirectional else size
 
     def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        """`(batch, time, input_size)` to `(batch, time, output_size)`; what lies beyond a row's
-        length is without meaning."""
+        """Map `(batch, time, input_size)` to `(batch, time, output_size)`; outputs beyond a row's
+        length are undefined."""
         steps = inputs.transpose(0, 1)
-        if isinstance(self.ahead, LowPrecisionLSTM):  # both directions read what is rounded once
+        if isinstance(self.ahead, LowPrecisionLSTM):  # converts once for both directions
             steps = steps.to(self.ahead.form, memory_format=torch.contiguous_format)
-            outputs = self._read(steps, lengths).transpose(0, 1)
+            outputs = self._run(steps, lengths).transpose(0, 1)
             return outputs.to(inputs.dtype, memory_format=torch.contiguous_format)
-        return self._read(steps, lengths).transpose(0, 1)
+        return self._run(steps, lengths).transpose(0, 1)
 
-    def _read(self, steps: Tensor, lengths: Tensor) -> Tensor:
-        """`(time, batch, input_size)` to `(time, batch, output_size)`."""
-        steps = steps.contiguous()  # or each direction would copy
+    def _run(self, steps: Tensor, lengths: Tensor) -> Tensor:
+        """Map `(time, batch, input_size)` to `(time, batch, output_size)`."""
+        steps = steps.contiguous()  # avoids a copy in each direction
         ahead: Tensor = self.ahead(steps)[0]
         if self.back is None:
             return ahead
-        mirror = mirror_of(lengths, len(steps))
+        mirror = mirror_indices(lengths, len(steps))
         back = self.back(reverse(steps, mirror))[0]
         return torch.cat([ahead, reverse(back, mirror)], dim=-1)
 
 
-def mirror_of(lengths: Tensor, time: int) -> Tensor:
-    """What `reverse` is to put in each place, `(time * batch,)`, so that the valid steps of each
-    row come in reverse order, and padded ones keep to themselves."""
-    place = torch.arange(time, device=lengths.device)[:, None]
-    mirror = torch.where(place < lengths, lengths - 1 - place, place)
+def mirror_indices(lengths: Tensor, time: int) -> Tensor:
+    """Return indices for `reverse`, `(time * batch,)`, that reverse the valid steps of each row and
+    leave padded steps in place."""
+    steps = torch.arange(time, device=lengths.device)[:, None]
+    mirror = torch.where(steps < lengths, lengths - 1 - steps, steps)
     return (mirror * len(lengths) + torch.arange(len(lengths), device=lengths.device)).flatten()
 
 
 def reverse(steps: Tensor, mirror: Tensor) -> Tensor:
-    """Steps `(time, batch, channels)` in the order of their mirror. Whole rows of channels are
-    copied, which `gather` would do number by number."""
+    """Reorder steps `(time, batch, channels)` by the indices of `mirror_indices`. Whole rows of
+    channels are copied, while `gather` would copy single values."""
     return steps.flatten(0, 1).index_select(0, mirror).view_as(steps)
 
 
 def sequence_ends(values: Tensor, lengths: Tensor, bidirectional: bool) -> Tensor:
-    """What a recurrent layer knows after its last input, `(batch, channels)`: each direction where
-    it ended. Values are `(batch, time, channels)`."""
+    """Return the last output of each direction, `(batch, channels)`: that of the last valid frame
+    forward, that of the first frame backward. Values are `(batch, time, channels)`."""
     last = (lengths - 1)[:, None, None].expand(-1, -1, values.size(2))
     ends = values.gather(1, last).squeeze(1)
     if not bidirectional:
@@ -77,7 +77,8 @@ def sequence_ends(values: Tensor, lengths: Tensor, bidirectional: bool) -> Tenso
 def unroll(
     layers: nn.RNNBase | LowPrecisionLSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
 ) -> Tensor:
-    """Outputs `(rows, steps, size)` of all steps, from states `(rows, layers, size)`."""
+    """Compute outputs `(rows, steps, size)` of inputs `(rows, steps, input_size)`, starting from
+    states `(rows, layers, size)`."""
     steps = inputs.transpose(0, 1)
     first = hidden.transpose(0, 1).contiguous().to(inputs.dtype)
     if isinstance(layers, nn.LSTM | LowPrecisionLSTM):
@@ -90,9 +91,14 @@ def unroll(
 def step(
     layers: nn.RNNBase | LowPrecisionLSTM, inputs: Tensor, hidden: Tensor, cell: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """One time step on `(rows, input_size)`, from states `(rows, layers, size)`: the new hidden and
-    cell states `(rows, size)` of each layer, the last of which is the output; only an LSTM has
-    cell states. A sequence of one through the fused kernel costs twice as much."""
+    """Advance by one time step, from inputs `(rows, input_size)` and states `(rows, layers, size)`.
+
+    Twice as fast as calling the fused kernel on a sequence of one step.
+
+    Returns:
+        The new hidden and cell states `(rows, size)` of each layer. The last hidden state is the
+        output; only an LSTM has cell states.
+    """
     hiddens: list[Tensor] = []
     cells: list[Tensor] = []
     for layer in range(layers.num_layers):

@@ -1,4 +1,4 @@
-"""One model: named encoders, a shared attention decoder, and an optional CTC head."""
+"""Sequence-to-sequence model: encoders, a shared attention decoder, and an optional CTC head."""
 
 import math
 
@@ -21,11 +21,11 @@ ENCODERS = ("speech", "text")
 
 
 class Seq2Seq(nn.Module):
-    """Encoders by name (`speech`, `text`), one decoder, and CTC on the speech encoder's memory
-    (Chan et al., 2016; joint CTC after Kim et al., 2017).
+    """Model with one or two encoders (`speech`, `text`), one attention decoder (Chan et al., 2016),
+    and an optional CTC head on the memory of speech (Kim et al., 2017).
 
     Args:
-        config: the run's configuration; only the model's sections are read.
+        config: the configuration of the run; only the model's sections are used.
         vocabulary: number of output tokens, specials and languages included. Languages come last.
         source_vocabulary: number of tokens of a text source.
 
@@ -48,7 +48,7 @@ class Seq2Seq(nn.Module):
         if len(set(sizes.values())) > 1:
             raise ConfigError(
                 "model.encoders",
-                f"encoders on one decoder give memories of one size, not {sizes}",
+                f"encoders with one decoder must have the same output size, found {sizes}",
                 "Change speech_encoder.size or text_encoder.size",
             )
         memory_size = next(iter(sizes.values()))
@@ -63,27 +63,27 @@ class Seq2Seq(nn.Module):
         per_frame = config.objective.ctc_per_frame
         self.ctc = CTCHead(memory_size, vocabulary, per_frame) if with_ctc else None
         self.writable = vocabulary - len(config.text.languages)
-        """Tokens that text is made of come before this one."""
+        """Number of tokens that may occur in text; those of languages follow."""
 
     @property
     def speech(self) -> SpeechEncoder:
-        """The speech encoder."""
+        """Speech encoder; the model must have one."""
         encoder = self.encoders["speech"]
         assert isinstance(encoder, SpeechEncoder)
         return encoder
 
     def embed_source(self, tokens: Tensor) -> Tensor:
-        """Source tokens `(batch, tokens)` as the text encoder reads them, `(batch, tokens,
+        """Embed source tokens `(batch, tokens)` for the text encoder; returns `(batch, tokens,
         embedding_size)`."""
         embedding = self.source_embedding or self.decoder.embedding
         embedded: Tensor = embedding(tokens) * self.source_scale
         return embedded
 
     def encode(self, kind: str, source: Tensor, lengths: Tensor) -> Memory:
-        """The memory of a batch of sources.
+        """Encode a batch of sources.
 
         Args:
-            kind: the encoder.
+            kind: name of the encoder.
             source: for `speech`, waveforms `(batch, samples)` in [-1, 1] at 16 kHz; for `text`,
                 token ids `(batch, tokens)`, padded with BLANK.
             lengths: samples or tokens of each row, `(batch,)`.
@@ -94,7 +94,7 @@ class Seq2Seq(nn.Module):
         return memory
 
     def ctc_frames(self, memory: Memory) -> CTCFrames | None:
-        """What CTC says of a memory of speech; None without a CTC head."""
+        """Compute CTC log-probabilities of a memory of speech; None without a CTC head."""
         if self.ctc is None:
             return None
         log_probs = self.ctc(memory.values).float().log_softmax(-1)
@@ -102,11 +102,12 @@ class Seq2Seq(nn.Module):
 
 
 def _source_scale(config: Config) -> float:
-    """What embedded source tokens are multiplied by.
+    """Return the factor by which embedded source tokens are multiplied.
 
-    A Transformer adds positions of size 1 to them. The decoder starts a tied embedding at a size of
-    embedding_size ** -0.5, which positions would drown: it is scaled up to 1, where others start
-    (Vaswani et al., 2017, section 3.4). Recurrent layers take it as it is.
+    A Transformer adds positional encodings of magnitude 1. A tied embedding is initialized with a
+    standard deviation of embedding_size ** -0.5, which these would dominate, so it is scaled to 1,
+    the initial value of other embeddings (Vaswani et al., 2017, section 3.4). Recurrent layers use
+    embeddings unscaled.
     """
     encoder = config.text_encoder
     small = encoder.shared_embedding and config.decoder.tied_output
@@ -114,30 +115,30 @@ def _source_scale(config: Config) -> float:
 
 
 def check_encoders(config: Config) -> None:
-    """Refuse sets of encoders, and settings of the text encoder, that cannot be built.
+    """Check that the encoders exist and that the settings of the text encoder are consistent.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: they are not; names the key.
     """
     names = config.model.encoders
     if not names or len(set(names)) < len(names) or not set(names) <= set(ENCODERS):
         raise ConfigError(
             "model.encoders",
             f"expected speech, text or both, found {', '.join(names) or 'none'}",
-            "Write for example [text]",
+            "Use for example [text]",
         )
     if "text" not in names or not config.text_encoder.shared_embedding:
         return
     if not config.source_text.joint:
         raise ConfigError(
             "text_encoder.shared_embedding",
-            "two vocabularies cannot share an embedding",
+            "source and output have separate vocabularies, which cannot share an embedding",
             "Set source_text.joint to true, or this to false",
         )
     if config.text_encoder.embedding_size != config.decoder.embedding_size:
         raise ConfigError(
             "text_encoder.embedding_size",
-            f"{config.text_encoder.embedding_size} is not decoder.embedding_size, "
-            f"{config.decoder.embedding_size}, though the embedding is shared",
+            f"expected decoder.embedding_size, {config.decoder.embedding_size}, as the embedding "
+            f"is shared, found {config.text_encoder.embedding_size}",
             "Make them equal",
         )

@@ -9,11 +9,12 @@ from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import TextEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
-from asr_s2s.model.recurrent import RecurrentLayer, mirror_of, reverse, sequence_ends
+from asr_s2s.model.recurrent import RecurrentLayer, mirror_indices, reverse, sequence_ends
 
 
 class RecurrentTextEncoder(nn.Module):
-    """RNN, GRU or LSTM layers, one way or both (Sutskever et al., 2014; Bahdanau et al., 2015)."""
+    """Unidirectional or bidirectional RNN, GRU or LSTM layers (Sutskever et al., 2014; Bahdanau et
+    al., 2015)."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
@@ -31,8 +32,8 @@ class RecurrentTextEncoder(nn.Module):
         self.output_size = size
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Memory:
-        """Embedded tokens `(batch, time, embedding_size)` and token counts `(batch,)` to a memory
-        with a frame for each token."""
+        """Encode embedded tokens `(batch, time, embedding_size)` with token counts `(batch,)` as a
+        memory with one frame per token."""
         hidden = self.dropout(embedded)
         if self.reverse:
             hidden = _reverse(hidden, lengths)
@@ -41,27 +42,27 @@ class RecurrentTextEncoder(nn.Module):
         padded = padding_mask(lengths, hidden.size(1))[:, :, None]
         values = hidden.masked_fill(padded, 0.0)
         summary = sequence_ends(values, lengths, self.bidirectional)
-        # Frames answer tokens in the order of the source, however it was read.
+        # Memory frames are in the order of the source even if it was read in reverse.
         return Memory(_reverse(values, lengths) if self.reverse else values, lengths, summary)
 
 
 def _reverse(values: Tensor, lengths: Tensor) -> Tensor:
-    """Rows `(batch, time, channels)`, each reversed by its own length."""
+    """Reverse each row of `(batch, time, channels)` by its own length."""
     steps = values.transpose(0, 1)
-    return reverse(steps, mirror_of(lengths, len(steps))).transpose(0, 1)
+    return reverse(steps, mirror_indices(lengths, len(steps))).transpose(0, 1)
 
 
 class TransformerTextEncoder(nn.Module):
-    """Self-attention with sinusoidal positions (Vaswani et al., 2017), normalized first (Xiong et
-    al., 2020)."""
+    """Pre-norm Transformer (Xiong et al., 2020) with sinusoidal positional encodings (Vaswani et
+    al., 2017)."""
 
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         if config.size % (2 * config.heads):
             raise ConfigError(
                 "text_encoder.heads",
-                f"text_encoder.size {config.size} is no multiple of 2 x {config.heads} heads",
-                "Choose other sizes",
+                f"text_encoder.size {config.size} is not a multiple of 2 x {config.heads} heads",
+                "Change text_encoder.size or text_encoder.heads",
             )
         self.size = config.size
         self.enter = nn.Linear(config.embedding_size, config.size)
@@ -80,7 +81,7 @@ class TransformerTextEncoder(nn.Module):
         self.output_size = config.size
 
     def forward(self, embedded: Tensor, lengths: Tensor) -> Memory:
-        """As in `RecurrentTextEncoder`."""
+        """Same as `RecurrentTextEncoder.forward`."""
         hidden = self.enter(embedded)
         hidden = self.dropout(hidden + self._positions(hidden))
         padded = padding_mask(lengths, hidden.size(1))
@@ -96,7 +97,7 @@ class TransformerTextEncoder(nn.Module):
 
 
 def text_encoder(config: TextEncoderConfig) -> RecurrentTextEncoder | TransformerTextEncoder:
-    """The text encoder of these settings.
+    """Build the text encoder of these settings.
 
     Raises:
         ConfigError: the settings contradict each other.

@@ -1,12 +1,12 @@
-"""An n-gram model over words, for a recognizer that writes characters or phonemes.
+"""N-gram models over words, for recognizers that output characters or phonemes.
 
-The words form a trie of characters, or of the phonemes of their pronunciations. Within a word each
-token earns what it makes sure of: the unigram probability of all words that still begin like this,
-over that of those before it. The end of the word earns the rest, so that a whole word has got its
-n-gram probability, and the search knows of it from the first token on (look-ahead: Ortmanns et
-al., 1996; with end-to-end models: Hori et al., 2017). Of words that sound alike the one counts that
-the words before it make likeliest. A word that the model does not know has the probability of
-`<unk>`, and is spelled with tokens that are all alike.
+The words form a trie of characters or of the phonemes of their pronunciations. Within a word, each
+token is scored with the ratio of the unigram probabilities of all words that begin with the prefix,
+with and without the token. The end of the word is scored with the rest, so that a complete word has
+its n-gram probability, and beam search uses it from the first token on (look-ahead: Ortmanns et
+al., 1996; with end-to-end models: Hori et al., 2017). Among homophones, the most likely one in the
+context counts. A word outside the vocabulary has the probability of `<unk>` times a uniform
+probability per token.
 """
 
 import math
@@ -22,26 +22,29 @@ from asr_s2s.text.phonemes import PhonemeTokenizer
 from asr_s2s.text.tokenizer import BLANK, EOS, SPECIALS, UNK, CharacterTokenizer, Tokenizer
 
 SPACE = " "
-CHOICES = 8
-"""Words that `WordNgramModel.choose` follows at once."""
+CHOOSE_BEAM = 8
+"""Beam size of `WordNgramModel.choose`."""
 ROOT, UNKNOWN = 0, 1
-"""Nodes where no word has begun, and within a word that is not in the trie."""
+"""Nodes at the beginning of a word, and within a word that is not in the trie."""
 
 
 class WordNgramModel(nn.Module):
-    """Scores characters or phonemes as `NgramModel` scores tokens: a state is a context of words
-    and a node of the trie in one number, context * nodes + node. Make one with `spell`."""
+    """Word n-gram model that scores characters or phonemes; built by `spell`.
+
+    The interface is that of `NgramModel`. A state combines a context of words and a node of the
+    trie: context * nodes + node.
+    """
 
     keys: Tensor
-    """node * vocabulary + token of each step within the trie, sorted, int64."""
+    """node * vocabulary + token of each edge of the trie, sorted, int64."""
     following: Tensor
-    """The node that each leads to."""
+    """Node that each edge leads to."""
     words: Tensor
-    """The words that end at a node, `(nodes, most)`: UNK where none does, BLANK after the last."""
+    """Words that end at a node, `(nodes, most)`: UNK if there is none; padded with BLANK."""
     ahead: Tensor
-    """Natural log of the unigram probability of all words that go through a node, `(nodes,)`."""
+    """Natural log of the unigram probability of all words below a node, `(nodes,)`."""
     depths: Tensor
-    """Tokens on the way to a node, `(nodes,)`."""
+    """Number of tokens on the path to a node, `(nodes,)`."""
     start: Tensor
     """State at the beginning of a sentence, `()`."""
 
@@ -56,7 +59,7 @@ class WordNgramModel(nn.Module):
         super().__init__()
         self.ngrams = ngrams
         self.spellings = spellings
-        """The words, in the order of the n-gram model's tokens after the specials."""
+        """Words in the order of the n-gram model's tokens after the special ones."""
         self.numbers = {word: number for number, word in enumerate(spellings, len(SPECIALS))}
         self.vocabulary = vocabulary
         """Number of characters or phonemes, specials included."""
@@ -68,16 +71,16 @@ class WordNgramModel(nn.Module):
 
     @property
     def order(self) -> int:
-        """Words of the longest n-grams."""
+        """Number of words in the longest n-grams."""
         return self.ngrams.order
 
     def step(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Natural log-probabilities of tokens after states, and the states that follow; of shapes
-        that broadcast to one. Tokens beyond the vocabulary count as unknown ones."""
+        """Return natural log-probabilities of tokens after states, and the next states; shapes are
+        broadcast. Tokens beyond the vocabulary count as unknown."""
         tokens = torch.where(tokens < self.vocabulary, tokens, UNK)
         contexts, nodes = states // len(self.words), states % len(self.words)
         children = self._follow(nodes, tokens)
-        # A word that leaves the trie pays for the tokens that it has had for nothing.
+        # A word that leaves the trie is charged the uniform score of its earlier tokens too.
         leaves = (children == UNKNOWN) & (nodes != UNKNOWN)
         unknown = self.letter * (1 + torch.where(leaves, self.depths[nodes], 0))
         within = self.ahead[children] - self.ahead[nodes]
@@ -93,19 +96,19 @@ class WordNgramModel(nn.Module):
         return scores, contexts * len(self.words) + torch.where(ends, ROOT, children)
 
     def _end_word(self, contexts: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """What the end of the word at a node earns, and the context after it: that of the likeliest
-        of the words there. All of one shape."""
+        """Return the score of ending the word at a node, and the next context, both for the most
+        likely of the words there. All tensors have the same shape."""
         words = self.words[nodes]
-        chances, after = self.ngrams.step(contexts[..., None].expand_as(words), words)
-        best = chances.masked_fill(words == BLANK, -math.inf).argmax(-1, keepdim=True)
-        chances, after = chances.gather(-1, best)[..., 0], after.gather(-1, best)[..., 0]
-        part = (words[..., 0] == UNK) & (nodes != UNKNOWN)  # the beginning of words, none itself
-        spelled = torch.where(part, self.letter * self.depths[nodes], 0.0)
-        return chances - self.ahead[nodes] + spelled, torch.where(nodes == ROOT, contexts, after)
+        log_probs, after = self.ngrams.step(contexts[..., None].expand_as(words), words)
+        best = log_probs.masked_fill(words == BLANK, -math.inf).argmax(-1, keepdim=True)
+        log_probs, after = log_probs.gather(-1, best)[..., 0], after.gather(-1, best)[..., 0]
+        is_prefix = (words[..., 0] == UNK) & (nodes != UNKNOWN)  # no word ends here
+        spelled = torch.where(is_prefix, self.letter * self.depths[nodes], 0.0)
+        return log_probs - self.ahead[nodes] + spelled, torch.where(nodes == ROOT, contexts, after)
 
     @torch.inference_mode()
     def choose(self, alternatives: Sequence[Sequence[str]]) -> list[str]:
-        """The likeliest sentence of the words that each place of it may have."""
+        """Pick one word per position among its alternatives so that the sentence is most likely."""
         device = self.start.device
         paths: list[list[str]] = [[]]
         scores = torch.zeros(1, device=device)
@@ -113,72 +116,72 @@ class WordNgramModel(nn.Module):
         for words in [*alternatives, [""]]:
             numbers = [self.numbers.get(word, UNK) if word else EOS for word in words]
             tokens = torch.tensor(numbers, device=device).expand(len(paths), -1)
-            chances, after = self.ngrams.step(contexts[:, None].expand_as(tokens), tokens)
-            total = (scores[:, None] + chances).flatten()
-            scores, places = total.topk(min(CHOICES, len(total)))
-            contexts = after.flatten()[places]
-            paths = [[*paths[p // len(words)], words[p % len(words)]] for p in places.tolist()]
+            log_probs, after = self.ngrams.step(contexts[:, None].expand_as(tokens), tokens)
+            total = (scores[:, None] + log_probs).flatten()
+            scores, kept = total.topk(min(CHOOSE_BEAM, len(total)))
+            contexts = after.flatten()[kept]
+            paths = [[*paths[k // len(words)], words[k % len(words)]] for k in kept.tolist()]
         return paths[0][:-1]
 
     def _follow(self, nodes: Tensor, tokens: Tensor) -> Tensor:
         wanted = nodes * self.vocabulary + tokens
-        places = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
-        return torch.where(self.keys[places] == wanted, self.following[places], UNKNOWN)
+        positions = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
+        return torch.where(self.keys[positions] == wanted, self.following[positions], UNKNOWN)
 
 
 def check_spelling(tokenizer: Tokenizer) -> None:
-    """
+    """Check that words can be spelled with the tokens of a tokenizer.
+
     Raises:
-        ModelError: the tokenizer's units are not characters or phonemes, or a blank is none of
-            them.
+        ModelError: the tokens are not characters or phonemes, or do not include the space.
     """
     spells = isinstance(tokenizer, CharacterTokenizer | PhonemeTokenizer)
     if not spells or SPACE not in tokenizer.pieces:
         raise ModelError(
             "n-grams of words",
-            "they serve only models that write characters or phonemes, and blanks",
-            "Build one of this model's own tokens: asr-s2s ngram without --words",
+            "expected a model whose tokens are characters or phonemes, with spaces",
+            "Build one over the model's tokens: asr-s2s ngram without --words",
         )
 
 
 def spell(ngrams: NgramModel, words: Sequence[str], tokenizer: Tokenizer) -> WordNgramModel:
-    """Join an n-gram model of words with the characters or phonemes that spell them.
+    """Build a word n-gram model that scores characters or phonemes.
 
     Args:
-        ngrams: its tokens are the specials and then `words`.
-        words: each one that the tokenizer can spell.
+        ngrams: its tokens are the special ones, then `words`.
+        words: words that the tokenizer can spell.
         tokenizer: of the recognizer.
 
     Raises:
-        ModelError: it writes other units than characters or phonemes, or no blanks; or a word is
-            not in its lexicon.
+        ModelError: the tokens are not characters or phonemes, or do not include the space; or a
+            word is not in the lexicon.
     """
     check_spelling(tokenizer)
-    chances = ngrams.scores[len(SPECIALS) : len(SPECIALS) + len(words)].double().exp().tolist()
-    steps: dict[int, int] = {}
+    unigrams = ngrams.scores[len(SPECIALS) : len(SPECIALS) + len(words)].double().exp().tolist()
+    edges: dict[int, int] = {}
     ends: list[list[int]] = [[], []]
     mass, depths = [0.0, 0.0], [0, 0]
-    for number, (word, chance) in enumerate(zip(words, chances, strict=True), len(SPECIALS)):
-        ways = _ways(word, tokenizer)
-        for way in ways:
+    for number, (word, unigram) in enumerate(zip(words, unigrams, strict=True), len(SPECIALS)):
+        spellings = _spellings(word, tokenizer)
+        for spelling in spellings:
             node = ROOT
-            for token in way:
+            for token in spelling:
                 key = node * len(tokenizer) + token
-                node, above = steps.setdefault(key, len(ends)), node
+                node, parent = edges.setdefault(key, len(ends)), node
                 if node == len(ends):
                     ends.append([])
                     mass.append(0.0)
-                    depths.append(depths[above] + 1)
-                mass[node] += chance / len(ways)
+                    depths.append(depths[parent] + 1)
+                mass[node] += unigram / len(spellings)
             ends[node].append(number)
     most = max(map(len, ends))
     ahead = np.log(np.maximum(mass, 1e-30))
     ahead[[ROOT, UNKNOWN]] = 0.0, float(ngrams.scores[UNK])
-    keys = torch.tensor(list(steps), dtype=torch.long)
+    keys = torch.tensor(list(edges), dtype=torch.long)
     keys, order = keys.sort()
     trie = {
         "keys": keys,
-        "following": torch.tensor(list(steps.values()))[order],
+        "following": torch.tensor(list(edges.values()))[order],
         "words": torch.tensor([(e or [UNK]) + [BLANK] * (most - len(e or [UNK])) for e in ends]),
         "ahead": torch.from_numpy(ahead).float(),
         "depths": torch.tensor(depths),
@@ -186,20 +189,20 @@ def spell(ngrams: NgramModel, words: Sequence[str], tokenizer: Tokenizer) -> Wor
     return WordNgramModel(ngrams, words, len(tokenizer), tokenizer.pieces.index(SPACE), trie)
 
 
-def _ways(word: str, tokenizer: Tokenizer) -> list[tuple[int, ...]]:
-    """The tokens of each way to spell a word.
+def _spellings(word: str, tokenizer: Tokenizer) -> list[tuple[int, ...]]:
+    """Return the token sequences that spell a word.
 
     Raises:
         ModelError: there is none.
     """
     if isinstance(tokenizer, PhonemeTokenizer):
-        ways = tokenizer.pronunciations(word)
+        spellings = tokenizer.pronunciations(word)
     else:
-        ways = [tuple(tokenizer.encode(word))]
-    if not ways or any(UNK in way for way in ways):
+        spellings = [tuple(tokenizer.encode(word))]
+    if not spellings or any(UNK in spelling for spelling in spellings):
         raise ModelError(
             "n-grams of words",
             f"the model cannot spell {word!r}",
             "Build them for this model with asr-s2s ngram --words",
         )
-    return ways
+    return spellings

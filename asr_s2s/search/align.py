@@ -1,9 +1,9 @@
-"""When each word was said, and how sure the model is of it.
+"""Times of words, and the evidence for their confidence.
 
-CTC aligns tokens with frames (torchaudio's forced alignment, after Kürzinger et al., 2020); where
-there is no CTC head, or the output is longer than CTC can spell in the frames, attention does, as
-the best monotone path through its weights. Both mark where the model has heard enough of a token
-rather than where it begins, so the bounds of words are then moved to where the sound is lowest.
+CTC aligns tokens with frames (torchaudio's forced alignment, after Kürzinger et al., 2020). Without
+a CTC head, or if the output has too many tokens for the CTC frames, the alignment is the best
+monotone path through the attention weights. Both mark frames in which a token is recognized rather
+than those in which it begins, so word boundaries are then moved to where the signal is quietest.
 """
 
 from itertools import groupby, pairwise
@@ -26,38 +26,39 @@ from asr_s2s.text.tokenizer import BLANK, BOS, Tokenizer
 from asr_s2s.text.words import split_words
 
 STEP = HOP / SAMPLE_RATE
-"""Seconds between the levels by which bounds are moved."""
+"""Seconds between the signal levels that place word boundaries."""
 PAUSE_LEVEL = 0.2
-"""How far up from quiet to loud a pause may reach, in dB of the utterance's own range."""
+"""Highest level of a pause, as a fraction of the utterance's range in dB from quiet to loud."""
 
 
 class Span(NamedTuple):
-    """Frames that a token takes: `start` to `end`, the end excluded."""
+    """Frames of a token: from `start` up to, but not including, `end`."""
 
     start: int
     end: int
 
 
 class Alignment(NamedTuple):
-    """An output's tokens on frames."""
+    """Alignment of the tokens of an output with frames."""
 
     spans: list[Span]
     per_frame: int
-    """Frames of the spans to one of the memory."""
+    """Span frames per memory frame."""
     decoder: list[float]
-    """The decoder's natural log-probability of each token after those before it."""
+    """Natural log-probability of each token by the decoder, given the tokens before it."""
     ctc: list[float]
-    """CTC's natural log-probability of each token, the mean over its span; the decoder's where CTC
-    could not align."""
+    """Natural log-probability of each token by CTC, averaged over its span; that of the decoder if
+    CTC could not align the output."""
 
 
 class AlignedWord(NamedTuple):
-    """A word and when it was said."""
+    """A word with its times."""
 
     text: str
     start: float
-    """Seconds from the beginning of the utterance."""
+    """Seconds from the start of the utterance."""
     end: float
+    """Seconds from the start of the utterance."""
     evidence: Evidence
 
 
@@ -65,13 +66,13 @@ class AlignedWord(NamedTuple):
 def align(
     model: Seq2Seq, memory: Memory, outputs: list[list[int]], prompts: Tensor
 ) -> list[Alignment]:
-    """Align the outputs of a batch of speech, all at once.
+    """Align the outputs of a batch of speech.
 
     Args:
         model: in evaluation mode.
         memory: of the batch.
-        outputs: tokens of each row, without specials.
-        prompts: tokens that outputs begin with, `(batch, prompt)`.
+        outputs: tokens of each row, without special tokens.
+        prompts: tokens at the start of each output, `(batch, prompt)`.
     """
     logits, weights = forced_decode(model, memory, outputs, prompts)
     log_probs = logits.float().log_softmax(-1)
@@ -88,22 +89,22 @@ def align(
             spans = attention_spans(weights[row, steps, :frames])
             alignments.append(Alignment(spans, 1, decoder, decoder))
             continue
-        heard = [
+        by_ctc = [
             float(posteriors[span.start : span.end, token].mean())
             for span, token in zip(spans, output, strict=True)
         ]
-        alignments.append(Alignment(spans, per_frame, decoder, heard))
+        alignments.append(Alignment(spans, per_frame, decoder, by_ctc))
     return alignments
 
 
 def forced_decode(
     model: Seq2Seq, memory: Memory, outputs: list[list[int]], prompts: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One pass of the decoder over outputs that are known; arguments are as in `align`.
+    """Run the decoder on given outputs in one pass; arguments are as in `align`.
 
     Returns:
         Logits `(batch, tokens + 1, vocabulary)` and attention weights `(batch, tokens + 1, time)`
-        of each token and of the end after it, padding included.
+        of each token and of the end token, padding included.
     """
     rows = [
         torch.tensor([BOS, *prompt, *output], device=memory.values.device)
@@ -114,14 +115,15 @@ def forced_decode(
 
 
 def ctc_spans(log_probs: Tensor, tokens: list[int]) -> list[Span] | None:
-    """Where CTC says that each token is.
+    """Align tokens with frames by CTC.
 
     Args:
-        log_probs: of one utterance's valid frames, `(time, vocabulary)`, natural log.
-        tokens: without specials.
+        log_probs: natural log-probabilities of the valid frames of one utterance, `(time,
+            vocabulary)`.
+        tokens: without special tokens.
 
     Returns:
-        One span a token, in order; None if there are too few frames to spell them.
+        One span per token, in order; None if there are too few frames for the tokens.
     """
     repeats = sum(a == b for a, b in pairwise(tokens))
     if len(log_probs) < len(tokens) + repeats:
@@ -140,49 +142,50 @@ def ctc_spans(log_probs: Tensor, tokens: list[int]) -> list[Span] | None:
 
 
 def attention_spans(weights: Tensor) -> list[Span]:
-    """The monotone path through attention weights that keeps most of them.
+    """Align tokens with frames by the most likely monotone path through attention weights.
 
     Args:
-        weights: of each token over the frames, `(tokens, time)`.
+        weights: attention weights of each token, `(tokens, time)`.
 
     Returns:
-        One span a token, in order. Every frame belongs to a token; more tokens than frames share
-        them evenly.
+        One span per token, in order. Every frame belongs to a token; if there are more tokens than
+        frames, tokens share frames evenly.
     """
     count, time = weights.shape
     if count > time:
         return [Span(i * time // count, i * time // count + 1) for i in range(count)]
     if count == 0:
         return []
-    # Here, as it brings in numba, which takes a second, and CTC's times do without.
+    # Imported here, because it imports numba, which takes a second and is not needed with CTC.
     from librosa.sequence import dtw
 
     costs = -weights.double().cpu().clamp_min(1e-6).log().numpy()
-    # From frame to frame a path stays in its token or goes on to the next.
+    # At each frame, a path stays at its token or moves to the next one.
     _, path = dtw(C=costs, step_sizes_sigma=np.array([[0, 1], [1, 1]]))
-    taken = np.bincount(path[:, 0], minlength=count)
-    ends = taken.cumsum().tolist()
+    frames = np.bincount(path[:, 0], minlength=count)
+    ends = frames.cumsum().tolist()
     return [Span(start, end) for start, end in pairwise([0, *ends])]
 
 
 def align_words(
     model: Seq2Seq, tokenizer: Tokenizer, tokens: list[int], alignment: Alignment, samples: Waveform
 ) -> list[AlignedWord]:
-    """The words that tokens spell, as `split_words` cuts them, with their times.
+    """Compute the times of the words of an output, which are split by `split_words`.
 
     Args:
         tokens, alignment: of one utterance.
         samples: the utterance, `(samples,)` at 16 kHz.
     """
     texts = split_words(tokenizer.decode(tokens))
-    owners = _owners(tokenizer, tokens, texts)
-    when = model.speech.start_of
+    words = _word_indices(tokenizer, tokens, texts)
+    frame_start = model.speech.start_of
     marks: list[tuple[float, float]] = []
     evidence: list[Evidence] = []
     for word in range(len(texts)):
-        own = [i for i, owner in enumerate(owners) if owner == word]
+        own = [i for i, index in enumerate(words) if index == word]
         begin, end = alignment.spans[own[0]].start, alignment.spans[own[-1]].end
-        marks.append((when(begin / alignment.per_frame), when(end / alignment.per_frame)))
+        per_frame = alignment.per_frame
+        marks.append((frame_start(begin / per_frame), frame_start(end / per_frame)))
         evidence.append(
             Evidence(
                 mean=fmean(alignment.decoder[i] for i in own),
@@ -193,24 +196,24 @@ def align_words(
         )
     bounds = settle_bounds(marks, samples)
     return [
-        AlignedWord(text.strip(), start, end, seen)
-        for text, (start, end), seen in zip(texts, bounds, evidence, strict=True)
+        AlignedWord(text.strip(), start, end, each)
+        for text, (start, end), each in zip(texts, bounds, evidence, strict=True)
     ]
 
 
-def _owners(tokenizer: Tokenizer, tokens: list[int], texts: list[str]) -> list[int]:
-    """The word that each token is part of; a blank between words is of the word after it. A word
-    that begins within a token, as two characters of Chinese in a subword, has that token too."""
+def _word_indices(tokenizer: Tokenizer, tokens: list[int], texts: list[str]) -> list[int]:
+    """Return the index of the word that each token belongs to, by the end of the token's text. A
+    space between words belongs to the word after it."""
     ends = np.cumsum([len(text) for text in texts])
-    places = [int(np.searchsorted(ends, max(place, 1))) for place in tokenizer.reached(tokens)]
-    return [min(place, len(texts) - 1) for place in places]
+    indices = [int(np.searchsorted(ends, max(reach, 1))) for reach in tokenizer.offsets(tokens)]
+    return [min(index, len(texts) - 1) for index in indices]
 
 
 def settle_bounds(words: list[tuple[float, float]], samples: Waveform) -> list[tuple[float, float]]:
-    """Move the bounds of words to where the sound says that they are.
+    """Move word boundaries to pauses or to the quietest point of the signal.
 
-    Between two words it falls to a pause, whose edges are the bounds, or it does not, and the bound
-    is where it is lowest.
+    If there is a pause between two words, its edges become their boundaries; otherwise the quietest
+    point becomes the boundary of both.
 
     Args:
         words: start and end in seconds, in order.
@@ -242,7 +245,7 @@ def settle_bounds(words: list[tuple[float, float]], samples: Waveform) -> list[t
 
 
 def sound_levels(samples: Waveform) -> NDArray[np.float64]:
-    """dBFS of a window every `STEP` seconds, each centered on its time."""
+    """Return the level in dBFS of windows every `STEP` seconds, each centered on its time."""
     padded = np.pad(samples.astype(np.float64), (WINDOW // 2, WINDOW))
     energy = np.concatenate([[0.0], np.square(padded).cumsum()])
     begins = np.arange(max(1, len(samples) // HOP)) * HOP

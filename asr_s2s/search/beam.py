@@ -1,7 +1,7 @@
-"""One batched beam search for every task and device.
+"""Batched beam search, the same for all tasks and devices.
 
-All utterances and all their hypotheses advance together; a step is a fixed number of tensor
-operations, whatever the batch and the beam. Greedy search is a beam of one.
+All hypotheses of all utterances advance together; the number of tensor operations per step does not
+depend on the sizes of batch and beam. Greedy search is a beam of one.
 """
 
 import math
@@ -17,31 +17,31 @@ from asr_s2s.search.scorers import Scorer
 from asr_s2s.text.tokenizer import BOS, EOS, UNK
 
 LARGEST_BEAM = 1000
-"""Most hypotheses of an utterance: time and memory grow with the square of the beam."""
+"""Maximum beam size. Time and memory grow with the square of the beam size."""
 
 
 class Hypothesis(NamedTuple):
-    """One finished output."""
+    """A finished output."""
 
     tokens: list[int]
-    """Without the start and end tokens."""
+    """Tokens without the start and end tokens."""
     score: float
-    """Weighted sum of the scorers' natural log-probabilities, and token_bonus for each token, over
-    length ** length_normalization, the end token counted in the length."""
+    """Weighted sum of the scorers' natural log-probabilities plus token_bonus per token, divided by
+    length ** length_normalization. The length includes the end token."""
 
 
 class _Step(NamedTuple):
-    """What one step of the search did; places are those of the hypotheses before it."""
+    """Result of one search step. Ranks are positions in the beam before the step."""
 
     endings: Tensor
-    """Scores of the hypotheses that ended, `(batch, beam)`, -inf for none; their length is not in
-    them yet."""
+    """Scores of the hypotheses that ended, `(batch, beam)`, before length normalization; -inf marks
+    empty entries."""
     ended: Tensor
-    """Their places, `(batch, beam)`."""
+    """Ranks of the hypotheses that ended, `(batch, beam)`."""
     parent: Tensor
-    """Places of those that the hypotheses after this step go on from, `(batch, beam)`."""
+    """Ranks of the hypotheses that those after this step continue, `(batch, beam)`."""
     token: Tensor
-    """What these write, `(batch, beam)`."""
+    """Tokens that were appended to these, `(batch, beam)`."""
 
 
 @torch.inference_mode()
@@ -51,23 +51,24 @@ def beam_search(
     """Search for the best outputs of each utterance.
 
     Args:
-        scorers: with their weights. The first scores the whole vocabulary and proposes
-            candidates; the others judge only those.
-        frames: length of each utterance's memory `(batch,)`, which bounds the output's length.
+        scorers: scorers and their weights. The first scores the whole vocabulary and proposes
+            candidates; the others score only these.
+        frames: length of each utterance's memory `(batch,)`, which bounds the length of the output.
         config: beam size, candidates, normalization and end conditions.
 
     Returns:
-        For each utterance up to `beam_size` hypotheses, best first; always at least one.
+        One to `beam_size` hypotheses per utterance, best first.
     """
     check_search(config)
     beam, batch, device = config.beam_size, len(frames), frames.device
     shortest = (frames * config.min_length_ratio).floor()
     longest = (frames * config.max_length_ratio).floor().clamp_min(1)
     longest = torch.maximum(longest, shortest)
-    # Most steps forbid no ending and force none.
+    # Steps `free` to `forced` neither forbid nor force an ending and need no masks.
     free, forced, limit = (int(n) for n in (shortest.max(), longest.min(), longest.max()))
     (proposer, weight), *judges = scorers
-    # Where nobody else judges, twice the beam is as good as all; where somebody does, each costs.
+    # Without judges, twice the beam size gives the same result as all tokens; with judges, each
+    # candidate takes time.
     count = config.candidates if judges else 2 * beam
     first_row = torch.arange(batch, device=device)[:, None] * beam
     end_token = torch.full((batch, beam, 1), EOS, device=device)
@@ -75,10 +76,10 @@ def beam_search(
     states: list[Any] = [scorer.start(beam) for scorer, _ in scorers]
     previous = torch.full((batch * beam,), BOS, device=device)
     scores = torch.full((batch, beam), -math.inf, device=device)
-    scores[:, 0] = 0.0  # all hypotheses start alike: one of them is enough
+    scores[:, 0] = 0.0  # all hypotheses start equal: keep one
     steps: list[_Step] = []
     ended = torch.zeros(batch, dtype=torch.long, device=device)
-    # Asking a GPU whether all are done makes it wait; a few idle steps cost less.
+    # Checking whether all are done synchronizes a GPU, which costs more than a few extra steps.
     ask_every = 1 if device.type == "cpu" else 8
 
     for step in range(limit + 1):
@@ -91,7 +92,7 @@ def beam_search(
             count,
             config,
         )
-        if not weight:  # 0 times what is forbidden (-inf) would be NaN
+        if not weight:  # 0 x -inf would be NaN
             log_probs = torch.where(log_probs.isneginf(), log_probs, 0.0)
         total = torch.add(scores[:, :, None], log_probs, alpha=weight or 1.0)
         for index, (judge, judge_weight) in enumerate(judges, start=1):
@@ -100,20 +101,20 @@ def beam_search(
         if config.token_bonus:
             total[:, :, :-1] += config.token_bonus  # the last candidate is the end
 
-        # Among the best 2 x beam continuations at least `beam` go on, since each hypothesis ends
-        # in at most one way.
+        # At least `beam` of the best 2 x beam continuations do not end, since each hypothesis has
+        # only one continuation that ends.
         total = total.flatten(1)
-        best, place = total.topk(min(2 * beam, total.size(1)))
-        parent = place // candidates.size(2)
-        token = candidates.flatten(1).gather(1, place)
+        best, position = total.topk(min(2 * beam, total.size(1)))
+        parent = position // candidates.size(2)
+        token = candidates.flatten(1).gather(1, position)
         ends = token == EOS
 
-        # An ending counts only if it would have kept its place.
+        # Endings count only if they are among the best `beam` continuations.
         endings = torch.where(ends, best, -math.inf)[:, :beam]
         ended += (endings > -math.inf).sum(1)
         scores, keep = best.masked_fill(ends, -math.inf).topk(beam)
-        going, token = parent.gather(1, keep), token.gather(1, keep)
-        steps.append(_Step(endings, parent[:, :beam], going, token))
+        kept_parent, token = parent.gather(1, keep), token.gather(1, keep)
+        steps.append(_Step(endings, parent[:, :beam], kept_parent, token))
         if step == limit:
             break
         if (step + 1) % ask_every == 0:
@@ -123,10 +124,10 @@ def beam_search(
 
         previous = token.flatten()
         if beam > 1:
-            rows = (first_row + going).flatten()
+            rows = (first_row + kept_parent).flatten()
             states = [type(s)(*(part.index_select(0, rows) for part in s)) for s in states]
 
-    return _read(steps, beam, config.length_normalization)
+    return _backtrace(steps, beam, config.length_normalization)
 
 
 def _propose(
@@ -137,21 +138,21 @@ def _propose(
     count: int,
     config: SearchConfig,
 ) -> tuple[Tensor, Tensor]:
-    """The proposer's best candidates, and the end token as the last one.
+    """Select the proposer's best candidates; the last candidate is always the end token.
 
     Args:
         log_probs: `(batch, beam, vocabulary)`.
-        forbidden: utterances that may not end yet, `(batch, 1)`, if there are any.
-        forced: utterances that must end now, likewise.
-        end_token: for each hypothesis, `(batch, beam, 1)`.
-        count: how many candidates each hypothesis gets, the end not counted.
+        forbidden: mask of utterances that may not end yet, `(batch, 1)`; None if there are none.
+        forced: mask of utterances that must end now, `(batch, 1)`; None if there are none.
+        end_token: the end token of each hypothesis, `(batch, beam, 1)`.
+        count: number of candidates per hypothesis, not counting the end token.
 
     Returns:
-        Log-probabilities and tokens, each `(batch, beam, candidates + 1)`; -inf marks what the
-        length bounds or the end threshold forbid.
+        Log-probabilities and tokens, each `(batch, beam, candidates + 1)`; -inf marks those that
+        the length bounds or the end threshold forbid.
     """
     end = log_probs[:, :, EOS]
-    first = UNK if config.unknown else UNK + 1  # BLANK, BOS and EOS come before
+    first = UNK if config.unknown else UNK + 1  # after BLANK, BOS and EOS
     others, candidates = log_probs[:, :, first:].topk(min(count, log_probs.size(-1) - UNK - 1))
     if config.end_threshold is not None:
         unsure = end < config.end_threshold * others[:, :, 0]
@@ -167,42 +168,45 @@ def _propose(
     )
 
 
-def _read(steps: list[_Step], beam: int, length_normalization: float) -> list[list[Hypothesis]]:
-    """The best endings of each utterance, their tokens read from the last to the first."""
+def _backtrace(
+    steps: list[_Step], beam: int, length_normalization: float
+) -> list[list[Hypothesis]]:
+    """Backtrace the best endings of each utterance."""
     endings = torch.stack([step.endings for step in steps], 1)
-    # An utterance is done after as many as the beam, though the search may go on for others.
+    # An utterance is done after `beam` endings; later ones occur only because others are not done,
+    # and must not count, or the result would depend on the batch.
     ended = (endings > -math.inf).sum(2)
     late = (ended.cumsum(1) - ended >= beam)[:, :, None]
     lengths = [number**length_normalization for number in range(1, len(steps) + 1)]
     endings = (endings / endings.new_tensor(lengths)[:, None]).masked_fill(late, -math.inf)
-    best, place = endings.flatten(1).topk(min(beam, endings[0].numel()))
-    scores, places = best.tolist(), place.tolist()
-    # Each of them `[step][utterance][place]`.
-    at_end, parent, token = (
+    best, position = endings.flatten(1).topk(min(beam, endings[0].numel()))
+    scores, positions = best.tolist(), position.tolist()
+    # Lists are indexed by [step][utterance][rank].
+    ended_ranks, parent, token = (
         torch.stack(part).tolist() for part in list(zip(*steps, strict=True))[1:]
     )
     results = []
     for row in range(len(scores)):
         hypotheses = []
-        for score, index in zip(scores[row], places[row], strict=True):
+        for score, place in zip(scores[row], positions[row], strict=True):
             if score == -math.inf:
                 continue
-            step, rank = divmod(index, beam)
-            at = at_end[step][row][rank]
+            step, entry = divmod(place, beam)
+            rank = ended_ranks[step][row][entry]
             tokens = []
             for before in range(step - 1, -1, -1):
-                tokens.append(token[before][row][at])
-                at = parent[before][row][at]
+                tokens.append(token[before][row][rank])
+                rank = parent[before][row][rank]
             hypotheses.append(Hypothesis(tokens[::-1], score))
         results.append(hypotheses)
     return results
 
 
 def check_beam_size(key: str, value: int) -> None:
-    """Refuse a width of the search, or a number of its outputs, that it cannot have.
+    """Check a beam size or number of outputs.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: the value is out of range; names the key.
     """
     if not 1 <= value <= LARGEST_BEAM:
         raise ConfigError(
@@ -213,10 +217,10 @@ def check_beam_size(key: str, value: int) -> None:
 
 
 def check_search(config: SearchConfig) -> None:
-    """Refuse search settings that make no sense.
+    """Check that the search settings are in range.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: they are not; names the key.
     """
     check_beam_size("search.beam_size", config.beam_size)
     for key, value, least in (
@@ -226,7 +230,9 @@ def check_search(config: SearchConfig) -> None:
     ):
         if value < least:
             raise ConfigError(
-                f"search.{key}", f"expected at least {least}, found {value}", "Raise it"
+                f"search.{key}",
+                f"expected at least {least}, found {value}",
+                "Increase it",
             )
     for key, value, usual in (
         ("length_normalization", config.length_normalization, 1),
@@ -256,6 +262,7 @@ def check_search(config: SearchConfig) -> None:
     if config.max_length_ratio <= config.min_length_ratio:
         raise ConfigError(
             "search.max_length_ratio",
-            f"{config.max_length_ratio} is not above min_length_ratio {config.min_length_ratio}",
-            "Raise it",
+            f"expected more than min_length_ratio, {config.min_length_ratio}, "
+            f"found {config.max_length_ratio}",
+            "Increase it",
         )

@@ -1,8 +1,8 @@
-"""How likely it is that a word is right.
+"""Confidence: the probability that a word is right.
 
-A decoder's own probabilities are no measure of that: label smoothing holds them down, and what the
-search chose is what the decoder overrates. A logistic regression on a few of them, fitted on
-development data (`asr-s2s calibrate`), makes them one (Platt, 1999).
+The decoder's probabilities are not calibrated: label smoothing lowers them, and beam search selects
+outputs that the decoder overrates. A logistic regression on a few of them, fitted on development
+data (`asr-s2s calibrate`), calibrates them (Platt, 1999).
 """
 
 import math
@@ -11,24 +11,24 @@ from typing import NamedTuple
 
 
 class Evidence(NamedTuple):
-    """What speaks for a word; natural log-probabilities."""
+    """Natural log-probabilities from which the confidence of a word is computed."""
 
     mean: float
-    """Of its tokens by the decoder, the mean."""
+    """Mean of the word's tokens by the decoder."""
     lowest: float
-    """Of its tokens by the decoder, the lowest."""
+    """Minimum of the word's tokens by the decoder."""
     ctc: float
-    """Of its tokens by CTC in the frames where they are aligned, the mean."""
+    """Mean of the word's tokens by CTC, in the frames that they are aligned with."""
     utterance: float
-    """Of all tokens of the utterance by the decoder, the mean."""
+    """Mean of all tokens of the utterance by the decoder."""
 
 
 def confidence(evidence: Evidence, weights: Sequence[float]) -> float:
-    """The probability that a word is right.
+    """Return the probability that a word is right.
 
     Args:
-        weights: `search.confidence`: the constant, and a weight for each part of the evidence. With
-            none, the decoder's probability is all there is.
+        weights: `search.confidence`: the constant, then one weight per field of the evidence. If
+            empty, the result is the decoder's geometric mean probability per token.
     """
     if not weights:
         return math.exp(evidence.mean)

@@ -1,4 +1,4 @@
-"""From the memory of a batch to hypotheses: set up the scorers, search."""
+"""Decoding of a batch: builds the scorers and runs beam search."""
 
 import torch
 from torch import Tensor
@@ -35,21 +35,21 @@ def decode(
     phrases: Phrases | None = None,
     ctc: CTCFrames | None = None,
 ) -> list[list[Hypothesis]]:
-    """Transcribe or translate a batch.
+    """Find the best outputs for a batch by beam search.
 
     Args:
         model: in evaluation mode.
-        kind: encoder that made the memory (`speech`, `text`).
-        memory: what it made of the sources.
-        config: search settings; without a CTC head `ctc_weight` counts for nothing, and with a
-            weight of 1 attention does not.
-        prompts: tokens that outputs begin with, as their language, `(batch, prompt)`.
-        language_models: on the model's device; used where `config` gives them weight.
-        phrases: to favor in outputs, on the model's device.
-        ctc: what the model hears in the memory, where it is known already.
+        kind: encoder of the memory (`speech` or `text`).
+        memory: of the batch.
+        config: search settings. `ctc_weight` is ignored without a CTC head; with a weight of 1,
+            attention is not used.
+        prompts: tokens at the start of each output, such as its language, `(batch, prompt)`.
+        language_models: on the model's device; used if their weights in `config` are positive.
+        phrases: phrases to favor, on the model's device.
+        ctc: CTC log-probabilities of the memory, if computed already.
 
     Returns:
-        For each row its hypotheses, best first.
+        The hypotheses of each row, best first.
     """
     batch = len(memory.lengths)
     ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
@@ -91,12 +91,14 @@ def _attention(
 def attention_weights(
     model: Seq2Seq, kind: str, source: Tensor, length: Tensor, written: list[int]
 ) -> Tensor:
-    """Where attention looked while writing an output, `(tokens + 1, time)`: the last row is the end
-    token's.
+    """Compute the attention weights of an output, `(tokens + 1, time)`; the last row is that of the
+    end token.
 
     Args:
-        source, length: one row of a batch, `(samples or tokens,)` and `()`.
-        written: the prompt and the output's tokens.
+        kind: encoder of the source (`speech` or `text`).
+        source: one row of a batch, `(samples or tokens,)`.
+        length: number of valid samples or tokens, `()`.
+        written: tokens of the prompt and of the output.
     """
     memory = model.encode(kind, source[None, : int(length)], length[None])
     prefix = torch.tensor([[BOS, *written]], device=source.device)
@@ -105,20 +107,20 @@ def attention_weights(
 
 
 def check_attended(config: SearchConfig, decoder: DecoderConfig) -> None:
-    """Refuse search settings that ask what attention read, where the decoder has none.
+    """Check that no search setting requires attention if the decoder has none.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: one does; names the key.
     """
     if decoder.attention != "none":
         return
     for key, wanted, use in (
-        ("coverage_penalty", config.coverage_penalty > 0.0, "it counts what attention read"),
-        ("unknown", config.unknown, "unknown words are replaced by what attention rested on"),
+        ("coverage_penalty", config.coverage_penalty > 0.0, "coverage sums attention weights"),
+        ("unknown", config.unknown, "attention selects the replacements of unknown words"),
     ):
         if wanted:
             raise ConfigError(
                 f"search.{key}",
-                f"{use}, and decoder.attention is none",
-                "Leave it out, or use a model of another decoder.attention",
+                f"{use}, but decoder.attention is none",
+                "Remove it, or use a model with attention",
             )

@@ -1,4 +1,4 @@
-"""Language models as scorers: shallow fusion (Gulcehre et al., 2015)."""
+"""Scorers of language models, for shallow fusion (Gulcehre et al., 2015)."""
 
 from typing import NamedTuple
 
@@ -12,18 +12,18 @@ from asr_s2s.text.tokenizer import BOS
 
 
 class NgramState(NamedTuple):
-    """What an n-gram model knows of the output so far."""
+    """States of an n-gram model after the hypotheses so far."""
 
     node: Tensor
-    """State of the model, `(rows,)`."""
+    """State of `NgramModel` or `WordNgramModel`, `(rows,)`."""
 
 
 class NgramScorer:
-    """An n-gram model over the output's tokens, or over words spelled with them.
+    """Scorer of an n-gram model over tokens, or over words that are spelled with tokens.
 
     Args:
-        model: on the search's device.
-        batch: utterances searched together.
+        model: on the device of the search.
+        batch: number of utterances.
     """
 
     def __init__(self, model: NgramModel | WordNgramModel, batch: int) -> None:
@@ -46,11 +46,11 @@ class NgramScorer:
 
 
 class NoState(NamedTuple):
-    """Of a scorer that needs to know nothing of the output so far."""
+    """State of a stateless scorer."""
 
 
 class WordScorer:
-    """One for each word but the last: its weight is what another word is worth.
+    """Scorer that gives 1 to each space and 0 to other tokens; its weight is a bonus per word.
 
     Args:
         space: the token between words.
@@ -65,16 +65,16 @@ class WordScorer:
     def step(
         self, previous: Tensor, state: NoState, candidates: Tensor | None
     ) -> tuple[Tensor, NoState]:
-        assert candidates is not None, "it judges, but proposes nothing"
+        assert candidates is not None, "WordScorer cannot propose candidates"
         return (candidates == self.space).float(), state
 
 
 class LanguageModelScorer:
-    """A recurrent language model over the output's tokens.
+    """Scorer of a recurrent language model over tokens.
 
     Args:
-        model: in evaluation mode, on the search's device.
-        batch: utterances searched together.
+        model: in evaluation mode, on the device of the search.
+        batch: number of utterances.
     """
 
     def __init__(self, model: LanguageModel, batch: int) -> None:
@@ -91,5 +91,5 @@ class LanguageModelScorer:
         log_probs = logits.float().log_softmax(-1)
         if candidates is None:
             return log_probs, state
-        # Tokens beyond the tokenizer's, which are languages, are never written.
+        # Tokens beyond the tokenizer's are languages; the attention scorer excludes them.
         return log_probs.gather(1, candidates.clamp_max(log_probs.size(1) - 1)), state

@@ -1,10 +1,10 @@
 """Phrases to favor: contextual biasing by shallow fusion (Zhao et al., 2019).
 
-All phrases form one automaton (Aho and Corasick, 1975). On the way through a phrase each token
-earns its weight on trust, so that the beam keeps it; what is held on trust is taken back when the
-phrase breaks off, and paid for good when it ends. A finished output has earned exactly the sum of
-the phrases in it. Phrases are whole words: a word's beginning and its end are symbols of the
-automaton, where the vocabulary can tell them.
+All phrases form one automaton (Aho and Corasick, 1975). Within a phrase, each token gets a
+provisional bonus, so that the beam keeps it. The bonus becomes final when the phrase is complete
+and is revoked when the phrase is broken off, so the total bonus of a finished output is the sum
+over the phrases in it. Phrases match whole words: word boundaries are symbols of the automaton if
+the vocabulary marks them.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,38 +19,38 @@ from asr_s2s.errors import TextError
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, SPECIALS, UNK, Tokenizer, WordTokenizer
 
 WEIGHT = 1.0
-"""Natural log-probability that each token of a phrase earns, unless the phrase says otherwise."""
-_BOUNDARY = BLANK  # where a word begins or ends; BLANK is never written
+"""Default bonus per token of a phrase, in nats."""
+_BOUNDARY = BLANK  # symbol of a word boundary; outputs never contain BLANK
 _WORD_BEGINNING = "\u2581"
 
 
 class Phrases(NamedTuple):
-    """The automaton. Node 0 is its root, where no phrase has begun."""
+    """Automaton of phrases. Node 0 is its root, where no phrase has begun."""
 
     keys: Tensor
-    """node * vocabulary + symbol of the steps that lead on within phrases, sorted."""
+    """node * vocabulary + symbol of each transition within phrases, sorted."""
     following: Tensor
-    """The node that each leads to."""
+    """Node that each of these transitions leads to."""
     first: Tensor
-    """The node that each symbol leads to from anywhere else, `(vocabulary,)`."""
+    """Node that each symbol leads to in all other cases, `(vocabulary,)`."""
     paid: Tensor
-    """What the phrases earn that end at a node, `(nodes,)`."""
+    """Final bonus of the phrases that end at a node, `(nodes,)`."""
     held: Tensor
-    """What a node holds on trust, `(nodes,)`."""
+    """Provisional bonus at a node, `(nodes,)`."""
     begins: Tensor
-    """Whether a boundary comes before a token, `(vocabulary,)`."""
+    """Whether a token follows a word boundary, `(vocabulary,)`."""
     blank: Tensor
-    """Whether a token is that boundary and nothing else, `(vocabulary,)`."""
+    """Whether a token is only a word boundary, such as a space, `(vocabulary,)`."""
     start: Tensor
-    """The node at the beginning of an output, `()`."""
+    """Node at the start of an output, `()`."""
 
     def to(self, device: torch.device) -> "Phrases":
-        """The automaton with its tensors on a device."""
+        """Return the automaton on a device."""
         return Phrases(*(part.to(device) for part in self))
 
     def step(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """What tokens earn at nodes, less what was held there, and the nodes that follow; all of
-        one shape."""
+        """Return the bonuses of tokens after nodes, minus revoked provisional bonuses, and the next
+        nodes; all tensors have the same shape."""
         tokens = torch.where(tokens < len(self.first), tokens, UNK)
         boundary = torch.full_like(tokens, _BOUNDARY)
         begins, blank = self.begins[tokens], self.blank[tokens]
@@ -62,7 +62,7 @@ class Phrases(NamedTuple):
         return earned + holds - self.held[nodes], after
 
     def earned(self, output: list[int]) -> float:
-        """What the phrases in a finished output, without specials, earn together."""
+        """Return the total bonus of a finished output, given without special tokens."""
         node, total = self.start[None], 0.0
         for token in [*output, EOS]:
             gain, node = self.step(node, torch.tensor([token], device=node.device))
@@ -71,23 +71,23 @@ class Phrases(NamedTuple):
 
     def _follow(self, nodes: Tensor, symbols: Tensor) -> Tensor:
         wanted = nodes * len(self.first) + symbols
-        places = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
-        return torch.where(self.keys[places] == wanted, self.following[places], self.first[symbols])
+        found = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
+        return torch.where(self.keys[found] == wanted, self.following[found], self.first[symbols])
 
 
 class PhraseState(NamedTuple):
-    """How far into phrases the outputs are."""
+    """Nodes of the automaton after the hypotheses so far."""
 
     node: Tensor
     """`(rows,)`"""
 
 
 class PhraseScorer:
-    """Phrases as a scorer of the beam search.
+    """Scorer of phrases.
 
     Args:
-        phrases: on the search's device.
-        batch: utterances searched together.
+        phrases: on the device of the search.
+        batch: number of utterances.
     """
 
     def __init__(self, phrases: Phrases, batch: int) -> None:
@@ -110,11 +110,11 @@ class PhraseScorer:
 
 
 def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], str]) -> Phrases:
-    """Phrases of a file, one a line, each with its weight after a tab if it has one of its own.
+    """Read phrases from a file: one per line, optionally with a tab and its weight per token.
 
     Raises:
         ManifestError: the file cannot be read.
-        TextError: a line cannot be used, or there is none.
+        TextError: a line is invalid, or there is no phrase.
     """
     phrases = []
     for number, line in enumerate(read_lines(path), start=1):
@@ -126,7 +126,7 @@ def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], st
             raise TextError(
                 f"{path}:{number}",
                 f"expected a number after the tab, found {weight!r}",
-                "Write phrase, tab, weight; or the phrase alone",
+                "Write the phrase, a tab and the weight, or only the phrase",
             ) from error
     return make_phrases(phrases, tokenizer, normalize, str(path))
 
@@ -137,14 +137,16 @@ def make_phrases(
     normalize: Callable[[str], str],
     where: str = "phrases",
 ) -> Phrases:
-    """The automaton of phrases with their weights per token, above 0.
+    """Build the automaton of phrases.
 
     Args:
-        tokenizer: of the output; phrases are spelled in their best segmentation.
-        where: what to name in errors.
+        phrases: phrases and their weights per token, above 0.
+        tokenizer: of the output; a phrase matches its best segmentation only.
+        normalize: normalizer of the model's transcripts.
+        where: source of the phrases, for error messages.
 
     Raises:
-        TextError: a phrase cannot be written by the model, or there is none.
+        TextError: the model cannot write a phrase, a weight is invalid, or there is no phrase.
     """
     begins, blank = _boundaries(tokenizer)
     trie = _Trie(bounded=any(begins))
@@ -155,16 +157,16 @@ def make_phrases(
             problem = f"the model cannot write {unknown!r}" if unknown else "expected text"
             if tokens and not unknown:
                 problem = f"expected a weight above 0, found {weight}"
-            raise TextError(where, f"{text!r}: {problem}", "Correct the phrase, or leave it out")
+            raise TextError(where, f"{text!r}: {problem}", "Correct or remove the phrase")
         trie.add([(t, begins[t], blank[t]) for t in tokens], weight)
     if len(trie.children) == 1:
-        raise TextError(where, "it holds no phrase", "Give one a line")
+        raise TextError(where, "found no phrase", "Write one phrase per line")
     return trie.automaton(begins, blank)
 
 
 def _boundaries(tokenizer: Tokenizer) -> tuple[list[bool], list[bool]]:
-    """For each token, whether a word begins before it, and whether it is no more than that. The
-    end of the output ends a word; where no token tells words apart, nothing does."""
+    """Return for each token whether a word boundary precedes it, and whether it is only a boundary.
+    The end token is a boundary too, unless the vocabulary does not mark words at all."""
     words = isinstance(tokenizer, WordTokenizer)
     pieces = [_WORD_BEGINNING if piece == " " else piece for piece in tokenizer.pieces]
     begins = [words or piece.startswith(_WORD_BEGINNING) for piece in pieces]
@@ -176,17 +178,18 @@ def _boundaries(tokenizer: Tokenizer) -> tuple[list[bool], list[bool]]:
 
 
 class _Trie:
-    """Phrases as they come, symbol by symbol."""
+    """Trie of phrases, from which the automaton is built."""
 
     def __init__(self, *, bounded: bool) -> None:
         self.bounded = bounded
         self.children: list[dict[int, int]] = [{}]
         self.value = [0.0]
-        """What the phrase earns that ends at a node."""
-        self.trust = [0.0]
-        """The most that a phrase has earned on its way through a node."""
+        """Bonus of the phrase that ends at a node."""
+        self.provisional = [0.0]
+        """Highest provisional bonus of the phrases that pass through a node."""
 
     def add(self, tokens: list[tuple[int, bool, bool]], weight: float) -> None:
+        """Add a phrase: its tokens, each with its entries of `_boundaries`."""
         symbols = [_BOUNDARY] if self.bounded else []
         for token, begins, blank in tokens:
             if begins and symbols[-1] != _BOUNDARY:
@@ -197,33 +200,34 @@ class _Trie:
             symbols.append(_BOUNDARY)
         node, earned = 0, 0.0
         for symbol in symbols:
-            # What is on the way to this symbol is held at the node before it.
-            self.trust[node] = max(self.trust[node], earned)
+            # The bonus before this symbol is provisional at the node before it.
+            self.provisional[node] = max(self.provisional[node], earned)
             if symbol not in self.children[node]:
                 self.children[node][symbol] = len(self.children)
                 self.children.append({})
                 self.value.append(0.0)
-                self.trust.append(0.0)
+                self.provisional.append(0.0)
             node = self.children[node][symbol]
             earned += weight * (symbol != _BOUNDARY)
         self.value[node] = max(self.value[node], earned)
 
     def automaton(self, begins: list[bool], blank: list[bool]) -> Phrases:
+        """Build the automaton; arguments are as returned by `_boundaries`."""
         nodes, vocabulary = len(self.children), len(begins)
-        steps: list[dict[int, int]] = [{} for _ in range(nodes)]  # but for those from the root
+        steps: list[dict[int, int]] = [{} for _ in range(nodes)]  # except from the root
         paid, held, suffix = list(self.value), [0.0] * nodes, [0] * nodes
-        settled = [0.0] * nodes  # by phrases that a longer one begins with
+        final = [0.0] * nodes  # final bonus of phrases that are prefixes of others
         queue = [0]
-        for node in queue:  # breadth first: suffixes are shorter, and so are done
+        for node in queue:  # breadth first, so that suffixes, which are shorter, are done
             if node:
                 steps[node] = steps[suffix[node]] | self.children[node]
                 paid[node] += paid[suffix[node]]
-            held[node] = max(0.0, self.trust[node] - settled[node])
+            held[node] = max(0.0, self.provisional[node] - final[node])
             for symbol, child in self.children[node].items():
                 if node:
                     known = steps[suffix[node]]
                     suffix[child] = known.get(symbol, self.children[0].get(symbol, 0))
-                settled[child] = max(settled[node], self.value[child])
+                final[child] = max(final[node], self.value[child])
                 queue.append(child)
         edges = sorted(
             (node * vocabulary + symbol, child)
@@ -234,7 +238,7 @@ class _Trie:
         for symbol, child in self.children[0].items():
             first[symbol] = child
         return Phrases(
-            # Never empty, so that there is always a place to look.
+            # Never empty, because searchsorted results are used as indices.
             torch.tensor([key for key, _ in edges] or [-1]),
             torch.tensor([child for _, child in edges] or [0]),
             first,

@@ -1,7 +1,7 @@
-"""Sound to outputs, and once more with other settings where the guard finds something wrong.
+"""Recognition of speech: decodes a batch and retries outputs in which the guard finds a problem.
 
-What is wrong with few outputs costs little: only these are decoded again, together. The remedies
-are tried from the mildest to the strongest, until one leaves nothing wrong.
+Only outputs with problems are decoded again, as one batch per remedy. Remedies are tried from the
+mildest to the strongest until the guard finds no problem.
 """
 
 from collections.abc import Sequence
@@ -32,139 +32,148 @@ from asr_s2s.search.guard import (
 )
 from asr_s2s.search.phrases import Phrases
 
-WIDER = 2
-"""How many times as wide the beam of another try is."""
-MORE_CTC = 0.5
-"""Least weight of CTC where attention lost its place."""
-SHORTEST_CUT = 4.0
-"""Seconds: shorter sound is not cut in two."""
-LOST = (Reason.loop, Reason.gap, Reason.early_end)
-"""Attention lost its place; CTC does not."""
-SETTLED = (None, Reason.unspoken)
-"""For these nothing is decoded again: what nobody said is cut."""
+BEAM_FACTOR = 2
+"""Factor by which a retry widens the beam."""
+MIN_CTC_WEIGHT = 0.5
+"""Minimum CTC weight of a retry after attention lost its place."""
+MIN_SPLIT_SECONDS = 4.0
+"""Minimum duration in seconds of audio that is split in two."""
+LOST_PLACE = (Reason.loop, Reason.gap, Reason.early_end)
+"""Reasons for which attention lost its place, which CTC does not."""
+ACCEPTED = (None, Reason.unspoken)
+"""Reasons without a retry: words that were not spoken are cut."""
 
 
 class Remedy(StrEnum):
-    """What was done about an output."""
+    """Action that replaced an output."""
 
     beam = "beam"
-    """A wider beam; with more weight on CTC where attention lost its place."""
+    """Wider beam, with a higher CTC weight if attention lost its place."""
     ctc = "ctc"
-    """CTC without attention."""
+    """Decoding by CTC without attention."""
     pieces = "pieces"
-    """Its two halves, one by one."""
+    """Decoding of two halves separately."""
     cut = "cut"
-    """What it repeated or invented was cut."""
+    """Removal of repeated or invented words."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How outputs are found; parts are on the model's device."""
+    """Model and settings of recognition; all on the model's device."""
 
     model: Seq2Seq
-    """In evaluation mode."""
+    """Model in evaluation mode."""
     config: SearchConfig
     prompt: list[int]
-    """Tokens that outputs begin with."""
+    """Tokens at the start of each output."""
     language_models: LanguageModels
     phrases: Phrases | None
 
 
 class Part(NamedTuple):
-    """Sound, and the outputs for it, best first."""
+    """Part of an utterance with its hypotheses."""
 
     start: float
-    """Seconds from where the whole sound begins."""
+    """Seconds from the start of the utterance."""
     samples: Waveform
     memory: Memory
-    """One row."""
+    """Memory of one row."""
     hypotheses: list[Hypothesis]
+    """Best first."""
     verdict: Verdict
+    """Verdict on the best hypothesis."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was recognized."""
+    """Result for one utterance."""
 
     parts: list[Part]
-    """One, or two halves."""
+    """The utterance as one part, or as two halves."""
     reason: Reason | None
-    """What was wrong with the first output."""
+    """Problem of the first output."""
     remedy: Remedy | None
-    """What was done about it; None where nothing else was better."""
+    """Remedy that gave the result; None if there was no problem or no retry was better."""
 
 
 class _Encoded(NamedTuple):
-    """A batch of sound, encoded."""
+    """A batch of waveforms and their memory."""
 
     waveforms: list[Waveform]
     memory: Memory
     ctc: CTCFrames | None
 
 
-class _Try(NamedTuple):
-    """The outputs of one way to decode."""
+class _Attempt(NamedTuple):
+    """Outputs for an utterance with one remedy."""
 
     remedy: Remedy | None
     parts: list[Part]
 
     @property
     def reason(self) -> Reason | None:
-        """What is wrong with it; of halves, one may well be silent."""
+        """Problem of the output. One of two halves may be silent."""
         reasons = [part.verdict.reason for part in self.parts]
         silent = all(reason is Reason.unspoken for reason in reasons)
-        wrong = (reason for reason in reasons if reason not in SETTLED)
+        wrong = (reason for reason in reasons if reason not in ACCEPTED)
         return next(wrong, Reason.unspoken if silent else None)
 
     @property
     def fit(self) -> tuple[bool, float]:
-        """What is unsure is better than what is known to be wrong."""
+        """Sort key: unsure outputs are better than those with other problems."""
         only_unsure = self.reason is Reason.unsure
         return only_unsure, fmean(part.verdict.fit for part in self.parts)
 
 
 @torch.inference_mode()
 def recognize(search: Search, waveforms: Sequence[Waveform]) -> list[Result]:
-    """Recognize a batch of sounds `(samples,)` at 16 kHz, in order."""
+    """Recognize a batch of waveforms `(samples,)` at 16 kHz; results are in the same order."""
     encoded = _encode(search, waveforms)
-    tries = [[_Try(None, [part])] for part in _decode(search, encoded, search.config)]
+    attempts = [[_Attempt(None, [part])] for part in _decode(search, encoded, search.config)]
     for remedy, reasons in (
-        (Remedy.beam, LOST),
-        # What is only hard to hear, attention, CTC and language models know together or not at all.
+        (Remedy.beam, LOST_PLACE),
+        # An unsure output is only hard to recognize; it needs all scorers with their usual weights.
         (Remedy.beam, (Reason.unsure,)),
-        (Remedy.ctc, LOST),
-        (Remedy.pieces, LOST),
+        (Remedy.ctc, LOST_PLACE),
+        (Remedy.pieces, LOST_PLACE),
     ):
         rows = [
             row
-            for row, tried in enumerate(tries)
+            for row, tried in enumerate(attempts)
             if tried[0].reason in reasons
-            and all(one.reason not in SETTLED for one in tried)
+            and all(attempt.reason not in ACCEPTED for attempt in tried)
             and _applies(remedy, encoded, row)
         ]
         if rows:
-            again = _again(search, _select(encoded, rows), remedy, lost=reasons == LOST)
-            for row, parts in zip(rows, again, strict=True):
-                tries[row].append(_Try(remedy, parts))
-    return [_settle(tried) for tried in tries]
+            retried = _retry(search, _select(encoded, rows), remedy, lost=reasons == LOST_PLACE)
+            for row, parts in zip(rows, retried, strict=True):
+                attempts[row].append(_Attempt(remedy, parts))
+    return [_choose(tried) for tried in attempts]
 
 
 def _applies(remedy: Remedy, encoded: _Encoded, row: int) -> bool:
     if remedy is Remedy.pieces:
-        return len(encoded.waveforms[row]) >= SHORTEST_CUT * SAMPLE_RATE
+        return len(encoded.waveforms[row]) >= MIN_SPLIT_SECONDS * SAMPLE_RATE
     return remedy is Remedy.beam or encoded.ctc is not None
 
 
-def _again(search: Search, encoded: _Encoded, remedy: Remedy, *, lost: bool) -> list[list[Part]]:
-    """The parts of each row, decoded with a remedy."""
+def _retry(search: Search, encoded: _Encoded, remedy: Remedy, *, lost: bool) -> list[list[Part]]:
+    """Decode each row with a remedy.
+
+    Args:
+        search: model and settings.
+        encoded: the batch.
+        remedy: the remedy.
+        lost: whether attention lost its place.
+    """
     config = search.config
     if remedy is Remedy.beam:
-        weight = max(config.ctc_weight, MORE_CTC) if lost else config.ctc_weight
-        width = min(WIDER * config.beam_size, LARGEST_BEAM)
+        weight = max(config.ctc_weight, MIN_CTC_WEIGHT) if lost else config.ctc_weight
+        width = min(BEAM_FACTOR * config.beam_size, LARGEST_BEAM)
         wider = replace(config, beam_size=width, ctc_weight=weight)
         return [[part] for part in _decode(search, encoded, wider)]
     if remedy is Remedy.ctc:
-        # CTC's scores are of whole outputs, whatever their length; users get them like others.
+        # CTC compares outputs of any length without normalization; returned scores are normalized.
         alone = replace(config, ctc_weight=1.0, length_normalization=0.0)
         return [
             [part._replace(hypotheses=[_normalized(h, config) for h in part.hypotheses])]
@@ -189,18 +198,18 @@ def _normalized(hypothesis: Hypothesis, config: SearchConfig) -> Hypothesis:
     return hypothesis._replace(score=hypothesis.score / length)
 
 
-def _settle(tried: list[_Try]) -> Result:
-    """The first try with nothing wrong, else the best; what is still invented is cut."""
+def _choose(tried: list[_Attempt]) -> Result:
+    """Choose the first attempt without a problem, else the best, and cut invented words."""
     first = tried[0]
-    if first.reason is Reason.unsure:  # the same search, only wider: its scores tell
-        sound = (one for one in tried if one.reason not in LOST)
-        chosen = max(sound, key=lambda one: one.parts[0].hypotheses[0].score)
+    if first.reason is Reason.unsure:  # retried with a wider beam only: scores are comparable
+        usable = (attempt for attempt in tried if attempt.reason not in LOST_PLACE)
+        chosen = max(usable, key=lambda attempt: attempt.parts[0].hypotheses[0].score)
     else:
-        settled = (one for one in tried if one.reason in SETTLED)
-        chosen = next(settled, None) or max(tried, key=lambda one: one.fit)
+        accepted = (attempt for attempt in tried if attempt.reason in ACCEPTED)
+        chosen = next(accepted, None) or max(tried, key=lambda attempt: attempt.fit)
     parts = [_cut(part) for part in chosen.parts]
     silent = not any(part.hypotheses[0].tokens for part in parts)
-    reason = Reason.unspoken if silent and chosen.reason in SETTLED else first.reason
+    reason = Reason.unspoken if silent and chosen.reason in ACCEPTED else first.reason
     was_cut = len(parts) == 1 and parts[0].hypotheses != chosen.parts[0].hypotheses
     return Result(parts, reason, Remedy.cut if was_cut else chosen.remedy)
 
@@ -230,7 +239,7 @@ def _select(encoded: _Encoded, rows: list[int]) -> _Encoded:
 
 
 def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Part]:
-    """Outputs for each row, and what the guard says of the best."""
+    """Decode each row and examine the best hypothesis with the guard."""
     model, (waveforms, memory, ctc) = search.model, encoded
     prompts = torch.tensor([search.prompt] * len(waveforms), device=memory.values.device).long()
     results = decode(
@@ -244,17 +253,17 @@ def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Par
         ctc=ctc,
     )
     outputs = [hypotheses[0].tokens for hypotheses in results]
-    means = [_mean(hypotheses[0], config) for hypotheses in results]
-    when = model.speech.start_of
+    means = [_mean_score(hypotheses[0], config) for hypotheses in results]
+    frame_start = model.speech.start_of
     if model.ctc is not None and ctc is not None:
-        frame_seconds = (when(1) - when(0)) / model.ctc.per_frame
+        frame_seconds = (frame_start(1) - frame_start(0)) / model.ctc.per_frame
         favor = search.phrases.earned if search.phrases else lambda output: 0.0
         verdicts = examine_by_ctc(ctc, outputs, frame_seconds, favor)
     elif isinstance(model.decoder.attention, NoAttention):
         verdicts = examine_by_probability(outputs, means)
     else:
         weights = forced_decode(model, memory, outputs, prompts)[1]
-        verdicts = examine_by_attention(weights, outputs, means, waveforms, when)
+        verdicts = examine_by_attention(weights, outputs, means, waveforms, frame_start)
     return [
         Part(0.0, samples, Memory(*(part[row : row + 1] for part in memory)), hypotheses, verdict)
         for row, (samples, hypotheses, verdict) in enumerate(
@@ -263,14 +272,14 @@ def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Par
     ]
 
 
-def _mean(hypothesis: Hypothesis, config: SearchConfig) -> float:
-    """What the search gave a token, the end included."""
+def _mean_score(hypothesis: Hypothesis, config: SearchConfig) -> float:
+    """Return the mean score per token, end token included."""
     length = len(hypothesis.tokens) + 1
     return hypothesis.score * float(length ** (config.length_normalization - 1.0))
 
 
 def join_memories(memories: Sequence[Memory]) -> Memory:
-    """Memories of one row each as a batch."""
+    """Join memories of one row each to a batch."""
     rows = [memory.values[0, : int(memory.lengths[0])] for memory in memories]
     return Memory(
         pad_sequence(rows, batch_first=True),

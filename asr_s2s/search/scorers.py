@@ -1,7 +1,7 @@
-"""Scorers: each judges the next tokens of all hypotheses of all utterances at once.
+"""Scorers for beam search: each scores the next tokens of all hypotheses of a batch at once.
 
-Rows are utterances x hypotheses. A scorer's state is a NamedTuple of tensors whose first axis is
-rows, so the beam reorders any scorer by one `index_select` per tensor.
+Rows are utterances x hypotheses. The state of a scorer is a NamedTuple of tensors whose first axis
+is rows, so beam search reorders any state with one `index_select` per tensor.
 """
 
 import math
@@ -15,35 +15,35 @@ from asr_s2s.model.decoder import Decoder, DecoderState
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
 
 LOG_ZERO = -1e4
-"""Log-probability of what CTC deems impossible: finite, so that other scorers still rank it."""
+"""Log-probability of impossible CTC prefixes; finite, so that other scorers still rank them."""
 LEAST_PROBABLE = math.log(1e-3)
-"""Tokens that CTC finds less probable than this in every frame are not proposed."""
+"""Tokens with a lower log-probability in every frame are not proposed by CTC."""
 
 
 class Scorer(Protocol):
-    """What the beam search asks of a scorer."""
+    """Interface of scorers."""
 
     def start(self, beam_size: int) -> Any:
-        """The state before any token, `beam_size` rows for each utterance."""
+        """Return the state before the first token, with `beam_size` rows per utterance."""
 
     def step(self, previous: Tensor, state: Any, candidates: Tensor | None) -> tuple[Tensor, Any]:
-        """Take in the previous tokens `(rows,)` and judge the next.
+        """Extend the hypotheses by the previous tokens `(rows,)` and score the next ones.
 
         Returns:
             Log-probabilities of the `candidates` `(rows, candidates)`, or of the whole vocabulary
-            `(rows, vocabulary)` where they are None; and the state for the next step.
+            `(rows, vocabulary)` if they are None; and the state for the next step.
         """
 
 
 class AttentionScorer:
-    """The attention decoder.
+    """Scorer of the attention decoder.
 
     Args:
         decoder: in evaluation mode.
         memory: of the batch.
-        prompts: tokens that every output begins with, as its language, `(batch, prompt)`; they are
-            no part of the hypotheses.
-        writable: tokens from this one on are never written.
+        prompts: tokens at the start of each output, such as its language, `(batch, prompt)`; they
+            are not part of the hypotheses.
+        writable: number of tokens that outputs may contain; tokens from this one on are excluded.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class AttentionScorer:
             return state
         prompts = self.prompts.repeat_interleave(beam_size, 0)
         previous = torch.full_like(prompts[:, 0], BOS)
-        for token in prompts.unbind(1):  # the last one waits for the first step
+        for token in prompts.unbind(1):  # the last one is passed by the first step
             _, state = self.decoder.step(previous, state, self.prepared)
             previous = token
         return state
@@ -76,7 +76,7 @@ class AttentionScorer:
         return log_probs if candidates is None else log_probs.gather(1, candidates), state
 
     def _prompted(self, previous: Tensor) -> Tensor:
-        """The last prompt token in the place of the start token."""
+        """Replace the start token by the last prompt token."""
         if self.prompts is None:
             return previous
         last = self.prompts[:, -1].repeat_interleave(len(previous) // len(self.prompts))
@@ -84,7 +84,7 @@ class AttentionScorer:
 
 
 class CoverageState(NamedTuple):
-    """A decoder's state, and how much of each source place its hypothesis has read."""
+    """State of the decoder and the coverage of the source by attention."""
 
     hidden: Tensor
     cell: Tensor
@@ -95,9 +95,12 @@ class CoverageState(NamedTuple):
 
 
 class CoverageScorer(AttentionScorer):
-    """The attention decoder with the coverage penalty of Wu et al. (2016), equation 14: ending
-    costs `weight` x sum over the source of log(min(what it was read, 1)). Unlike theirs, the
-    penalty is added before length normalization, so that it belongs to the end token."""
+    """Scorer of the attention decoder with the coverage penalty of Wu et al. (2016), equation 14.
+
+    The score of the end token includes `weight` x sum over frames of log(min(coverage, 1)), where
+    coverage is the sum of attention weights on a frame. Unlike in the paper, the penalty is part of
+    the end token's score, and so is added before length normalization.
+    """
 
     def __init__(
         self,
@@ -121,7 +124,7 @@ class CoverageScorer(AttentionScorer):
         coverage = state.coverage + decoded.alignment
         padded = self.prepared.padded.squeeze(1)
         padded = padded.repeat_interleave(len(previous) // len(padded), 0)
-        # What was hardly read at all costs as much as a hundredth of a token's attention.
+        # Coverage is at least 0.01, which bounds the penalty of a frame.
         read = coverage.clamp(0.01, 1.0).masked_fill(padded, 1.0)
         log_probs[:, EOS] += self.weight * read.log().sum(-1)
         log_probs = log_probs if candidates is None else log_probs.gather(1, candidates)
@@ -129,34 +132,34 @@ class CoverageScorer(AttentionScorer):
 
 
 class CTCState(NamedTuple):
-    """Forward variables of one prefix, over encoder frames (natural log, float64)."""
+    """CTC forward variables of one prefix per row, natural log in float64."""
 
     nonblank: Tensor
-    """Paths that spell the prefix and end in its last token, `(rows, time)`."""
+    """Log-probability of paths of the prefix that end in its last token, `(rows, time)`."""
     blank: Tensor
-    """Paths that spell the prefix and end in blank, `(rows, time)`."""
+    """Log-probability of paths of the prefix that end in blank, `(rows, time)`."""
     prefix: Tensor
-    """Probability that the transcript starts with the prefix, `(rows,)`."""
+    """Log-probability that the transcript starts with the prefix, `(rows,)`."""
     last: Tensor
-    """Last token of the prefix, `(rows,)`; BOS for the empty one."""
+    """Last token of the prefix, `(rows,)`; BOS for the empty prefix."""
 
 
 class CTCPrefixScorer:
-    """CTC prefix probabilities (Graves, 2008, section 7.5; Watanabe et al., 2017).
+    """Scorer of CTC prefix probabilities (Graves, 2008, section 7.5; Watanabe et al., 2017).
 
-    A candidate's prefix probability needs the forward variables of the hypothesis before it, not
-    its own: psi(h c) is a sum over frames of "h spelled before t" times "c at t". So candidates
-    cost one product of matrices, and only the hypotheses that the beam keeps get new forward
-    variables. Those are first-order linear recurrences, solved in closed form by cumulative
-    sums: there is no loop over frames, candidates, hypotheses or utterances. float64 keeps the
-    cumulative sums exact over thousands of frames.
+    The prefix probability of a hypothesis h with candidate c needs only the forward variables of h:
+    psi(h c) is the sum over frames t of P(h before t) x P(c at t). Candidates are therefore scored
+    with one matrix product, and new forward variables are computed only for hypotheses that remain
+    in the beam. These are first-order linear recurrences, solved in closed form by cumulative sums,
+    without a loop over frames, candidates, hypotheses or utterances. float64 keeps the cumulative
+    sums exact over thousands of frames.
+
+    Args:
+        log_probs: natural log-probabilities, `(batch, time, vocabulary)`.
+        lengths: number of valid frames, `(batch,)`.
     """
 
     def __init__(self, log_probs: Tensor, lengths: Tensor) -> None:
-        """Args:
-        log_probs: `(batch, time, vocabulary)`, natural log.
-        lengths: valid frames, `(batch,)`.
-        """
         self.log_probs = log_probs.double().transpose(1, 2)  # (batch, vocabulary, time)
         self.lengths = lengths
         time = log_probs.size(1)
@@ -186,26 +189,29 @@ class CTCPrefixScorer:
             candidates = vocabulary.expand(len(previous), -1)
 
         fresh, repeat = (part.masked_fill(~valid, -math.inf) for part in _before(state))
-        scores = self._followed(fresh, utterance, candidates)
-        again = self._followed(repeat, utterance, state.last[:, None])
-        scores = torch.where(candidates == state.last[:, None], again, scores)
+        scores = self._extension_scores(fresh, utterance, candidates)
+        repeated = self._extension_scores(repeat, utterance, state.last[:, None])
+        scores = torch.where(candidates == state.last[:, None], repeated, scores)
         final = (self.lengths[utterance] - 1)[:, None]
         complete = torch.logaddexp(state.nonblank, state.blank).gather(1, final)
         scores = torch.where(candidates == EOS, complete, scores)
         scores = scores.clamp_min(LOG_ZERO) - state.prefix[:, None].clamp_min(LOG_ZERO)
         return scores.float(), state
 
-    def _followed(self, before: Tensor, utterance: Tensor, tokens: Tensor) -> Tensor:
-        """Log of the sum over frames of what was spelled before each, `(rows, time)`, times the
-        probability of `tokens` there, `(rows, tokens)`; of their shape. Sums of products, not of
-        logarithms, so no exponential for each token: float64 holds e ** -700 beside the largest."""
+    def _extension_scores(self, before: Tensor, utterance: Tensor, tokens: Tensor) -> Tensor:
+        """Compute log-probabilities of prefixes extended by `tokens` `(rows, tokens)`, in the same
+        shape, from the log-probabilities `before` each frame, `(rows, time)`.
+
+        A matrix product of probabilities avoids an exponential per token; float64 represents terms
+        down to e ** -700 of the largest.
+        """
         largest = before.amax(-1, keepdim=True).clamp_min(LOG_ZERO)
         emitted = self.probabilities[utterance[:, None], tokens]  # (rows, tokens, time)
         total = emitted @ (before - largest).exp()[:, :, None]
         return largest + total[:, :, 0].log()
 
     def _extend(self, token: Tensor, state: CTCState, utterance: Tensor, valid: Tensor) -> CTCState:
-        """The state of each prefix followed by its token; BOS leaves the empty prefix as it is."""
+        """Extend the prefix of each row by its token; BOS leaves the empty prefix unchanged."""
         emitted = self.log_probs[utterance, token]
         fresh, repeat = _before(state)
         before = torch.where((token == state.last)[:, None], repeat, fresh)
@@ -226,11 +232,11 @@ class CTCPrefixScorer:
 
 
 class CTCProposer(CTCPrefixScorer):
-    """CTC prefix scores that propose tokens too, for a search without attention.
+    """CTC prefix scorer that also proposes candidates, for decoding without attention.
 
     Args:
-        log_probs, lengths: as those of `CTCPrefixScorer`.
-        writable: tokens from this one on are never written.
+        log_probs, lengths: as for `CTCPrefixScorer`.
+        writable: number of tokens that outputs may contain; tokens from this one on are excluded.
     """
 
     def __init__(self, log_probs: Tensor, lengths: Tensor, writable: int) -> None:
@@ -239,10 +245,11 @@ class CTCProposer(CTCPrefixScorer):
         best[:, [BLANK, BOS, EOS]] = -math.inf
         best[:, writable:] = -math.inf
         found = best > LEAST_PROBABLE
-        # As many for each utterance, though only its own count: batches must not change results.
-        places = best.topk(int(found.sum(1).max()) + 1).indices
+        # The same number for all utterances; surplus tokens are masked, so that results do not
+        # depend on the batch.
+        proposed = best.topk(int(found.sum(1).max()) + 1).indices
         found[:, EOS] = True
-        self.tokens = torch.cat([places, torch.full_like(places[:, :1], EOS)], 1)
+        self.tokens = torch.cat([proposed, torch.full_like(proposed[:, :1], EOS)], 1)
         self.found = found.gather(1, self.tokens)
 
     def step(
@@ -259,15 +266,15 @@ class CTCProposer(CTCPrefixScorer):
 
 
 def _before(state: CTCState) -> tuple[Tensor, Tensor]:
-    """Log-probability that the prefix is spelled before each frame, `(rows, time)`: before a new
-    token, and before a repetition of its last token, which a blank must part."""
+    """Return the log-probability of the prefix before each frame, `(rows, time)`, for a different
+    next token, and for a repetition of the last token, which requires a blank in between."""
     start = torch.where(state.last == BOS, 0.0, -math.inf).to(state.blank)[:, None]
     spelled = torch.logaddexp(state.nonblank, state.blank)
     return _shift(spelled, start), _shift(state.blank, start)
 
 
 def _shift(values: Tensor, first: Tensor | float) -> Tensor:
-    """Values one frame later, `first` at frame 0."""
+    """Shift values one frame later, with `first` at frame 0."""
     shifted = values.roll(1, -1)
     shifted[:, :1] = first
     return shifted

@@ -1,4 +1,4 @@
-"""What every request passes: the token, the clock, and headers that keep the page to itself."""
+"""Middleware: bearer token, request metrics and security headers."""
 
 import hmac
 import time
@@ -7,10 +7,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_s2s.serve.metrics import Metrics
-from asr_s2s.serve.refusals import CLIENT_LEFT, RefusedError, refused
+from asr_s2s.serve.refusals import CLIENT_LEFT, RefusedError, error_response
 
-GUARDED = ("/v1/", "/metrics")
-"""What needs the token; the page and its documentation hold no secrets."""
+PROTECTED = ("/v1/", "/metrics")
+"""Path prefixes that require the token; the page and its documentation hold no secrets."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -24,7 +24,13 @@ HEADERS = {
 
 
 class Access:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware that checks the token, adds security headers and records metrics.
+
+    Args:
+        app: application to wrap.
+        token: bearer token that protected paths require; None requires none.
+        metrics: request counters to update.
+    """
 
     def __init__(self, app: ASGIApp, token: str | None, metrics: Metrics) -> None:
         self.app = app
@@ -35,7 +41,7 @@ class Access:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began = time.perf_counter()
+        started = time.perf_counter()
         status = CLIENT_LEFT
 
         async def send_with_headers(message: Message) -> None:
@@ -48,20 +54,20 @@ class Access:
             await send(message)
 
         try:
-            if self._may_pass(scope):
+            if self._is_authorized(scope):
                 await self.app(scope, receive, send_with_headers)
             else:
-                await refused(_wrong_token())(scope, receive, send_with_headers)
+                await error_response(_wrong_token())(scope, receive, send_with_headers)
         except Exception:
             status = 500
             raise
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.requests.labels(route, status).inc()
-            self.metrics.seconds.labels(route).observe(time.perf_counter() - began)
+            self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
 
-    def _may_pass(self, scope: Scope) -> bool:
-        if self.expected is None or not scope["path"].startswith(GUARDED):
+    def _is_authorized(self, scope: Scope) -> bool:
+        if self.expected is None or not scope["path"].startswith(PROTECTED):
             return True
         given = Headers(scope=scope).get("authorization", "")
         return hmac.compare_digest(given.encode("latin-1", "replace"), self.expected)

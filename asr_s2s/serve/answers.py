@@ -1,7 +1,7 @@
-"""Transcripts in the shapes that OpenAI's clients read.
+"""Response bodies for transcripts, compatible with OpenAI's API.
 
-What this project knows beyond them (a word's confidence, a warning, a segment's reason) stands in
-fields of its own, which those clients keep or leave.
+Values without a field in OpenAI's format (word confidence, warning, a segment's reason) are sent in
+additional fields, which OpenAI's clients keep or ignore.
 """
 
 import zlib
@@ -17,7 +17,7 @@ from asr_s2s.text.words import join_texts
 from asr_s2s.writers import FORMATS, TIMED, to_record
 
 UNDETERMINED = "und"
-"""Language of a model that does not say which one it writes (ISO 639)."""
+"""Language code of undetermined output (ISO 639), for models that declare no language."""
 MEDIA_TYPES = {
     "text": "text/plain",
     "srt": "application/x-subrip",
@@ -26,14 +26,14 @@ MEDIA_TYPES = {
 _WRITERS = {"text": "txt", "srt": "srt", "vtt": "vtt"}
 
 
-class Answerer:
-    """Writes the answers of one request.
+class ResponseWriter:
+    """Formats the results of one request.
 
     Args:
-        transcriber: what was said is written by.
-        fields: of the request.
-        language: that is written, where it is known.
-        task: what is done with the speech.
+        transcriber: model that transcribes the recording.
+        fields: fields of the request.
+        language: output language, or None if unknown.
+        task: value of the response's `task` field.
     """
 
     def __init__(
@@ -53,23 +53,24 @@ class Answerer:
 
     @property
     def timed(self) -> bool:
-        """Whether words need their times."""
+        """Whether the response needs word times."""
         wanted = "word" in self.granularities or bool(self.subtitles)
         return self.format in TIMED or (self.format == "verbose_json" and wanted)
 
     def whole(self, transcript: Transcript) -> Response:
-        """The answer of a transcript."""
+        """HTTP response with a complete transcript."""
         if self.format in _WRITERS:
             text = FORMATS[_WRITERS[self.format]](transcript)
             return PlainTextResponse(text, media_type=MEDIA_TYPES[self.format])
-        return JSONResponse(self._object(transcript))
+        return JSONResponse(self._json_body(transcript))
 
     def delta(self, segment: Segment, number: int, before: str) -> bytes:
-        """The event of a segment.
+        """Server-sent event for one segment.
 
         Args:
-            number: of the segment.
-            before: the text that it follows.
+            segment: segment to send.
+            number: index of the segment, from 0.
+            before: text of the previous segment.
         """
         values: dict[str, Any] = {
             "type": "transcript.text.delta",
@@ -80,20 +81,20 @@ class Answerer:
         return event(values)
 
     def done(self, transcript: Transcript) -> bytes:
-        """The event that ends a transcript."""
-        return event({"type": "transcript.text.done", **self._object(transcript)})
+        """Final server-sent event, with the complete transcript."""
+        return event({"type": "transcript.text.done", **self._json_body(transcript)})
 
-    def _object(self, transcript: Transcript) -> dict[str, Any]:
-        found: dict[str, Any] = {"text": transcript.text}
+    def _json_body(self, transcript: Transcript) -> dict[str, Any]:
+        body: dict[str, Any] = {"text": transcript.text}
         if self.format == "verbose_json":
-            found |= {
+            body |= {
                 "task": self.task,
                 "language": self.language,
                 "duration": round(transcript.duration, 3),
                 "segments": self._segments(transcript.segments),
             }
             if "word" in self.granularities:
-                found["words"] = [
+                body["words"] = [
                     {
                         "word": word.text,
                         "start": round(word.start, 3),
@@ -103,14 +104,14 @@ class Answerer:
                     for segment in transcript.segments
                     for word in segment.words
                 ]
-            found |= {name: FORMATS[name](transcript) for name in self.subtitles}
+            body |= {name: FORMATS[name](transcript) for name in self.subtitles}
         if transcript.warning is not None:
-            found["warning"] = str(transcript.warning)
-        found["usage"] = {"type": "duration", "seconds": round(transcript.duration, 3)}
-        return found
+            body["warning"] = str(transcript.warning)
+        body["usage"] = {"type": "duration", "seconds": round(transcript.duration, 3)}
+        return body
 
     def _segments(self, segments: Sequence[Segment], first: int = 0) -> list[dict[str, Any]]:
-        """Segments as OpenAI's, on top of what this project writes of them."""
+        """Segments with OpenAI's fields added to those of `to_record`."""
         rows = to_record(Transcript("", 0.0, "", 0.0, tuple(segments)))["segments"]
         return [
             row
@@ -119,9 +120,9 @@ class Answerer:
                 "seek": round(100 * segment.start),
                 "tokens": (tokens := self._tokens(segment.text)),
                 "temperature": 0.0,
-                "avg_logprob": round(self._mean(segment.score, len(tokens)), 4),
+                "avg_logprob": round(self._mean_log_prob(segment.score, len(tokens)), 4),
                 "compression_ratio": _compression_ratio(segment.text),
-                "no_speech_prob": 0.0,  # where there is none, there is no segment
+                "no_speech_prob": 0.0,  # parts without speech have no segment
             }
             for number, (row, segment) in enumerate(zip(rows, segments, strict=True), first)
         ]
@@ -130,8 +131,8 @@ class Answerer:
         output = self.transcriber.output
         return output.tokenizer.encode(output.normalize(text))
 
-    def _mean(self, score: float, tokens: int) -> float:
-        """A score over length ** length_normalization, as one over the length."""
+    def _mean_log_prob(self, score: float, tokens: int) -> float:
+        """Convert a score over length ** length_normalization to one over length."""
         length = tokens + 1
         power = self.transcriber.config.search.length_normalization
         mean: float = score * length ** (power - 1.0)
@@ -139,6 +140,6 @@ class Answerer:
 
 
 def _compression_ratio(text: str) -> float:
-    """How many times shorter zlib makes a text: high where it repeats itself."""
+    """Ratio of raw to zlib-compressed size; high for repetitive text."""
     data = text.encode()
     return round(len(data) / len(zlib.compress(data)), 4)

@@ -1,4 +1,4 @@
-"""The application: routes, the page, health and metrics."""
+"""FastAPI application: API routes, web page, health check and metrics."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,17 +14,18 @@ from asr_s2s.serve.access import Access
 from asr_s2s.serve.lines import line_routes
 from asr_s2s.serve.metrics import CONTENT_TYPE
 from asr_s2s.serve.recordings import recording_routes
-from asr_s2s.serve.refusals import answer_errors
+from asr_s2s.serve.refusals import add_error_handlers
 from asr_s2s.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
 
 
 def make_app(service: Service, token: str | None = None) -> FastAPI:
-    """The application of a service; the service is closed when the application ends.
+    """Create the application for a service; the service is closed at application shutdown.
 
     Args:
-        token: what requests must bear, if anything.
+        service: models to serve.
+        token: bearer token that requests must send; None requires none.
     """
 
     @asynccontextmanager
@@ -35,19 +36,19 @@ def make_app(service: Service, token: str | None = None) -> FastAPI:
     app = FastAPI(
         title="asr_s2s",
         version=__version__,
-        description="Speech to text and text to text. The audio routes are OpenAI's.",
-        docs_url=None,  # their pages load scripts from other hosts
+        description="Speech to text and text to text. The audio routes follow OpenAI's API.",
+        docs_url=None,  # FastAPI's pages load scripts from other hosts
         redoc_url=None,
         lifespan=lifespan,
     )
     app.add_middleware(Access, token=token, metrics=service.metrics)
-    answer_errors(app)
+    add_error_handlers(app)
     app.include_router(recording_routes(service))
     app.include_router(line_routes(service))
 
     @app.get("/v1/models", tags=["models"])
     async def models() -> dict[str, Any]:
-        """The models that are loaded, and what they do."""
+        """List the loaded models, their tasks and languages."""
         kinds = (("transcribe", service.speech), ("translate", service.text))
         return {
             "object": "list",
@@ -66,13 +67,13 @@ def make_app(service: Service, token: str | None = None) -> FastAPI:
 
     @app.get("/healthz", tags=["operation"])
     async def health() -> Response:
-        """Whether the server takes requests."""
+        """Report whether the server accepts requests."""
         stopping = service.stopping.is_set()
         return JSONResponse({"status": "stopping" if stopping else "ok"}, 503 if stopping else 200)
 
     @app.get("/metrics", tags=["operation"])
     async def metrics() -> Response:
-        """Counters for Prometheus."""
+        """Metrics in Prometheus text format."""
         return Response(service.metrics.page(), media_type=CONTENT_TYPE)
 
     @app.get("/", include_in_schema=False)

@@ -1,8 +1,8 @@
-"""Work of different clients done together: items wait, and threads take them in batches.
+"""Dynamic batching: requests of different clients are queued and processed in batches by threads.
 
-The one that has waited longest is always taken, and with it those most like it in size, of the same
-options. While a batch is worked on the next one gathers, so that batches grow with the load and
-nobody waits for company.
+A batch holds the item that has waited longest and the queued items closest to it in size, all with
+the same options. Items queue while a batch is processed, so batches grow with the load and no item
+waits for others to arrive.
 """
 
 import time
@@ -18,19 +18,19 @@ Result = TypeVar("Result")
 
 
 class StoppedError(Exception):
-    """The server stops, and this was not begun."""
+    """The server is stopping and did not start this work."""
 
 
 class BatchReport(NamedTuple):
-    """What is told of a batch when it is done."""
+    """Statistics of a finished batch."""
 
     items: int
     seconds: float
-    """That the work took."""
+    """Processing time."""
 
 
 @dataclass(eq=False)
-class _Waiting(Generic[Options, Item, Result]):
+class _QueuedItem(Generic[Options, Item, Result]):
     options: Options
     size: int
     item: Item
@@ -38,14 +38,15 @@ class _Waiting(Generic[Options, Item, Result]):
 
 
 class Batcher(Generic[Options, Item, Result]):
-    """Threads that work on what is submitted.
+    """Processes submitted items in batches, in worker threads.
 
     Args:
-        work: from options and the items of a batch to a result for each, in order.
-        budget: most that a batch may hold: its largest size times its items. A larger item goes
-            alone.
-        workers: threads.
-        report: told of every batch.
+        work: function of the options and items of a batch that returns one result per item, in
+            order.
+        budget: maximum batch size, measured as largest item size times number of items. An item
+            larger than the budget is processed alone.
+        workers: number of threads.
+        report: called after every batch.
     """
 
     def __init__(
@@ -59,103 +60,107 @@ class Batcher(Generic[Options, Item, Result]):
         self.work = work
         self.budget = budget
         self.report = report
-        self._changed = Condition()
-        self._waiting: list[_Waiting[Options, Item, Result]] = []
+        self._condition = Condition()
+        self._queue: list[_QueuedItem[Options, Item, Result]] = []
         self._closed = False
-        self._pace = 0.0  # seconds that a unit of size took lately
+        self._unit_seconds = 0.0  # moving average of seconds per unit of size
         self._threads = [Thread(target=self._run, name="batcher") for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
     def submit(self, options: Options, size: int, item: Item) -> "Future[Result]":
-        """Have an item worked on; canceling the future takes it back while it waits.
+        """Queue an item; canceling the future removes it while it is queued.
 
         Raises:
-            StoppedError: after `close`.
+            StoppedError: the batcher is closed.
         """
-        waiting: _Waiting[Options, Item, Result] = _Waiting(options, size, item)
-        with self._changed:
+        queued: _QueuedItem[Options, Item, Result] = _QueuedItem(options, size, item)
+        with self._condition:
             if self._closed:
                 raise StoppedError
-            self._waiting.append(waiting)
-            self._changed.notify()
-        return waiting.future
+            self._queue.append(queued)
+            self._condition.notify()
+        return queued.future
 
     def count(self) -> int:
-        """Items that wait."""
-        return len(self._waiting)
+        """Number of queued items."""
+        return len(self._queue)
 
     def delay(self) -> float:
-        """Seconds until what waits now is done, by the pace of late."""
-        with self._changed:
-            return self._pace * sum(waiting.size for waiting in self._waiting)
+        """Estimated seconds until the queued items are finished, from recent batch times."""
+        with self._condition:
+            return self._unit_seconds * sum(queued.size for queued in self._queue)
 
     def abandon(self) -> None:
-        """Fail what waits with `StoppedError`, and take no more; batches begun are finished."""
-        with self._changed:
-            abandoned, self._waiting = self._waiting, []
+        """Fail queued items with `StoppedError` and accept no more; running batches finish."""
+        with self._condition:
+            abandoned, self._queue = self._queue, []
             self._closed = True
-            self._changed.notify_all()
-        for waiting in abandoned:
-            if waiting.future.set_running_or_notify_cancel():
-                waiting.future.set_exception(StoppedError())
+            self._condition.notify_all()
+        for queued in abandoned:
+            if queued.future.set_running_or_notify_cancel():
+                queued.future.set_exception(StoppedError())
 
     def close(self) -> None:
-        """Take no more, finish what waits, and end the threads."""
-        with self._changed:
+        """Accept no more items, finish the queued ones and join the threads."""
+        with self._condition:
             self._closed = True
-            self._changed.notify_all()
+            self._condition.notify_all()
         for thread in self._threads:
             thread.join()
 
     def _run(self) -> None:
-        while batch := self._take():
+        while batch := self._next_batch():
             started = time.perf_counter()
-            self._settle(batch)
+            self._process(batch)
             seconds = time.perf_counter() - started
-            pace = seconds / sum(waiting.size for waiting in batch)
-            with self._changed:
-                self._pace = 0.8 * self._pace + 0.2 * pace if self._pace else pace
+            unit_seconds = seconds / sum(queued.size for queued in batch)
+            with self._condition:
+                self._unit_seconds = (
+                    0.8 * self._unit_seconds + 0.2 * unit_seconds
+                    if self._unit_seconds
+                    else unit_seconds
+                )
             self.report(BatchReport(len(batch), seconds))
 
-    def _take(self) -> list[_Waiting[Options, Item, Result]]:
-        """The next batch, waited for; empty when there will be none."""
+    def _next_batch(self) -> list[_QueuedItem[Options, Item, Result]]:
+        """Wait for the next batch; empty when the batcher is closed and its queue is empty."""
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if not self._waiting:
+            with self._condition:
+                self._condition.wait_for(lambda: self._queue or self._closed)
+                if not self._queue:
                     return []
-                oldest = self._waiting[0]
-                batch = self._like(oldest)
+                oldest = self._queue[0]
+                batch = self._select(oldest)
                 taken = set(map(id, batch))
-                self._waiting = [w for w in self._waiting if id(w) not in taken]
+                self._queue = [w for w in self._queue if id(w) not in taken]
             batch = [w for w in batch if w.future.set_running_or_notify_cancel()]
             if batch:
                 return batch
 
-    def _like(
-        self, oldest: _Waiting[Options, Item, Result]
-    ) -> list[_Waiting[Options, Item, Result]]:
-        """The oldest and as many of those most like it as the budget has room for."""
-        alike = [w for w in self._waiting if w.options == oldest.options]
-        alike.sort(key=lambda w: abs(w.size - oldest.size))  # stable: the oldest stays first
+    def _select(
+        self, oldest: _QueuedItem[Options, Item, Result]
+    ) -> list[_QueuedItem[Options, Item, Result]]:
+        """Select the oldest item and those closest to it in size, within the budget."""
+        candidates = [w for w in self._queue if w.options == oldest.options]
+        candidates.sort(key=lambda w: abs(w.size - oldest.size))  # stable: the oldest stays first
         largest = 0
-        for count, waiting in enumerate(alike):
-            largest = max(largest, waiting.size)
+        for count, queued in enumerate(candidates):
+            largest = max(largest, queued.size)
             if count and largest * (count + 1) > self.budget:
-                return alike[:count]
-        return alike
+                return candidates[:count]
+        return candidates
 
-    def _settle(self, batch: list[_Waiting[Options, Item, Result]]) -> None:
-        """Work on a batch; if that fails, on each alone, so that nobody fails with another."""
+    def _process(self, batch: list[_QueuedItem[Options, Item, Result]]) -> None:
+        """Process a batch; if it fails, each item alone, so that one cannot fail the others."""
         try:
-            results = self.work(batch[0].options, [waiting.item for waiting in batch])
+            results = self.work(batch[0].options, [queued.item for queued in batch])
         except Exception as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)
                 return
-            for waiting in batch:
-                self._settle([waiting])
+            for queued in batch:
+                self._process([queued])
             return
-        for waiting, result in zip(batch, results, strict=True):
-            waiting.future.set_result(result)
+        for queued, result in zip(batch, results, strict=True):
+            queued.future.set_result(result)

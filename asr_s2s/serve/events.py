@@ -1,4 +1,4 @@
-"""Server-sent events, for as long as the client listens."""
+"""Server-sent events, sent until the client disconnects."""
 
 import json
 from collections.abc import AsyncIterator
@@ -9,20 +9,20 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from asr_s2s.serve.service import unless_left
+from asr_s2s.serve.service import until_disconnect
 
 
 def event(values: dict[str, Any]) -> bytes:
-    """A server-sent event of a JSON object."""
+    """Encode a JSON object as a server-sent event."""
     return f"data: {json.dumps(values, ensure_ascii=False)}\n\n".encode()
 
 
 class EventStream(Response):
-    """An answer of events as they come.
+    """Streaming response of server-sent events.
 
     Args:
-        events: is closed when they have been sent, or the client leaves.
-        held: what the request holds until then.
+        events: encoded events.
+        held: resources of the request, released when the response ends or the client disconnects.
     """
 
     media_type = "text/event-stream"
@@ -35,7 +35,7 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self.held, suppress(ClientDisconnect):
-            await unless_left(receive, self._send(send))
+            await until_disconnect(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:
         await send(

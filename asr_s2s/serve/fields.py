@@ -1,4 +1,4 @@
-"""The fields of requests, and how they are documented."""
+"""Request fields and their OpenAPI schemas."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -8,30 +8,40 @@ from pydantic import BaseModel, BeforeValidator, Field
 from asr_s2s.serve.pictures import LONGEST_SECONDS
 
 WIDEST_BEAM = 32
-"""Wider ones cost more than they find, and other clients wait."""
+"""Largest beam size; wider beams cost more than they gain and delay other clients."""
 LONGEST_TEXT = 10_000
-"""Characters of a line, or of a prompt."""
+"""Maximum characters of a line or prompt."""
 MOST_LINES = 1000
+"""Maximum lines of a request."""
 MOST_CHARACTERS = 100_000
-"""Of all lines of a request."""
+"""Maximum characters of all lines of a request."""
 
 ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
 Listed = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
 Named = BeforeValidator(lambda value: value or None)
 Model = Annotated[
-    str, Field(description="A model of /v1/models; any other name takes the first that can.")
+    str,
+    Field(
+        description="Name of a model from /v1/models; any other name selects the first model for "
+        "the task."
+    ),
 ]
 Language = Annotated[
-    str | None, Named, Field(description="Language to write, for a model of several.")
+    str | None,
+    Named,
+    Field(description="Output language, one of the model's; ignored if it has none."),
 ]
 BeamSize = Annotated[
     int | None,
-    Field(ge=1, le=WIDEST_BEAM, description="Width of the search; by default the model's own."),
+    Field(ge=1, le=WIDEST_BEAM, description="Beam size; default: the model's own."),
 ]
 
 
 class SpeechFields(BaseModel):
-    """A form's fields beside its file. OpenAI's others, as temperature, count for nothing."""
+    """Form fields of transcription requests, without the file.
+
+    Other fields of OpenAI's API, such as temperature, are ignored.
+    """
 
     model: Model = ""
     language: Language = None
@@ -39,50 +49,48 @@ class SpeechFields(BaseModel):
         str,
         Field(
             max_length=LONGEST_TEXT,
-            description="Phrases to favor, with commas or line breaks between them.",
+            description="Phrases to favor, separated by commas, semicolons or line breaks.",
         ),
     ] = ""
     response_format: ResponseFormat = "json"
     timestamp_granularities: Annotated[
         list[Literal["word", "segment"]],
         Listed,
-        Field(description="Times in verbose_json: word, segment, or both."),
+        Field(description="Time stamps in verbose_json: word, segment, or both."),
     ] = ["segment"]
     include: Annotated[
         list[str],
         Listed,
-        Field(description="srt, vtt: subtitles beside the text in verbose_json."),
+        Field(description="srt, vtt: add subtitles to verbose_json."),
     ] = []
     stream: Annotated[
-        bool, Field(description="Send each segment as it comes, as a server-sent event.")
+        bool, Field(description="Send each segment when it is ready, as a server-sent event.")
     ] = False
     beam_size: BeamSize = None
 
     @property
     def phrases(self) -> list[str]:
-        """Those of the prompt."""
+        """Phrases listed in the prompt."""
         parts = re.split(r"[,;\r\n]+", self.prompt)
         return [part.strip() for part in parts if part.strip()]
 
 
 class AttentionFields(BaseModel):
-    """A form's fields beside its file."""
+    """Form fields of attention requests, without the file."""
 
-    text: Annotated[
-        str, Field(max_length=LONGEST_TEXT, description="What was written of this part.")
-    ]
-    start: Annotated[
-        float, Field(ge=0.0, le=1e6, description="Where the part begins, in seconds.")
-    ] = 0.0
+    text: Annotated[str, Field(max_length=LONGEST_TEXT, description="Transcript of this part.")]
+    start: Annotated[float, Field(ge=0.0, le=1e6, description="Start of the part, in seconds.")] = (
+        0.0
+    )
     duration: Annotated[
-        float, Field(gt=0.0, le=LONGEST_SECONDS, description="Of the part, in seconds.")
+        float, Field(gt=0.0, le=LONGEST_SECONDS, description="Duration of the part, in seconds.")
     ] = LONGEST_SECONDS
     model: Model = ""
     language: Language = None
 
 
 class TextFields(BaseModel):
-    """A JSON object."""
+    """JSON fields of translation requests."""
 
     text: Annotated[
         str | list[str],
@@ -95,20 +103,20 @@ class TextFields(BaseModel):
     language: Language = None
     beam_size: BeamSize = None
     n_best: Annotated[
-        int, Field(ge=1, le=WIDEST_BEAM, description="Alternatives to give of each line.")
+        int, Field(ge=1, le=WIDEST_BEAM, description="Alternatives to return for each line.")
     ] = 1
     alignment: Annotated[
-        bool, Field(description="Also give where attention rested in each line.")
+        bool, Field(description="Also return the attention weights of each line.")
     ] = False
 
     @property
     def lines(self) -> list[str]:
-        """The text as lines."""
+        """The text as a list of lines."""
         return [self.text] if isinstance(self.text, str) else self.text
 
 
 def form_schema(kind: type[BaseModel]) -> dict[str, Any]:
-    """OpenAPI's description of a form with a file and these fields."""
+    """OpenAPI schema of a form with a file and these fields."""
     schema = kind.model_json_schema()
     file = {"type": "string", "format": "binary", "description": "The recording."}
     schema["properties"] = {"file": file} | schema["properties"]
@@ -119,6 +127,6 @@ def form_schema(kind: type[BaseModel]) -> dict[str, Any]:
 
 
 def json_schema(kind: type[BaseModel]) -> dict[str, Any]:
-    """OpenAPI's description of a JSON object."""
+    """OpenAPI schema of a JSON object with these fields."""
     content = {"application/json": {"schema": kind.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}

@@ -1,4 +1,4 @@
-"""The route that takes text."""
+"""API route for text: translation."""
 
 from typing import Any
 
@@ -13,19 +13,19 @@ from asr_s2s.serve.fields import (
     json_schema,
 )
 from asr_s2s.serve.refusals import RefusedError
-from asr_s2s.serve.service import Service, unless_left
+from asr_s2s.serve.service import Service, until_disconnect
 from asr_s2s.serve.text import Answer
 from asr_s2s.serve.uploads import read_json
 
 
 def line_routes(service: Service) -> APIRouter:
-    """The routes of a service."""
+    """Create the text routes of a service."""
     router = APIRouter(prefix="/v1", tags=["text"])
 
     @router.post("/translate", openapi_extra=json_schema(TextFields))
     async def translate(request: Request) -> Response:
-        """Translate a line, or a list of them."""
-        with service.place():
+        """Translate a line or a list of lines."""
+        with service.slot():
             fields = await read_json(request, TextFields, service.stopping)
             lines = _checked(fields.lines)
             text = service.translator(fields.model)
@@ -36,7 +36,7 @@ def line_routes(service: Service) -> APIRouter:
                 alignment=fields.alignment,
             )
             work = text.translate(lines, options, service.limits.seconds)
-            answers = await unless_left(request.receive, work)
+            answers = await until_disconnect(request.receive, work)
         service.metrics.characters.inc(sum(map(len, lines)))
         return JSONResponse({"translations": [_row(answer) for answer in answers]})
 
@@ -44,9 +44,10 @@ def line_routes(service: Service) -> APIRouter:
 
 
 def _checked(lines: list[str]) -> list[str]:
-    """
+    """Check the number and lengths of lines.
+
     Raises:
-        RefusedError: there are none, or too many, or one is too long.
+        RefusedError: there are no lines, too many, or one is too long.
     """
     problem = None
     if not any(line.strip() for line in lines):

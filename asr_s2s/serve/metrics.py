@@ -1,4 +1,4 @@
-"""What the service counts, for Prometheus."""
+"""Prometheus metrics of the service."""
 
 from collections.abc import Callable
 
@@ -19,56 +19,56 @@ _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The counters of one server."""
+    """Metrics of one server."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter(
             "asr_s2s_requests",
-            "Requests answered, by route and status; 499 where the client left.",
+            "Requests by route and status; status 499 if the client disconnected.",
             ("route", "status"),
             registry=self.registry,
         )
         self.seconds = Histogram(
             "asr_s2s_request_seconds",
-            "From a request's first line to its answer's end.",
+            "Time from the start of a request to the end of its response.",
             ("route",),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.active = Gauge(
-            "asr_s2s_active_requests", "Requests that hold a place.", registry=self.registry
+            "asr_s2s_active_requests", "Requests in progress.", registry=self.registry
         )
         self.audio = Counter(
-            "asr_s2s_audio_seconds", "Audio transcribed, in seconds.", registry=self.registry
+            "asr_s2s_audio_seconds", "Transcribed audio, in seconds.", registry=self.registry
         )
         self.characters = Counter(
-            "asr_s2s_text_characters", "Text translated, in characters.", registry=self.registry
+            "asr_s2s_text_characters", "Translated text, in characters.", registry=self.registry
         )
         self.batch_items = Histogram(
             "asr_s2s_batch_items",
-            "Pieces of recordings, or lines, decoded together.",
+            "Pieces of recordings, or lines of text, per batch.",
             ("model",),
             buckets=_ITEMS,
             registry=self.registry,
         )
         self.batch_seconds = Histogram(
             "asr_s2s_batch_seconds",
-            "What a batch took to decode.",
+            "Time to decode a batch.",
             ("model",),
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.waiting = Gauge(
             "asr_s2s_waiting_items",
-            "Pieces of recordings, or lines, that wait for the decoder.",
+            "Queued pieces of recordings, or lines of text.",
             ("model",),
             registry=self.registry,
         )
 
     def reporter(self, model: str) -> Callable[[BatchReport], None]:
-        """What a model's batches are reported to."""
+        """Function that records the batches of a model."""
         items = self.batch_items.labels(model)
         seconds = self.batch_seconds.labels(model)
 
@@ -79,5 +79,5 @@ class Metrics:
         return report
 
     def page(self) -> bytes:
-        """All of them, in Prometheus's text format."""
+        """All metrics in Prometheus text format."""
         return generate_latest(self.registry)

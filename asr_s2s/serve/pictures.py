@@ -1,7 +1,7 @@
-"""What a browser draws attention from: weights and the log-mel spectrogram as JSON.
+"""Attention weights and log-mel spectrograms as JSON, for drawing in the browser.
 
-Matrices come as bytes in base64, row by row, each value scaled to 0-255 between `low` and `high`: a
-tenth of what decimal numbers take.
+Matrices are base64-encoded bytes in row-major order, each value scaled to 0-255 between `low` and
+`high`: a tenth of the size of decimal numbers.
 """
 
 import base64
@@ -14,43 +14,48 @@ from numpy.typing import NDArray
 from asr_s2s.audio.waveform import Waveform
 from asr_s2s.data.datasets import SpeechDataset
 from asr_s2s.errors import ModelError
-from asr_s2s.evaluate.attention import Attended, Sound, attend
+from asr_s2s.evaluate.attention import AttentionMap, Spectrogram, attention_map
 from asr_s2s.pipeline import Transcriber
 from asr_s2s.translator import Translator
 
 LONGEST_SECONDS = 30.0
-"""Of sound in a picture; segments are shorter."""
+"""Maximum seconds of audio in a picture; segments are shorter."""
 LONGEST_TOKENS = 400
-"""Of a text in a picture, read or written."""
+"""Maximum tokens of a source or output text in a picture."""
 
 
 def check_attention(model: Transcriber | Translator) -> None:
-    """
+    """Check that a model has attention weights.
+
     Raises:
-        ModelError: the model has no attention to be seen.
+        ModelError: the model has no attention.
     """
     if model.config.decoder.attention == "none":
-        problem = "this model has no attention: its decoder sees the source as one vector"
-        raise ModelError(model.folder.name, problem, "Use a model of another decoder.attention")
+        problem = "this model has no attention: its decoder reads the source as a single vector"
+        raise ModelError(
+            model.folder.name, problem, "Use a model whose decoder.attention is not none"
+        )
 
 
-def draw_attention_to(
+def speech_attention(
     transcriber: Transcriber, waveform: Waveform, text: str, language: str | None
 ) -> dict[str, Any]:
-    """Where attention rests in a piece of sound `(samples,)` while its text is written."""
+    """Attention weights over a waveform `(samples,)` for a given text, by forced decoding."""
     output = transcriber.output
     tokens = output.tokenizer.encode(output.normalize(text))[:LONGEST_TOKENS]
     samples = torch.from_numpy(waveform).to(transcriber.device)
     length = torch.tensor(len(samples), device=transcriber.device)
-    written = [*output.prompt(language, "language"), *tokens]
-    return picture(attend(transcriber.model, SpeechDataset(output), samples, length, written))
+    forced = [*output.prompt(language, "language"), *tokens]
+    return to_json(attention_map(transcriber.model, SpeechDataset(output), samples, length, forced))
 
 
-def read(
+def text_attention(
     translator: Translator, line: str, translated: str, language: str | None
 ) -> dict[str, Any] | None:
-    """Where attention rests in a line while its translation is written; None for lines that are
-    translated in pieces, or are too long to be seen."""
+    """Attention weights over a line for a given translation, by forced decoding.
+
+    None for empty lines, lines that are translated in pieces, and lines too long for a picture.
+    """
     output = translator.output
     source = translator.dataset.source_tokens(line)
     tokens = output.tokenizer.encode(output.normalize(translated))
@@ -59,31 +64,33 @@ def read(
         return None
     values = torch.tensor(source, device=translator.device)
     length = torch.tensor(len(source), device=translator.device)
-    written = [*output.prompt(language, "language"), *tokens]
-    return picture(attend(translator.model, translator.dataset, values, length, written))
+    forced = [*output.prompt(language, "language"), *tokens]
+    return to_json(attention_map(translator.model, translator.dataset, values, length, forced))
 
 
-def picture(attended: Attended) -> dict[str, Any]:
-    """`output` tokens, `weights` (a row each), and what they rest on: `source` tokens, or `sound`.
+def to_json(attention: AttentionMap) -> dict[str, Any]:
+    """Convert attention weights to a JSON object.
 
-    That has its `seconds`, its `log_mel` (a row a frame), and the times that the weights of a row
-    are centered on, `first + i * step` (s)."""
-    drawn = {"output": attended.output, "weights": packed(attended.weights)}
-    if isinstance(attended.source, Sound):
-        sound = attended.source
-        drawn["sound"] = {
-            "seconds": round(sound.seconds, 3),
-            "first": sound.first,
-            "step": sound.step,
-            "log_mel": packed(sound.log_mel),
+    Fields: `output` (tokens), `weights` (one row per output token), and either `source` (tokens) or
+    `sound` with `seconds`, `log_mel` (one row per frame), and `first` and `step`: weight i of a row
+    is centered on `first + i * step` (s).
+    """
+    record = {"output": attention.output, "weights": pack_matrix(attention.weights)}
+    if isinstance(attention.source, Spectrogram):
+        spectrogram = attention.source
+        record["sound"] = {
+            "seconds": round(spectrogram.seconds, 3),
+            "first": spectrogram.first,
+            "step": spectrogram.step,
+            "log_mel": pack_matrix(spectrogram.log_mel),
         }
     else:
-        drawn["source"] = attended.source
-    return drawn
+        record["source"] = attention.source
+    return record
 
 
-def packed(matrix: NDArray[np.float32]) -> dict[str, Any]:
-    """A matrix `(rows, columns)` as a JSON object."""
+def pack_matrix(matrix: NDArray[np.float32]) -> dict[str, Any]:
+    """Convert a matrix `(rows, columns)` to a JSON object."""
     low, high = float(matrix.min()), float(matrix.max())
     scaled = (matrix - low) / max(high - low, 1e-9) * 255.0
     return {

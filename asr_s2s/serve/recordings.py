@@ -1,4 +1,4 @@
-"""Routes that take a recording: transcription, translation of speech, attention."""
+"""API routes for recordings: transcription, speech translation, attention weights."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
@@ -8,43 +8,42 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from asr_s2s.pipeline import Segment, Transcript
-from asr_s2s.serve.answers import Answerer
+from asr_s2s.serve.answers import ResponseWriter
 from asr_s2s.serve.events import EventStream, event
 from asr_s2s.serve.fields import AttentionFields, SpeechFields, form_schema
 from asr_s2s.serve.pictures import check_attention
-from asr_s2s.serve.refusals import error_body, refusal_of
-from asr_s2s.serve.service import Service, unless_left
+from asr_s2s.serve.refusals import error_body, to_refused_error
+from asr_s2s.serve.service import Service, until_disconnect
 from asr_s2s.serve.uploads import parse, read_upload
 
 
 def recording_routes(service: Service) -> APIRouter:
-    """The routes of a service."""
+    """Create the recording routes of a service."""
     router = APIRouter(prefix="/v1", tags=["speech"])
 
     @router.post("/audio/transcriptions", openapi_extra=form_schema(SpeechFields))
     async def transcriptions(request: Request) -> Response:
-        """Transcribe a recording of any common format and length, as OpenAI's clients ask for
-        it."""
-        return await _written(request, service, "transcribe")
+        """Transcribe a recording of any common format and length, as in OpenAI's API."""
+        return await _transcribe(request, service, "transcribe")
 
     @router.post("/audio/translations", openapi_extra=form_schema(SpeechFields))
     async def translations(request: Request) -> Response:
-        """Write a recording in another language, by default English, if a model here can."""
-        return await _written(request, service, "translate")
+        """Translate speech, by default to English; needs a model of several languages."""
+        return await _transcribe(request, service, "translate")
 
     @router.post("/attention", openapi_extra=form_schema(AttentionFields))
     async def attention(request: Request) -> Response:
-        """Where attention rests in a part of a recording while its text is written."""
-        with service.place():
+        """Return the attention weights over a part of a recording for its transcript."""
+        with service.slot():
             upload = await read_upload(request, service.limits.upload, service.stopping)
-            with ExitStack() as unread:
-                unread.enter_context(upload.file)
+            with ExitStack() as until_read:
+                until_read.enter_context(upload.file)
                 fields = parse(AttentionFields, upload.fields)
                 speech = service.transcriber(fields.model)
                 check_attention(speech.transcriber)
                 options = speech.options(language=fields.language)
-                unread.pop_all()  # its reader closes it
-            drawing = speech.attention(
+                until_read.pop_all()  # the reader thread closes the file
+            work = speech.attention(
                 upload.file,
                 upload.name,
                 fields.start,
@@ -53,42 +52,42 @@ def recording_routes(service: Service) -> APIRouter:
                 options,
                 service.limits.seconds,
             )
-            return JSONResponse(await unless_left(request.receive, drawing))
+            return JSONResponse(await until_disconnect(request.receive, work))
 
     return router
 
 
-async def _written(
+async def _transcribe(
     request: Request, service: Service, task: Literal["transcribe", "translate"]
 ) -> Response:
-    """What was said in the recording of a request, whole or as it comes."""
+    """Respond with the transcript of a request's recording, complete or streamed."""
     with ExitStack() as held:
-        held.enter_context(service.place())
+        held.enter_context(service.slot())
         upload = await read_upload(request, service.limits.upload, service.stopping)
-        with ExitStack() as unread:
-            unread.enter_context(upload.file)
+        with ExitStack() as until_read:
+            until_read.enter_context(upload.file)
             fields = parse(SpeechFields, upload.fields)
             if task == "transcribe":
                 speech, language = service.transcriber(fields.model), fields.language
             else:
                 speech = service.speech_translator(fields.model)
                 language = fields.language or "en"
-            answerer = Answerer(speech.transcriber, fields, language, task)
+            writer = ResponseWriter(speech.transcriber, fields, language, task)
             options = speech.options(
                 language=language,
                 beam_size=fields.beam_size,
-                words=answerer.timed,
+                words=writer.timed,
                 phrases=fields.phrases,
             )
-            unread.pop_all()  # its reader closes it
+            until_read.pop_all()  # the reader thread closes the file
         recording = speech.begin(upload.file, upload.name, options, service.limits.seconds)
-        held.callback(recording.leave)
+        held.callback(recording.cancel)
         results = _counted(recording.results(), service)
         if not fields.stream:
-            return answerer.whole(await unless_left(request.receive, _last(results)))
-        # What cannot be used at all is answered by a status, before the stream begins.
-        first = await unless_left(request.receive, _next(results))
-        return EventStream(_events(answerer, first, results), held.pop_all())
+            return writer.whole(await until_disconnect(request.receive, _last(results)))
+        # Unusable recordings must set the HTTP status, which is sent before the first event.
+        first = await until_disconnect(request.receive, _next(results))
+        return EventStream(_events(writer, first, results), held.pop_all())
 
 
 async def _counted(
@@ -112,17 +111,17 @@ async def _last(results: AsyncIterator[Segment | Transcript]) -> Transcript:
 
 
 async def _events(
-    answerer: Answerer,
+    writer: ResponseWriter,
     first: Segment | Transcript,
     others: AsyncIterator[Segment | Transcript],
 ) -> AsyncGenerator[bytes, None]:
-    """The events of a transcript; what goes wrong on the way is the last one."""
+    """Events of a transcript; an error after the first segment becomes the last event."""
     result, number, before = first, 0, ""
     try:
         while isinstance(result, Segment):
-            yield answerer.delta(result, number, before)
+            yield writer.delta(result, number, before)
             before = result.text or before
             result, number = await anext(others), number + 1
-        yield answerer.done(result)
+        yield writer.done(result)
     except Exception as error:
-        yield event(error_body(refusal_of(error)))
+        yield event(error_body(to_refused_error(error)))

@@ -1,6 +1,7 @@
-"""Requests that are refused, answered in the shape that OpenAI's clients read.
+"""Error responses, compatible with OpenAI's API.
 
-`{"error": {"message", "type", "param", "code"}}`: a message for people, and a code for programs.
+The body is `{"error": {"message", "type", "param", "code"}}`: `message` is for people, `code` for
+programs.
 """
 
 from collections.abc import Mapping
@@ -16,19 +17,20 @@ from asr_s2s.errors import AudioError, UserError
 from asr_s2s.serve.batcher import StoppedError
 
 LONGEST_QUOTE = 60
-"""Characters of a wrong value that are shown again."""
+"""Maximum characters of a wrong value quoted in a message."""
 CLIENT_LEFT = 499
-"""Status of requests whose client has left, in the metrics; nobody reads the answer."""
+"""Status recorded in the metrics if the client disconnected before the response."""
 
 
 class RefusedError(Exception):
-    """A request that is not carried out.
+    """A request was refused.
 
     Args:
-        status: of the HTTP answer.
-        message: what is wrong, and its fix.
-        code: the same for programs.
-        param: the field at fault.
+        status: HTTP status code.
+        message: what is wrong, and how to fix it.
+        code: machine-readable error code.
+        param: name of the invalid field.
+        headers: additional HTTP headers.
     """
 
     def __init__(
@@ -49,9 +51,9 @@ class RefusedError(Exception):
 
 
 def bad_field(error: ValidationError) -> RefusedError:
-    """What is wrong with the first of the fields that are."""
+    """Convert a validation error; reports the first invalid field."""
     first = error.errors(include_url=False, include_context=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else "the body"
+    name = str(first["loc"][0]) if first["loc"] else "body"
     message = f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}"
     if isinstance(first["input"], str | int | float):
         message += f", found {quoted(str(first['input']))}"
@@ -59,12 +61,12 @@ def bad_field(error: ValidationError) -> RefusedError:
 
 
 def quoted(text: str) -> str:
-    """Text of a client, short enough for a message."""
+    """Quote text of a client, shortened to fit a message."""
     return repr(text if len(text) <= LONGEST_QUOTE else f"{text[: LONGEST_QUOTE - 1]}\u2026")
 
 
 def error_body(refusal: RefusedError) -> dict[str, Any]:
-    """The JSON object of a refusal."""
+    """JSON body of an error response."""
     kinds = {429: "rate_limit_error"}
     kind = kinds.get(refusal.status)
     kind = kind or ("server_error" if refusal.status >= 500 else "invalid_request_error")
@@ -78,8 +80,8 @@ def error_body(refusal: RefusedError) -> dict[str, Any]:
     }
 
 
-def refusal_of(error: Exception) -> RefusedError:
-    """What a client is told of an error. Nothing of the server's inside."""
+def to_refused_error(error: Exception) -> RefusedError:
+    """Convert any error to one that can be sent; reveals nothing of the server's internals."""
     if isinstance(error, RefusedError):
         return error
     if isinstance(error, AudioError):
@@ -87,38 +89,41 @@ def refusal_of(error: Exception) -> RefusedError:
     if isinstance(error, UserError):
         return RefusedError(400, str(error), "invalid_value", param=error.where)
     if isinstance(error, StoppedError):
-        return stopping()
+        return stopping_error()
     if isinstance(error, TimeoutError):
-        message = "It was not done in the time that requests have here. Send shorter parts."
+        message = "The request exceeded the server's time limit. Send shorter recordings or texts."
         return RefusedError(400, message, "time_limit")
     if isinstance(error, HTTPException):
         return RefusedError(
             error.status_code, f"{error.detail}.", "invalid_request", headers=error.headers
         )
-    return RefusedError(500, "The server failed; its log says why.", "internal_error")
+    return RefusedError(500, "Internal server error; see the server's log.", "internal_error")
 
 
-def stopping() -> RefusedError:
-    """What those are told that the server cannot serve any more."""
+def stopping_error() -> RefusedError:
+    """Error for requests that arrive while the server is shutting down."""
     return RefusedError(
-        503, "The server stops. Send it again.", "stopping", headers={"Retry-After": "5"}
+        503,
+        "The server is shutting down. Send the request again later.",
+        "stopping",
+        headers={"Retry-After": "5"},
     )
 
 
-def refused(refusal: RefusedError) -> Response:
-    """The HTTP answer."""
+def error_response(refusal: RefusedError) -> Response:
+    """HTTP response for a refused request."""
     return JSONResponse(error_body(refusal), refusal.status, headers=dict(refusal.headers or {}))
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Make an application answer every error in this shape."""
+def add_error_handlers(app: FastAPI) -> None:
+    """Make an application answer all errors in this format."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return refused(refusal_of(error))
+        return error_response(to_refused_error(error))
 
-    async def left(request: Request, error: Exception) -> Response:
+    async def disconnected(request: Request, error: Exception) -> Response:
         return Response(status_code=CLIENT_LEFT)
 
     for kind in (RefusedError, UserError, HTTPException, StoppedError, TimeoutError, Exception):
         app.add_exception_handler(kind, answer)
-    app.add_exception_handler(ClientDisconnect, left)
+    app.add_exception_handler(ClientDisconnect, disconnected)

@@ -1,4 +1,4 @@
-"""The process: a socket, and an end that answers what was accepted."""
+"""Server process with graceful shutdown: accepted requests are answered before it ends."""
 
 import asyncio
 import signal
@@ -12,22 +12,25 @@ from fastapi import FastAPI
 from asr_s2s.serve.service import Service
 from asr_s2s.serve.sockets import BACKLOG
 
-GRACE = 30.0
-"""Seconds after SIGTERM until what still waits for the decoder is refused."""
+GRACE_SECONDS = 30.0
+"""Seconds after SIGTERM until work still queued for decoding is refused."""
 
 
 def run(app: FastAPI, service: Service, listener: socket.socket, greeting: str) -> None:
-    """Serve until SIGTERM or Ctrl-C, and then until what was accepted is answered.
+    """Serve until SIGTERM or Ctrl-C, then finish the accepted requests and return.
 
     Args:
-        greeting: is printed to standard error once signals end the server well.
+        app: application to serve.
+        service: models of the application.
+        listener: listening socket.
+        greeting: message printed to standard error once signals shut down gracefully.
     """
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, backlog=BACKLOG, ws="none"
     )
     server = _Server(config, service)
-    # uvicorn handles these itself, but restores what was there before and raises them again when
-    # it ends: with the handler that it would restore to, the process ends well.
+    # uvicorn handles these signals, but at its end restores the previous handlers and raises the
+    # signals again. With its own handler installed beforehand, that does not kill the process.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, server.handle_exit)
     print(greeting, file=sys.stderr, flush=True)
@@ -44,6 +47,6 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        timer = asyncio.get_running_loop().call_later(GRACE, self.service.give_up)
+        timer = asyncio.get_running_loop().call_later(GRACE_SECONDS, self.service.abandon)
         await super().shutdown(sockets)
         timer.cancel()

@@ -1,4 +1,4 @@
-"""The models that a server holds, and what bounds the work they are given."""
+"""Loaded models of a server, and limits on their work."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ from asr_s2s.serve.text import Text
 from asr_s2s.translator import Translator
 
 CPU_BATCH_SECONDS = 90.0
-"""Of audio decoded together on a CPU: with more, those who wait for it wait longer."""
+"""Seconds of audio decoded together on a CPU; larger batches delay queued requests."""
 
 Model = TypeVar("Model")
 Result = TypeVar("Result")
@@ -27,25 +27,25 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes on."""
+    """Limits on requests."""
 
     upload: int = 200 * 1024**2
-    """Bytes of a request."""
+    """Maximum bytes of a request."""
     requests: int = 100
-    """Answered at the same time; more are sent away."""
+    """Maximum concurrent requests; others are refused with status 429."""
     seconds: float = 600.0
-    """That a request may take once it has been read."""
+    """Maximum processing time of a request, in seconds, after its upload."""
 
 
 class Service:
-    """Models by name, and the places of requests.
+    """Loaded models by name, and the number of requests in progress.
 
     Args:
-        models: at least one; of each kind the first serves requests that name none of them.
-        limits: of the server.
-        batch_seconds: seconds of audio decoded together, padding included; by default what suits
-            the model's device.
-        workers: threads that decode, for each model.
+        models: one or more models; the first of each kind serves requests that name no loaded one.
+        limits: limits on requests.
+        batch_seconds: seconds of audio decoded together, padding included; by default
+            `CPU_BATCH_SECONDS` on a CPU, else `pipeline.BATCH_SECONDS`.
+        workers: number of decoding threads per model.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class Service:
         self.limits = limits
         self.metrics = Metrics()
         self.stopping = Event()
-        """Set when no more is begun."""
+        """Set when the server is shutting down."""
         self.speech: dict[str, Speech] = {}
         self.text: dict[str, Text] = {}
-        self._taken = 0
+        self._active = 0
         for name, model in models.items():
             report = self.metrics.reporter(name)
             if isinstance(model, Transcriber):
-                small = CPU_BATCH_SECONDS if model.device.type == "cpu" else BATCH_SECONDS
+                default = CPU_BATCH_SECONDS if model.device.type == "cpu" else BATCH_SECONDS
                 self.speech[name] = Speech(
                     model,
                     recordings=limits.requests,
-                    batch_seconds=batch_seconds or small,
+                    batch_seconds=batch_seconds or default,
                     workers=workers,
                     report=report,
                 )
@@ -80,93 +80,93 @@ class Service:
             self.metrics.waiting.labels(name).set_function(part.batcher.count)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a request's place while it is served.
+    def slot(self) -> Iterator[None]:
+        """Occupy one of the server's request slots within the context.
 
         Raises:
-            RefusedError: all are taken; the client is told when to come again.
+            RefusedError: all slots are in use; the response has a Retry-After header.
         """
-        if self._taken >= self.limits.requests:
+        if self._active >= self.limits.requests:
             raise RefusedError(
                 429,
-                f"The server is busy with {self._taken} requests. Send it again in a while.",
+                f"The server is busy with {self._active} requests. Send the request again later.",
                 "busy",
-                headers={"Retry-After": str(self._delay())},
+                headers={"Retry-After": str(self._retry_after())},
             )
-        self._taken += 1
+        self._active += 1
         self.metrics.active.inc()
         try:
             yield
         finally:
-            self._taken -= 1
+            self._active -= 1
             self.metrics.active.dec()
 
-    def _delay(self) -> int:
-        """Seconds until it is worth while to come again."""
+    def _retry_after(self) -> int:
+        """Seconds after which a refused client should retry, 1 to 60."""
         return min(60, max(1, *(math.ceil(part.batcher.delay()) for part in self.parts)))
 
     def transcriber(self, name: str) -> Speech:
-        """The model of that name, or else the first that transcribes.
+        """Find the model of this name, else the first that transcribes speech.
 
         Raises:
-            RefusedError: there is none.
+            RefusedError: there is no such model.
         """
-        return _chosen(self.speech, name, "transcribes speech")
+        return _choose(self.speech, name, "transcribes speech")
 
     def translator(self, name: str) -> Text:
-        """The model of that name, or else the first that translates text.
+        """Find the model of this name, else the first that translates text.
 
         Raises:
-            RefusedError: there is none.
+            RefusedError: there is no such model.
         """
-        return _chosen(self.text, name, "translates text")
+        return _choose(self.text, name, "translates text")
 
     def speech_translator(self, name: str) -> Speech:
-        """A model that writes speech in several languages, and so can be asked for another one.
+        """Find the speech model of this name, else the first, among those of several languages.
 
         Raises:
-            RefusedError: there is none.
+            RefusedError: there is no such model.
         """
         several = {key: speech for key, speech in self.speech.items() if len(speech.languages) > 1}
-        return _chosen(several, name, "translates speech")
+        return _choose(several, name, "translates speech")
 
-    def give_up(self) -> None:
-        """Answer what waits for the decoder with `StoppedError`."""
+    def abandon(self) -> None:
+        """Fail all queued work with `StoppedError`."""
         for part in self.parts:
             part.batcher.abandon()
 
     def close(self) -> None:
-        """Finish what was begun, and end the threads."""
+        """Finish all queued work and end the threads."""
         for part in self.parts:
             part.close()
 
 
-def _chosen(models: Mapping[str, Model], name: str, does: str) -> Model:
+def _choose(models: Mapping[str, Model], name: str, task: str) -> Model:
     if not models:
-        message = f"No model that {does} is loaded here. Start the server with one, --model."
+        message = f"No model that {task} is loaded. Start the server with --model MODEL."
         raise RefusedError(400, message, "no_model", param="model")
     return models.get(name) or next(iter(models.values()))
 
 
-async def unless_left(receive: Receive, work: Awaitable[Result]) -> Result:
-    """What some work results in; it is canceled if the client leaves before.
+async def until_disconnect(receive: Receive, work: Awaitable[Result]) -> Result:
+    """Await work, which is canceled if the client disconnects first.
 
     Raises:
-        ClientDisconnect: the client has left.
+        ClientDisconnect: the client disconnected.
     """
     working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(receive))
+    disconnect = asyncio.ensure_future(_wait_for_disconnect(receive))
     try:
-        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ClientDisconnect
         return working.result()
     finally:
-        leaving.cancel()
-        if working.cancel():  # it cleans up before the request ends
+        disconnect.cancel()
+        if working.cancel():  # let it clean up before the request ends
             await asyncio.wait({working})
 
 
-async def _left(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Recordings to segments: read in threads, decoded together with those of other clients."""
+"""Speech requests: recordings are read in threads and decoded in batches across clients."""
 
 import asyncio
 from asyncio import AbstractEventLoop
@@ -19,33 +19,34 @@ from asr_s2s.pipeline import Failure, Segment, Transcriber, Transcript, assemble
 from asr_s2s.reading import End, Piece, read_pieces
 from asr_s2s.search.phrases import WEIGHT, Phrases, make_phrases
 from asr_s2s.serve.batcher import Batcher, BatchReport
-from asr_s2s.serve.pictures import draw_attention_to
+from asr_s2s.serve.pictures import speech_attention
 
 SPARE_PIECES = 24
-"""Pieces beyond one of each recording that may wait for the decoder, so that a long recording alone
-fills its batches, and many of them do not fill the memory."""
+"""Pieces that may be queued for decoding in addition to one per recording. A single long recording
+can then fill batches, while many long recordings do not fill the memory."""
 
 
 @dataclass(frozen=True)
 class SpeechOptions:
-    """How to decode; what differs here is not decoded together."""
+    """Decoding options; only requests with equal options are decoded together."""
 
     language: str | None = None
     beam_size: int | None = None
     words: bool = False
     phrases: tuple[str, ...] = ()
     automaton: Phrases | None = field(default=None, compare=False)
-    """Of the phrases."""
+    """Automaton of `phrases`."""
 
 
 class Speech:
-    """A model that transcribes, for many clients at once.
+    """Serves a speech model to concurrent clients.
 
     Args:
         transcriber: the model.
-        recordings: most that are read at the same time.
+        recordings: maximum number of recordings read at the same time.
         batch_seconds: seconds of audio decoded together, padding included.
-        workers: threads that decode.
+        workers: number of decoding threads.
+        report: called after every batch.
     """
 
     def __init__(
@@ -62,13 +63,13 @@ class Speech:
         self.batcher: Batcher[SpeechOptions, Waveform, Segment | None] = Batcher(
             self._decode, int(batch_seconds * SAMPLE_RATE), workers=workers, report=report
         )
-        self.readers = ThreadPoolExecutor(recordings, "reader")
-        self.spare = Semaphore(SPARE_PIECES)
-        self.drawing = Lock()
+        self.reader_pool = ThreadPoolExecutor(recordings, "reader")
+        self.shared_slots = Semaphore(SPARE_PIECES)
+        self.attention_lock = Lock()
 
     @property
     def languages(self) -> Sequence[str]:
-        """Those that the model writes, where it can be asked for one."""
+        """Output languages that requests can choose from; empty if there is no choice."""
         return self.transcriber.config.text.languages
 
     def options(
@@ -79,10 +80,10 @@ class Speech:
         words: bool = False,
         phrases: Sequence[str] = (),
     ) -> SpeechOptions:
-        """Options as a client gives them; a language counts only for a model of several.
+        """Check a client's options; the language is ignored if the model has no `languages`.
 
         Raises:
-            UserError: the model does not write the language, or cannot write a phrase.
+            UserError: the language, or a phrase, is not supported by the model.
         """
         language = language if self.languages else None
         self.transcriber.output.prompt(language, "language")
@@ -97,15 +98,16 @@ class Speech:
     def begin(
         self, file: BinaryIO, name: str, options: SpeechOptions, time_limit: float
     ) -> "Recording":
-        """Begin to read and decode a recording.
+        """Start reading and decoding a recording.
 
         Args:
-            file: is closed when it has been read.
-            name: what errors call the recording.
-            time_limit: seconds from now until its last segment must have come.
+            file: the recording; closed after reading.
+            name: name of the recording in error messages.
+            options: checked options.
+            time_limit: seconds from now within which decoding must finish.
         """
         recording = Recording(self, file, name, options, time_limit)
-        self.readers.submit(recording.read)
+        self.reader_pool.submit(recording.read)
         return recording
 
     async def attention(
@@ -118,41 +120,45 @@ class Speech:
         options: SpeechOptions,
         time_limit: float,
     ) -> dict[str, Any]:
-        """Where attention rests in a part of a recording while its text is written.
+        """Compute attention weights over a part of a recording for a given text.
 
         Args:
-            file: is closed when it has been read.
-            start, duration: of the part, in seconds.
+            file: the recording; closed after reading.
+            name: name of the recording in error messages.
+            start, duration: start and duration of the part, in seconds.
+            text: transcript of the part.
+            options: checked options; only the language is used.
+            time_limit: maximum processing time, in seconds.
 
         Raises:
             AudioError: the recording cannot be read, or has no such part.
-            TimeoutError: the time is up.
+            TimeoutError: the time limit is exceeded.
         """
-        unwanted = Event()
+        canceled = Event()
 
-        def draw() -> dict[str, Any]:
+        def compute() -> dict[str, Any]:
             with file:
-                samples = _excerpt(file, name, start, duration, unwanted)
-            with self.drawing:  # one at a time: the decoder wants its cores
-                return draw_attention_to(self.transcriber, samples, text, options.language)
+                samples = _excerpt(file, name, start, duration, canceled)
+            with self.attention_lock:  # one at a time: leaves the cores to decoding
+                return speech_attention(self.transcriber, samples, text, options.language)
 
-        drawn = asyncio.get_running_loop().run_in_executor(self.readers, draw)
+        result = asyncio.get_running_loop().run_in_executor(self.reader_pool, compute)
         try:
             async with asyncio.timeout(time_limit):
-                return await drawn
+                return await result
         finally:
-            unwanted.set()
+            canceled.set()
 
     def close(self) -> None:
-        """Finish what was begun, and end the threads."""
-        self.readers.shutdown()
+        """Finish all queued work and end the threads."""
+        self.reader_pool.shutdown()
         self.batcher.close()
 
     def _decode(
         self, options: SpeechOptions, waveforms: Sequence[Waveform]
     ) -> list[Segment | None]:
-        """A batch of pieces to their segments, each as if it began at 0 s; None for silence."""
-        transcriber = copy(self.transcriber)  # of the same model, with phrases of its own
+        """Decode a batch of waveforms to segments that start at 0 s; None for silence."""
+        transcriber = copy(self.transcriber)  # shares the model, has its reserved_slot phrases
         transcriber.phrases = options.automaton
         segments = []
         for result in transcriber.stream(
@@ -169,7 +175,7 @@ class Speech:
 
 
 class Recording:
-    """An upload on its way through the decoder."""
+    """A recording that is being read and decoded; created by `Speech.begin`."""
 
     def __init__(
         self,
@@ -185,19 +191,19 @@ class Recording:
         self.options = options
         self.loop: AbstractEventLoop = asyncio.get_running_loop()
         self.deadline = self.loop.time() + time_limit
-        self.unwanted = Event()
-        self.own = Semaphore(1)  # room for one piece that no other recording can take
+        self.canceled = Event()
+        self.reserved_slot = Semaphore(1)  # for one piece of this recording at a time
         self.items: asyncio.Queue[tuple[Piece, Future[Segment | None]] | End | Exception] = (
             asyncio.Queue()
         )
 
     async def results(self) -> AsyncIterator[Segment | Transcript]:
-        """Each segment as soon as it is known, in order, and in the end the whole transcript.
+        """Yield each segment, in order, as soon as it is decoded, then the complete transcript.
 
         Raises:
-            UserError: nothing of the recording can be used.
-            TimeoutError: the time is up.
-            StoppedError: the server stops.
+            UserError: no part of the recording can be used.
+            TimeoutError: the time limit is exceeded.
+            StoppedError: the server is shutting down.
         """
         segments: list[Segment] = []
         try:
@@ -215,83 +221,83 @@ class Recording:
                     segments.append(_shifted(segment, piece))
                     yield segments[-1]
         finally:
-            self.leave()
+            self.cancel()
         result = assemble(item, tuple(segments))
         if isinstance(result, Failure):
             raise result.error
         yield result
 
-    def leave(self) -> None:
-        """Read and decode no further: nobody wants it."""
-        self.unwanted.set()
+    def cancel(self) -> None:
+        """Stop reading and decoding."""
+        self.canceled.set()
         while not self.items.empty():
             item = self.items.get_nowait()
             if isinstance(item, tuple):
                 item[1].cancel()
 
     def read(self) -> None:
-        """Cut the recording into pieces and have them decoded; a reader thread's whole work."""
-        detector = _Interruptible(EnergyDetector(), self.unwanted)
+        """Cut the recording into pieces and queue them for decoding; runs in a reader thread."""
+        detector = _CancelableDetector(EnergyDetector(), self.canceled)
         pieces = read_pieces(self.file, self.name, SAMPLE_RATE, detector)
         try:
             with self.file, closing(pieces):
                 for item in pieces:
-                    if self.unwanted.is_set():
+                    if self.canceled.is_set():
                         return
-                    self._tell((item, self._submit(item)) if isinstance(item, Piece) else item)
-        except Exception as error:  # raised again where the results are taken
-            self._tell(error)
+                    self._put((item, self._submit(item)) if isinstance(item, Piece) else item)
+        except Exception as error:  # raised again by `results`
+            self._put(error)
 
     def _submit(self, piece: Piece) -> "Future[Segment | None]":
-        """Wait for room, and have a piece decoded."""
-        room = self.own
-        if not room.acquire(blocking=False):
-            # Pieces that take this room are being decoded, so it never stays taken.
-            room = self.speech.spare
-            room.acquire()
+        """Wait for a free slot and queue a piece for decoding."""
+        slot = self.reserved_slot
+        if not slot.acquire(blocking=False):
+            # Cannot deadlock: every piece that holds a shared slot is already queued.
+            slot = self.speech.shared_slots
+            slot.acquire()
         try:
             future = self.speech.batcher.submit(self.options, len(piece.samples), piece.samples)
         except BaseException:
-            room.release()
+            slot.release()
             raise
-        future.add_done_callback(lambda _: room.release())
+        future.add_done_callback(lambda _: slot.release())
         return future
 
-    def _tell(self, item: tuple[Piece, "Future[Segment | None]"] | End | Exception) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens
+    def _put(self, item: tuple[Piece, "Future[Segment | None]"] | End | Exception) -> None:
+        with suppress(RuntimeError):  # the event loop is closed
             self.loop.call_soon_threadsafe(self.items.put_nowait, item)
 
 
-class _Interruptible:
-    """A detector that hears no more of a recording that nobody wants."""
+class _CancelableDetector:
+    """Speech detector that stops reading once its recording is canceled."""
 
-    def __init__(self, detector: SpeechDetector, unwanted: Event) -> None:
+    def __init__(self, detector: SpeechDetector, canceled: Event) -> None:
         self.detector = detector
         self.frame = detector.frame
-        self.unwanted = unwanted
+        self.canceled = canceled
 
     def detect(self, blocks: Iterable[Waveform]) -> Iterator[Detected]:
-        return self.detector.detect(takewhile(lambda _: not self.unwanted.is_set(), blocks))
+        return self.detector.detect(takewhile(lambda _: not self.canceled.is_set(), blocks))
 
 
-def _excerpt(file: BinaryIO, name: str, start: float, duration: float, unwanted: Event) -> Waveform:
-    """A part of a recording `(samples,)`, read from its beginning so that it can be interrupted."""
+def _excerpt(file: BinaryIO, name: str, start: float, duration: float, canceled: Event) -> Waveform:
+    """Read a part of a recording `(samples,)`; reads from the start, so that it can be canceled."""
     begin, end = round(start * SAMPLE_RATE), round((start + duration) * SAMPLE_RATE)
     position = 0
     parts: list[Waveform] = []
     for block in stream_audio(file, name=name):
-        if unwanted.is_set() or position >= end:
+        if canceled.is_set() or position >= end:
             break
         parts.append(block[max(0, begin - position) : max(0, end - position)])
         position += len(block)
     samples = concatenate(parts)
     if len(samples) < SHORTEST * SAMPLE_RATE:
-        raise AudioError(name, f"no audio is left after {start:g} s", "Correct the start")
+        raise AudioError(name, f"there is no audio after {start:g} s", "Correct the start")
     return samples
 
 
 def _shifted(segment: Segment, piece: Piece) -> Segment:
-    """A segment that was decoded on its own, at its place in the recording."""
+    """Shift the times of a segment from its piece to the whole recording."""
     words = tuple(
         replace(word, start=piece.start + word.start, end=piece.start + word.end)
         for word in segment.words

@@ -1,4 +1,4 @@
-"""Lines of text to translations, those of different clients together."""
+"""Translation requests: lines are translated in batches across clients."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from asr_s2s.serve.batcher import Batcher, BatchReport
-from asr_s2s.serve.pictures import check_attention, read
+from asr_s2s.serve.pictures import check_attention, text_attention
 from asr_s2s.translator import Translation, Translator
 
 BATCH_CHARACTERS = 16_000
-"""Characters translated together, padding included."""
+"""Maximum characters of a batch, padding included."""
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How to translate; what differs here is not translated together."""
+    """Translation options; only requests with equal options are translated together."""
 
     language: str | None = None
     beam_size: int | None = None
@@ -24,15 +24,21 @@ class TextOptions:
 
 
 class Answer(NamedTuple):
-    """What is known of a line."""
+    """Result for one line."""
 
     translation: Translation
     alignment: dict[str, Any] | None
-    """As `pictures.picture`, where it was asked for and can be seen."""
+    """Result of `pictures.text_attention`; None if not requested."""
 
 
 class Text:
-    """A model that translates, for many clients at once."""
+    """Serves a text model to concurrent clients.
+
+    Args:
+        translator: the model.
+        workers: number of decoding threads.
+        report: called after every batch.
+    """
 
     def __init__(
         self,
@@ -48,7 +54,7 @@ class Text:
 
     @property
     def languages(self) -> Sequence[str]:
-        """Those that the model writes, where it can be asked for one."""
+        """Output languages that requests can choose from; empty if there is no choice."""
         return self.translator.config.text.languages
 
     def options(
@@ -59,10 +65,11 @@ class Text:
         n_best: int = 1,
         alignment: bool = False,
     ) -> TextOptions:
-        """Options as a client gives them; a language counts only for a model of several.
+        """Check a client's options; the language is ignored if the model has no `languages`.
 
         Raises:
-            UserError: the model does not write the language, or has no attention to align by.
+            UserError: the model does not support the language, or `alignment` is set and it has no
+                attention.
         """
         language = language if self.languages else None
         self.translator.output.prompt(language, "language")
@@ -73,21 +80,21 @@ class Text:
     async def translate(
         self, lines: Sequence[str], options: TextOptions, time_limit: float
     ) -> list[Answer]:
-        """A translation for each line.
+        """Translate lines; results are in order.
 
         Raises:
-            UserError: a line holds what is no character.
-            TimeoutError: they took longer than `time_limit` seconds.
-            StoppedError: the server stops.
+            UserError: a line holds half of a surrogate pair.
+            TimeoutError: translation took longer than `time_limit` seconds.
+            StoppedError: the server is shutting down.
         """
         submit = self.batcher.submit
-        # A gather that is canceled takes back every line that still waits.
+        # Canceling the gather also cancels all lines that are still queued.
         futures = [submit(options, max(1, len(line)), line) for line in lines]
         async with asyncio.timeout(time_limit):
             return await asyncio.gather(*map(asyncio.wrap_future, futures))
 
     def close(self) -> None:
-        """Finish what was begun, and end the threads."""
+        """Finish all queued work and end the threads."""
         self.batcher.close()
 
     def _translate(self, options: TextOptions, lines: Sequence[str]) -> list[Answer]:
@@ -100,7 +107,7 @@ class Text:
         return [
             Answer(
                 translation,
-                read(self.translator, line, translation.text, options.language)
+                text_attention(self.translator, line, translation.text, options.language)
                 if options.alignment
                 else None,
             )

@@ -1,7 +1,8 @@
-"""What clients send: bodies of bounded size and patience, in forms and in JSON.
+"""Request bodies (forms and JSON) with limits on size and transfer time.
 
-A recording is held in memory up to 1 MB and beyond that in a file without a name, which the system
-removes when it is closed, however that comes about. No name that a client gives is ever a path.
+A recording is held in memory up to 1 MB, and beyond that in an unnamed temporary file, which the
+operating system removes when it is closed, even after a crash. Client file names are never used as
+paths.
 """
 
 import asyncio
@@ -18,34 +19,36 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from asr_s2s.serve.refusals import RefusedError, bad_field, stopping
+from asr_s2s.serve.refusals import RefusedError, bad_field, stopping_error
 
 MOST_FIELDS = 64
+"""Maximum fields of a form."""
 LARGEST_FIELD = 64 * 1024
-"""Bytes of a field that is no file."""
+"""Maximum bytes of a form field that is not a file."""
 LARGEST_JSON = 1024 * 1024
-PATIENCE = 20.0
-"""Seconds that a sender may take on top of what his bytes take at the slowest pace."""
-SLOWEST = 16 * 1024
-"""Bytes a second."""
-_GLANCE = 0.5  # s between looks at whether the server stops
+"""Maximum bytes of a JSON body."""
+GRACE_SECONDS = 20.0
+"""Seconds that an upload may take beyond its transfer time at `SLOWEST_RATE`."""
+SLOWEST_RATE = 16 * 1024
+"""Minimum transfer rate, in bytes per second."""
+_POLL_SECONDS = 0.5  # interval of checks whether the server is shutting down
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A recording as it was sent."""
+    """An uploaded recording."""
 
     file: BinaryIO
     name: str
-    """For messages only."""
+    """Display name for messages; not a path."""
     fields: dict[str, Any]
-    """The form's other fields: strings, and lists of them where the name ends in []."""
+    """The other form fields: strings, or lists of strings if the name ends in []."""
 
 
 class _ReadOnly(RawIOBase):
-    """A file that its readers cannot take for one to be written, as FFmpeg would."""
+    """Read-only view of a file; FFmpeg would otherwise treat it as writable."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -74,10 +77,15 @@ class _ReadOnly(RawIOBase):
 
 
 class _BoundedBody:
-    """A request's body as it comes, no larger and no slower than it may be.
+    """ASGI receive function that limits the size and transfer time of a request body.
+
+    Args:
+        request: the request.
+        largest: maximum bytes of the body.
+        ended: set when the server is shutting down.
 
     Raises:
-        RefusedError: it is; or the server stops and the sender pauses.
+        RefusedError: the body is too large or too slow, or the client pauses during shutdown.
     """
 
     def __init__(self, request: Request, largest: int, ended: Event) -> None:
@@ -85,7 +93,7 @@ class _BoundedBody:
         self.largest = largest
         self.ended = ended
         self.loop = asyncio.get_running_loop()
-        self.began = self.loop.time()
+        self.started = self.loop.time()
         self.received = 0
         declared = request.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > largest:
@@ -93,15 +101,15 @@ class _BoundedBody:
 
     async def __call__(self) -> Message:
         while True:
-            left = self.began + PATIENCE + self.received / SLOWEST - self.loop.time()
+            left = self.started + GRACE_SECONDS + self.received / SLOWEST_RATE - self.loop.time()
             if left <= 0:
-                raise RefusedError(408, "The request came too slowly. Send it again.", "too_slow")
+                raise RefusedError(408, "The upload was too slow. Send it again.", "too_slow")
             try:
-                async with asyncio.timeout(min(left, _GLANCE)):
+                async with asyncio.timeout(min(left, _POLL_SECONDS)):
                     message = await self.receive()
             except TimeoutError:
                 if self.ended.is_set():
-                    raise stopping() from None
+                    raise stopping_error() from None
                 continue
             self.received += len(message.get("body", b""))
             if self.received > self.largest:
@@ -111,16 +119,21 @@ class _BoundedBody:
     def _too_large(self) -> RefusedError:
         megabytes = self.largest / 1024**2
         message = (
-            f"The request is larger than {megabytes:g} MB. Send a shorter recording, or parts."
+            f"The request is larger than {megabytes:g} MB. Send a shorter recording, or split it."
         )
         return RefusedError(413, message, "too_large")
 
 
 async def read_upload(request: Request, largest: int, ended: Event) -> Upload:
-    """The form of a request with its file, which is the caller's to close.
+    """Read a form with a recording; the caller closes its file.
+
+    Args:
+        request: the request.
+        largest: maximum bytes of the body.
+        ended: set when the server is shutting down.
 
     Raises:
-        RefusedError: the form is too large, too slow, or holds no recording.
+        RefusedError: the form is too large, too slow, invalid, or has no recording.
     """
     bounded = Request(request.scope, _BoundedBody(request, largest, ended))
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -128,7 +141,9 @@ async def read_upload(request: Request, largest: int, ended: Event) -> Upload:
     try:
         form = await bounded.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=LARGEST_FIELD)
     except HTTPException as error:
-        message = f"This form cannot be read: {error.detail} Send the file and its fields."
+        message = (
+            f"Invalid form: {error.detail} Send the file and its fields as multipart/form-data."
+        )
         raise RefusedError(400, message, "invalid_form") from error
     fields: dict[str, Any] = {}
     file: UploadFile | None = None
@@ -142,7 +157,9 @@ async def read_upload(request: Request, largest: int, ended: Event) -> Upload:
             fields[name] = value
     if not isinstance(fields.pop("file", None), UploadFile) or file is None:
         await form.close()
-        raise RefusedError(400, "There is no recording in the field file.", "no_file", param="file")
+        raise RefusedError(
+            400, "The field 'file' is missing. Send the recording in it.", "no_file", param="file"
+        )
     if not file.size:
         await form.close()
         raise RefusedError(400, "The recording is empty (0 bytes).", "invalid_audio", param="file")
@@ -150,31 +167,36 @@ async def read_upload(request: Request, largest: int, ended: Event) -> Upload:
 
 
 def shown_name(name: str) -> str:
-    """A client's name for a file as messages show it."""
+    """Shorten a client's file name for display: no folders or control characters."""
     last = re.split(r"[/\\]", name)[-1]
     shown = "".join(c if c.isprintable() else "\ufffd" for c in last)[:80].strip()
     return shown or "recording"
 
 
 async def read_json(request: Request, kind: type[Fields], ended: Event) -> Fields:
-    """The body of a request, a JSON object.
+    """Read and validate a JSON body.
+
+    Args:
+        request: the request.
+        kind: model of the fields.
+        ended: set when the server is shutting down.
 
     Raises:
-        RefusedError: it is too large, too slow, no JSON, or other fields are expected.
+        RefusedError: the body is too large, too slow, invalid JSON, or has an invalid field.
     """
     bounded = Request(request.scope, _BoundedBody(request, LARGEST_JSON, ended))
     try:
         values = json.loads(await bounded.body())
     except (ValueError, RecursionError) as error:
-        raise RefusedError(400, "The body is no JSON.", "invalid_json") from error
+        raise RefusedError(400, "The body is not valid JSON.", "invalid_json") from error
     return parse(kind, values)
 
 
 def parse(kind: type[Fields], values: object) -> Fields:
-    """Fields of a request, checked.
+    """Validate the fields of a request.
 
     Raises:
-        RefusedError: one has a wrong value, or is missing.
+        RefusedError: a field is invalid or missing.
     """
     try:
         return kind.model_validate(values)

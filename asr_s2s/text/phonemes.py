@@ -1,9 +1,9 @@
-"""Phonemes: text by how its words are pronounced.
+"""Phoneme tokenizer: text as the pronunciations of its words.
 
-English letters say little about sounds, so a recognizer that writes letters needs many hours of
-speech to learn what a dictionary holds. One that writes phonemes learns from few; a lexicon spells
-its words (as in Miao et al., 2015), and an n-gram model of words (`model/word_ngram.py`) lets the
-search go along pronunciations of the lexicon, and chooses among words that sound alike.
+English spelling reflects pronunciation poorly, so a recognizer with characters needs many hours of
+speech to learn what a dictionary contains. One with phonemes learns from few hours. A lexicon maps
+phonemes to words (as in Miao et al., 2015), and a word n-gram model (`model/word_ngram.py`)
+restricts beam search to pronunciations of the lexicon and chooses among homophones.
 """
 
 import json
@@ -18,14 +18,14 @@ from asr_s2s.text.tokenizer import SPECIALS, UNK, Side, UnitTokenizer, vocabular
 
 SPACE = " "
 """Unit between words."""
-Choice = Callable[[Sequence[Sequence[str]]], list[str]]
-"""Of the words that each place of a sentence may have, the best."""
+HomophoneChoice = Callable[[Sequence[Sequence[str]]], list[str]]
+"""Function that picks one word per position of a sentence among its homophones."""
 _LETTERS = {
     "aa": "o", "ae": "a", "ah": "u", "ao": "aw", "aw": "ow", "ax": "a", "ay": "i", "dh": "th",
     "eh": "e", "er": "er", "ey": "ay", "hh": "h", "ih": "i", "iy": "ee", "jh": "j", "ow": "o",
     "oy": "oy", "uh": "oo", "uw": "oo", "zh": "zh",
 }  # fmt: skip
-"""How phonemes of English (ARPAbet) are written in a word that the lexicon does not hold."""
+"""Spelling of English phonemes (ARPAbet) in words that are not in the lexicon."""
 
 
 class PhonemeTokenizer(UnitTokenizer):
@@ -33,10 +33,10 @@ class PhonemeTokenizer(UnitTokenizer):
 
     Args:
         units: phonemes and SPACE, in the order of their ids.
-        lexicon: pronunciations of each word, each a tuple of phonemes; the first is the one to
-            train on. Of words that sound alike the one that comes first is the usual one.
+        lexicon: pronunciations of each word as tuples of phonemes; the first one is used for
+            training. The most common of several homophones stands first.
 
-    Words that sound alike are written as the first of them, unless `chosen_by` says otherwise.
+    Phonemes of several homophones decode to the first of them, unless `with_choice` is used.
     """
 
     kind = "phonemes"
@@ -46,38 +46,41 @@ class PhonemeTokenizer(UnitTokenizer):
     ) -> None:
         super().__init__(units)
         self.lexicon = lexicon
-        self.choose: Choice | None = None
-        self._tokens = {word: [self._of(way) for way in ways] for word, ways in lexicon.items()}
-        self._words: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
-        for word, ways in self._tokens.items():
-            for way in ways:
-                if word not in self._words[way]:
-                    self._words[way].append(word)
+        self.choose: HomophoneChoice | None = None
+        self._pronunciations = {
+            word: [self._token_ids(phonemes) for phonemes in variants]
+            for word, variants in lexicon.items()
+        }
+        self._homophones: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
+        for word, pronunciations in self._pronunciations.items():
+            for pronunciation in pronunciations:
+                if word not in self._homophones[pronunciation]:
+                    self._homophones[pronunciation].append(word)
 
-    def chosen_by(self, choose: Choice) -> "PhonemeTokenizer":
-        """The same vocabulary, which chooses otherwise among words that sound alike."""
+    def with_choice(self, choose: HomophoneChoice) -> "PhonemeTokenizer":
+        """Copy of this tokenizer that chooses among homophones with `choose`."""
         chosen = copy(self)
         chosen.choose = choose
         return chosen
 
     def pronunciations(self, word: str) -> list[tuple[int, ...]]:
-        """Token ids of each way to say a word; none for unknown words."""
-        return self._tokens.get(word, [])
+        """Token ids of each pronunciation of a word; empty for unknown words."""
+        return self._pronunciations.get(word, [])
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of each word's first pronunciation; an unknown word is one UNK."""
+        """Token ids of each word's first pronunciation; an unknown word becomes one UNK."""
         ids: list[int] = []
         for word in text.split():
             ids += [self._ids[SPACE]] if ids else []
-            ids += self._tokens[word][0] if word in self._tokens else [UNK]
+            ids += self._pronunciations[word][0] if word in self._pronunciations else [UNK]
         return ids
 
     def surfaces(self, text: str) -> list[str]:
-        """Each word's letters, shared out evenly among its phonemes."""
+        """Each word's letters, distributed evenly over its phonemes."""
         parts: list[str] = []
         for word in text.split():
             parts += [SPACE] if parts else []
-            count = len(self._tokens[word][0]) if word in self._tokens else 1
+            count = len(self._pronunciations[word][0]) if word in self._pronunciations else 1
             bounds = [len(word) * i // count for i in range(count + 1)]
             parts += [word[a:b] for a, b in pairwise(bounds)]
         return parts
@@ -85,70 +88,75 @@ class PhonemeTokenizer(UnitTokenizer):
     def words(self, text: str) -> list[str]:
         words: list[str] = []
         for word in text.split():
-            count = len(self._tokens[word][0]) if word in self._tokens else 1
+            count = len(self._pronunciations[word][0]) if word in self._pronunciations else 1
             words += [word] * (count + bool(words))
         return words
 
     def decode(self, ids: Sequence[int], unknowns: Sequence[str] = ()) -> str:
-        return SPACE.join(self._choose(self._spoken(ids)))
+        return SPACE.join(self._choose(self._split_words(ids)))
 
-    def reached(self, ids: Sequence[int]) -> list[int]:
-        """A word's letters are shared out evenly among its phonemes."""
-        words = iter(self._choose(self._spoken(ids)))
+    def offsets(self, ids: Sequence[int]) -> list[int]:
+        """End offset of each token, with a word's letters distributed evenly over its phonemes."""
+        words = iter(self._choose(self._split_words(ids)))
         space = self._ids[SPACE]
-        reached, end = [], 0
-        for blank, group in groupby(map(int, ids), lambda i: i == space):
+        offsets, end = [], 0
+        for is_space, group in groupby(map(int, ids), lambda i: i == space):
             count = len(list(group))
-            if blank:
-                length = int(end > 0)  # several in a row are one
-                reached += [end + length] * count
+            if is_space:
+                length = int(end > 0)  # consecutive spaces count as one
+                offsets += [end + length] * count
             else:
                 length = len(next(words))
-                reached += [end + length * i // count for i in range(1, count + 1)]
+                offsets += [end + length * i // count for i in range(1, count + 1)]
             end += length
-        return reached
+        return offsets
 
     def unknown_characters(self, text: str) -> set[str]:
-        return set(text.split()) - self._tokens.keys()
+        return set(text.split()) - self._pronunciations.keys()
 
     def save(self, folder: str | Path, side: Side = "target") -> None:
-        lexicon = {word: [SPACE.join(way) for way in ways] for word, ways in self.lexicon.items()}
+        lexicon = {
+            word: [SPACE.join(phonemes) for phonemes in variants]
+            for word, variants in self.lexicon.items()
+        }
         content = {"kind": self.kind, "units": self.pieces[len(SPECIALS) :], "lexicon": lexicon}
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n"
         vocabulary_path(folder, side, "json").write_text(text, encoding="utf-8")
         vocabulary_path(folder, side, "model").unlink(missing_ok=True)
 
-    def _of(self, way: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(self._ids[phoneme] for phoneme in way)
+    def _token_ids(self, phonemes: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(self._ids[phoneme] for phoneme in phonemes)
 
-    def _spoken(self, ids: Sequence[int]) -> list[tuple[int, ...]]:
-        """The phonemes of each word."""
-        written = [i for i in map(int, ids) if i >= UNK]
+    def _split_words(self, ids: Sequence[int]) -> list[tuple[int, ...]]:
+        """Phonemes of each word, without special tokens."""
+        phonemes = [i for i in map(int, ids) if i >= UNK]
         space = self._ids[SPACE]
-        return [tuple(g) for blank, g in groupby(written, lambda i: i == space) if not blank]
+        return [tuple(g) for is_space, g in groupby(phonemes, lambda i: i == space) if not is_space]
 
-    def _choose(self, spoken: list[tuple[int, ...]]) -> list[str]:
-        alternatives = [self._words.get(way) or [self._by_sound(way)] for way in spoken]
+    def _choose(self, pronunciations: list[tuple[int, ...]]) -> list[str]:
+        """One word for each pronunciation."""
+        alternatives = [self._homophones.get(p) or [self._spell(p)] for p in pronunciations]
         if self.choose is None or all(len(words) == 1 for words in alternatives):
             return [words[0] for words in alternatives]
         return self.choose(alternatives)
 
-    def _by_sound(self, way: tuple[int, ...]) -> str:
-        return "".join(_LETTERS.get(self.pieces[i], self.pieces[i]) for i in way)
+    def _spell(self, pronunciation: tuple[int, ...]) -> str:
+        """Spelling for a pronunciation that is not in the lexicon."""
+        return "".join(_LETTERS.get(self.pieces[i], self.pieces[i]) for i in pronunciation)
 
 
 def read_lexicon(path: Path) -> dict[str, list[tuple[str, ...]]]:
-    """Pronunciations from a file whose lines are a word, a tab, and its phonemes. A word may have
-    several lines.
+    """Read pronunciations from a file whose lines are a word, a tab, and its phonemes. A word may
+    have several lines.
 
     Raises:
-        TextError: the file cannot be read, a line is no such thing, or there is none.
+        TextError: the file cannot be read, a line is malformed, or there are no lines.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise TextError(
-            path, "this lexicon cannot be read", "Name a UTF-8 file as text.lexicon"
+            path, "this lexicon cannot be read", "Set text.lexicon to a UTF-8 file"
         ) from error
     lexicon: dict[str, list[tuple[str, ...]]] = {}
     for number, line in enumerate(lines, start=1):
@@ -161,5 +169,5 @@ def read_lexicon(path: Path) -> dict[str, list[tuple[str, ...]]]:
             )
         lexicon.setdefault(word, []).append(tuple(phonemes.split()))
     if not lexicon:
-        raise TextError(path, "it holds no word", "Give a word a line")
+        raise TextError(path, "the lexicon is empty", "Write one word per line")
     return lexicon

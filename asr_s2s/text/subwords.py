@@ -1,4 +1,4 @@
-"""Subwords: text by the pieces of a sentencepiece model."""
+"""Subword tokenizer based on sentencepiece."""
 
 import io
 from collections import Counter
@@ -23,11 +23,12 @@ from asr_s2s.text.tokenizer import (
 
 _WORD_BEGINNING = "\u2581"
 _SEGMENTATIONS = 16
-"""Segmentations of a word that sampling draws from."""
-_REMEMBERED_WORDS = 100_000
-"""Words whose segmentations are kept: without blanks, as in Chinese, each sentence is a word."""
-_LEAST_COVERAGE = 0.98  # what sentencepiece takes
-_LONGEST_LINE = 1_000_000  # bytes; sentencepiece skips longer lines, from 4,192 unless told
+"""Number of segmentations of a word that sampling draws from."""
+_CACHED_WORDS = 100_000
+"""Maximum number of words whose segmentations are cached. Without spaces, as in Chinese, each
+sentence counts as a word."""
+_MIN_COVERAGE = 0.98  # minimum that sentencepiece accepts
+_MAX_LINE_BYTES = 1_000_000  # sentencepiece skips longer lines; its default is 4,192
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -49,34 +50,34 @@ class SentencePieceTokenizer(Tokenizer):
         ids: list[int] = self._processor.encode(text)
         return ids
 
-    def sample(self, text: str, power: float, chance: np.random.Generator) -> list[int]:
-        # Pieces do not cross blanks, so words are segmented independently. Not sentencepiece's own
-        # sampling: its source of chance cannot be set for each sentence.
+    def sample(self, text: str, power: float, rng: np.random.Generator) -> list[int]:
+        # Pieces do not cross spaces, so words are segmented independently. The sampling of
+        # sentencepiece itself is not used because its random state cannot be set per sentence.
         ids: list[int] = []
         words = text.split(" ")
-        for word, place in zip(words, chance.random(len(words)), strict=True):
+        for word, draw in zip(words, rng.random(len(words)), strict=True):
             if word not in self._segmentations:
-                if len(self._segmentations) == _REMEMBERED_WORDS:
+                if len(self._segmentations) == _CACHED_WORDS:
                     self._segmentations.clear()
                 self._segmentations[word] = self._segment(word)
             segmentations, scores = self._segmentations[word]
             weights = np.exp(power * (np.array(scores) - max(scores)))
             cumulative = weights.cumsum()
-            ids += segmentations[int(cumulative.searchsorted(place * cumulative[-1]))]
+            ids += segmentations[int(cumulative.searchsorted(draw * cumulative[-1]))]
         return ids
 
     def _segment(self, word: str) -> tuple[list[list[int]], list[float]]:
-        """The most probable segmentations of a word, and their log-probabilities."""
+        """Return the most probable segmentations of a word and their log-probabilities."""
         found = self._processor.nbest_encode(word, nbest_size=_SEGMENTATIONS, out_type=int)
         return found, [sum(map(self._processor.get_score, ids)) for ids in found]
 
     def surfaces(self, text: str) -> list[str]:
-        pieces = self._processor.encode(text, out_type=str)  # unknown characters as they are
+        pieces = self._processor.encode(text, out_type=str)  # keeps unknown characters
         return [piece.removeprefix(_WORD_BEGINNING) for piece in pieces]
 
     def decode(self, ids: Sequence[int], unknowns: Sequence[str] = ()) -> str:
         if unknowns:
-            return "".join(self._written(ids, unknowns)).replace(_WORD_BEGINNING, " ").strip()
+            return "".join(self._texts(ids, unknowns)).replace(_WORD_BEGINNING, " ").strip()
         text: str = self._processor.decode([int(i) for i in ids if i >= len(SPECIALS)])
         return text
 
@@ -91,20 +92,25 @@ class SentencePieceTokenizer(Tokenizer):
 def train_sentencepiece(
     config: TextConfig | SourceTextConfig, lines: list[str], section: str
 ) -> Tokenizer:
-    """The vocabulary of normalized lines.
+    """Train a sentencepiece vocabulary on normalized lines.
+
+    Args:
+        config: settings of the vocabulary.
+        lines: normalized training text.
+        section: section of the configuration that errors name.
 
     Raises:
-        TextError: its size does not suit them.
+        TextError: the vocabulary size does not fit the text, or the coverage is too low.
     """
     size, key = config.vocabulary_size, f"{section}.vocabulary_size"
-    if config.character_coverage < _LEAST_COVERAGE:
+    if config.character_coverage < _MIN_COVERAGE:
         raise TextError(
             f"{section}.character_coverage",
-            f"expected a number from {_LEAST_COVERAGE} to 1, found {config.character_coverage}",
+            f"expected a number from {_MIN_COVERAGE} to 1, found {config.character_coverage}",
             "Use for example 0.9995",
         )
     characters = _covering(lines, config.character_coverage)
-    # The word-boundary mark is a piece of its own, in place of the space.
+    # The word-boundary mark is a separate piece that replaces the space.
     smallest = len(SPECIALS) + len(characters | {" "})
     if size < smallest:
         raise TextError(
@@ -118,10 +124,10 @@ def train_sentencepiece(
         model_writer=model,
         model_type="unigram",
         vocab_size=size,
-        hard_vocab_limit=False,  # what the text can fill is named in our error, not guessed
+        hard_vocab_limit=False,  # so that our error can state the maximum size
         character_coverage=config.character_coverage,
         byte_fallback=False,
-        normalization_rule_name="identity",  # our own normalizers did it
+        normalization_rule_name="identity",  # the lines are normalized already
         pad_id=BLANK,
         bos_id=BOS,
         eos_id=EOS,
@@ -130,7 +136,7 @@ def train_sentencepiece(
         bos_piece=SPECIALS[BOS],
         eos_piece=SPECIALS[EOS],
         unk_piece=SPECIALS[UNK],
-        max_sentence_length=_LONGEST_LINE,
+        max_sentence_length=_MAX_LINE_BYTES,
         minloglevel=2,
     )
     tokenizer = SentencePieceTokenizer(model.getvalue())
@@ -144,14 +150,14 @@ def train_sentencepiece(
 
 
 def _covering(lines: list[str], coverage: float) -> set[str]:
-    """The most frequent characters, as many as make up this part of the text."""
+    """Return the most frequent characters that make up this fraction of the text."""
     counts: Counter[str] = Counter()
     for line in lines:
-        counts.update(f" {line}")  # sentencepiece marks the beginning of a line as that of a word
-    wanted, characters = coverage * counts.total(), set[str]()
-    for character, times in counts.most_common():
-        if wanted <= 0:
+        counts.update(f" {line}")  # sentencepiece adds a word boundary at the start of a line
+    remaining, characters = coverage * counts.total(), set[str]()
+    for character, count in counts.most_common():
+        if remaining <= 0:
             break
         characters.add(character)
-        wanted -= times
+        remaining -= count
     return characters

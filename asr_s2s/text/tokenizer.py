@@ -1,8 +1,8 @@
-"""Text to token ids and back, by character or by word; `subwords.py` and `phonemes.py` do it
-by theirs, and `vocabulary.py` makes and loads all of them.
+"""Tokenizer interface, and tokenizers for characters and words.
 
-All vocabularies begin with the same four specials, which the attention decoder and CTC share;
-the units follow. Text is expected as its normalizer leaves it.
+Subwords are in `subwords.py` and phonemes in `phonemes.py`; `vocabulary.py` trains and loads all
+kinds. All vocabularies begin with the same four special tokens, which the attention decoder and CTC
+share, followed by the units. Tokenizers expect normalized text.
 """
 
 import json
@@ -16,13 +16,13 @@ import numpy as np
 from asr_s2s.text.words import split_words
 
 BLANK = 0
-"""CTC's blank; elsewhere padding."""
+"""Blank of CTC; padding elsewhere."""
 BOS = 1
-"""Begins the decoder's input."""
+"""First token of the decoder's input."""
 EOS = 2
-"""Ends an output."""
+"""Last token of an output."""
 UNK = 3
-"""A character that training did not see."""
+"""Unknown token: a unit that is not in the vocabulary."""
 SPECIALS = ("<blank>", "<s>", "</s>", "<unk>")
 
 Side = Literal["target", "source"]
@@ -30,71 +30,78 @@ _STEMS: dict[Side, str] = {"target": "tokenizer", "source": "source_tokenizer"}
 
 
 class Tokenizer(ABC):
-    """A vocabulary and the way to spell text with it."""
+    """Vocabulary, with conversion of text to token ids and back."""
 
     pieces: list[str]
-    """Every token's text, by id. Sentencepiece writes a word's beginning as U+2581."""
+    """Text of every token, by id. Sentencepiece marks the beginning of a word with U+2581."""
 
     def __len__(self) -> int:
         return len(self.pieces)
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Token ids, without BOS and EOS. Unknown characters become UNK."""
+        """Convert text to token ids, without BOS and EOS. Unknown units become UNK."""
 
-    def sample(self, text: str, power: float, chance: np.random.Generator) -> list[int]:
-        """Token ids of a segmentation drawn with its probability to this power (Kudo, 2018);
-        those of `encode` where text has only one segmentation."""
+    def sample(self, text: str, power: float, rng: np.random.Generator) -> list[int]:
+        """Convert text to token ids of a random segmentation, drawn in proportion to its
+        probability raised to `power` (Kudo, 2018). Same as `encode` for units with a single
+        segmentation."""
         return self.encode(text)
 
     @abstractmethod
     def surfaces(self, text: str) -> list[str]:
-        """The part of the text that each token of `encode` stands for."""
+        """Part of the text that each token of `encode` represents."""
 
     def words(self, text: str) -> list[str]:
-        """The whole word that each token of `encode` is a part of, a blank of the word after it; of
-        Chinese and Japanese, the characters that the token stands for."""
+        """Whole word that each token of `encode` belongs to; a space belongs to the word after it.
+        For Chinese and Japanese, the characters that the token represents."""
         parts = [part.strip() for part in split_words(text)]
         part_of_letter = [index for index, part in enumerate(parts) for _ in part]
-        words, place = [], 0
+        words, position = [], 0
         for surface in self.surfaces(text):
             letters = sum(not letter.isspace() for letter in surface)
-            touched = part_of_letter[place : place + max(1, letters)]
+            touched = part_of_letter[position : position + max(1, letters)]
             words.append("".join(parts[touched[0] : touched[-1] + 1]) if touched else "")
-            place += letters
+            position += letters
         return words
 
     @abstractmethod
     def decode(self, ids: Sequence[int], unknowns: Sequence[str] = ()) -> str:
-        """The text of token ids. Specials are skipped, but for UNK where `unknowns` says what to
-        write, one after the other."""
+        """Convert token ids to text. Special tokens are skipped, except that `unknowns` replace
+        successive UNK tokens."""
 
-    def reached(self, ids: Sequence[int]) -> list[int]:
-        """Characters of `decode` that are written with each token. A blank between words counts
-        to the token that writes it."""
+    def offsets(self, ids: Sequence[int]) -> list[int]:
+        """End offset of each token in the text of `decode`. A space between words belongs to the
+        token that adds it."""
         return [len(self.decode(ids[: i + 1])) for i in range(len(ids))]
 
     @abstractmethod
     def unknown_characters(self, text: str) -> set[str]:
-        """Characters of `text` that no piece can spell; words, in a vocabulary of words or with a
-        lexicon."""
+        """Characters of `text` that are not in the vocabulary; words for the words and phonemes
+        tokenizers."""
 
     @abstractmethod
     def save(self, folder: str | Path, side: Side = "target") -> None:
-        """Write the vocabulary into a model folder, in place of any that is there."""
+        """Write the vocabulary to a model folder, replacing an existing one."""
 
-    def _written(self, ids: Sequence[int], unknowns: Sequence[str]) -> list[str]:
-        """Pieces of the ids that are written."""
-        known = iter(unknowns)
-        texts = (next(known, "") if i == UNK else self.pieces[i] for i in map(int, ids) if i >= UNK)
+    def _texts(self, ids: Sequence[int], unknowns: Sequence[str]) -> list[str]:
+        """Text of each id, without special tokens and with UNK replaced."""
+        rest = iter(unknowns)
+        texts = (next(rest, "") if i == UNK else self.pieces[i] for i in map(int, ids) if i >= UNK)
         return [text for text in texts if text]
 
 
 class UnitTokenizer(Tokenizer):
-    """One token per unit, the units in the order of their ids."""
+    """Tokenizer with one token per unit.
+
+    Args:
+        units: units in the order of their ids.
+    """
 
     kind: str
+    """Name of the kind in the saved file."""
     separator: str
+    """Text between two units."""
 
     def __init__(self, units: Sequence[str]) -> None:
         self.pieces = [*SPECIALS, *units]
@@ -104,7 +111,7 @@ class UnitTokenizer(Tokenizer):
         return [self._ids.get(unit, UNK) for unit in self.surfaces(text)]
 
     def decode(self, ids: Sequence[int], unknowns: Sequence[str] = ()) -> str:
-        return self.separator.join(self._written(ids, unknowns))
+        return self.separator.join(self._texts(ids, unknowns))
 
     def unknown_characters(self, text: str) -> set[str]:
         return set(self.surfaces(text)) - self._ids.keys()
@@ -117,11 +124,11 @@ class UnitTokenizer(Tokenizer):
 
 
 class CharacterTokenizer(UnitTokenizer):
-    """One token per character; the space is one of them.
+    """Tokenizer with one token per character, including the space.
 
     Args:
-        characters: the units. Repeats are dropped, and ids follow Unicode order, so the same
-            text always gives the same vocabulary.
+        characters: characters of the vocabulary. Duplicates are dropped, and ids follow Unicode
+            order, so that the same text always gives the same vocabulary.
     """
 
     kind = "characters"
@@ -135,7 +142,7 @@ class CharacterTokenizer(UnitTokenizer):
 
 
 class WordTokenizer(UnitTokenizer):
-    """One token per word as blanks part them: words of tokenized text, or phonemes."""
+    """Tokenizer with one token per whitespace-separated word (of tokenized text, or phonemes)."""
 
     kind = "words"
     separator = " "
@@ -148,5 +155,5 @@ class WordTokenizer(UnitTokenizer):
 
 
 def vocabulary_path(folder: str | Path, side: Side, suffix: str) -> Path:
-    """Where a model folder holds a vocabulary."""
+    """Path of a vocabulary in a model folder."""
     return Path(folder) / f"{_STEMS[side]}.{suffix}"

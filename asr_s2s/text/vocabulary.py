@@ -1,4 +1,4 @@
-"""Vocabularies of every kind: made from training texts, and loaded from model folders."""
+"""Training and loading of vocabularies of all kinds."""
 
 import json
 from collections import Counter
@@ -26,14 +26,16 @@ def train_tokenizer(
     section: str = "text",
     base: Path = Path(),
 ) -> Tokenizer:
-    """Build the vocabulary of training texts; the texts are normalized here.
+    """Build a vocabulary from training texts.
 
     Args:
-        section: the configuration's section, to be named in errors.
+        config: settings of the vocabulary.
+        texts: training texts, normalized here.
+        section: section of the configuration that errors name.
         base: folder that `text.lexicon` is relative to.
 
     Raises:
-        TextError: there is no text, or the vocabulary's size does not suit it.
+        TextError: there is no text, or the vocabulary size does not fit it.
     """
     normalize = normalizer(config.normalizer)
     lines = [line for line in map(normalize, texts) if line]
@@ -41,7 +43,7 @@ def train_tokenizer(
         raise TextError(
             "data.train",
             "there is no text to build a vocabulary from",
-            f"Check the texts, and whether {section}.normalizer {config.normalizer} suits them",
+            f"Check the texts, and whether {section}.normalizer {config.normalizer} fits them",
         )
     if config.tokenizer == "characters":
         return CharacterTokenizer(set().union(*lines))
@@ -55,28 +57,29 @@ def train_tokenizer(
 
 
 def phonemes_of_lexicon(config: TextConfig, base: Path) -> PhonemeTokenizer:
-    """The vocabulary of a lexicon, which no texts are needed for.
+    """Build the phoneme vocabulary of a lexicon, which requires no texts.
 
     Args:
+        config: settings of the vocabulary.
         base: folder that `text.lexicon` is relative to.
 
     Raises:
-        TextError: there is no lexicon, or it cannot be read.
+        TextError: `text.lexicon` is not set, or the lexicon cannot be read.
     """
     if config.lexicon is None:
         raise TextError(
-            "text.lexicon", "phonemes need a lexicon, and none is named", "Name its file"
+            "text.lexicon", "the phonemes tokenizer requires a lexicon", "Set it to a lexicon file"
         )
     lexicon = read_lexicon(base / config.lexicon)
-    phonemes = {phoneme for ways in lexicon.values() for way in ways for phoneme in way}
+    phonemes = {p for variants in lexicon.values() for variant in variants for p in variant}
     return PhonemeTokenizer(sorted({*phonemes, SPACE}), lexicon)
 
 
 def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
-    """The vocabulary that `save` wrote into a model folder.
+    """Load the vocabulary that `Tokenizer.save` wrote to a model folder.
 
     Raises:
-        ModelError: there is none, or it is damaged.
+        ModelError: the vocabulary is missing or damaged.
     """
     units, subwords = vocabulary_path(folder, side, "json"), vocabulary_path(folder, side, "model")
     if units.is_file():
@@ -85,8 +88,10 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
             if content["kind"] == "words" and all(isinstance(u, str) for u in content["units"]):
                 return WordTokenizer(content["units"])
             if content["kind"] == "phonemes" and SPACE in content["units"]:
-                ways = content["lexicon"].items()
-                lexicon = {word: [tuple(way.split()) for way in spoken] for word, spoken in ways}
+                lexicon = {
+                    word: [tuple(variant.split()) for variant in variants]
+                    for word, variants in content["lexicon"].items()
+                }
                 return PhonemeTokenizer(content["units"], lexicon)
             if content["kind"] == "characters" and all(len(u) == 1 for u in content["units"]):
                 return CharacterTokenizer(content["units"])
@@ -103,8 +108,8 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
         return tokenizer
     raise ModelError(
         folder,
-        f"there is no {units.name} or {subwords.name} in it",
-        "Name a model folder that asr-s2s train wrote",
+        f"there is no {units.name} or {subwords.name} in this folder",
+        "Give a model folder written by asr-s2s train",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a training run keeps on disk: its exact state, and the weights of its best steps."""
+"""Checkpoints of a training run: its exact state, and the weights of its best steps."""
 
 import os
 from dataclasses import asdict, dataclass, field
@@ -16,18 +16,18 @@ from asr_s2s.train.processes import Processes
 
 @dataclass
 class Position:
-    """Where a run stands."""
+    """Progress of a run."""
 
     step: int = 0
     """Optimizer steps taken."""
     epoch: dict[str, int] = field(default_factory=dict)
-    """Of each kind of source."""
+    """Current epoch, by kind of source."""
     batch: dict[str, int] = field(default_factory=dict)
-    """Batches of this epoch already used by all processes, of each kind of source."""
+    """Batches of the current epoch used by all processes together, by kind of source."""
     best: list[tuple[float, int]] = field(default_factory=list)
-    """(validation error, step) of the kept checkpoints, best first."""
+    """(validation error, step) of the best checkpoints, best first."""
     stale: int = 0
-    """Validations since the best one."""
+    """Number of validations since the best one."""
 
 
 def save_state(
@@ -39,8 +39,8 @@ def save_state(
     processes: Processes,
     distillation: torch.nn.Module | None = None,
 ) -> None:
-    """Write everything needed to go on as if never stopped; an old state is replaced whole. All
-    processes call this, and the first one writes."""
+    """Atomically write everything needed to resume exactly. Called by all processes; the first one
+    writes."""
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     generators = processes.gather({"cpu": torch.get_rng_state(), "cuda": cuda})
     if not processes.first:
@@ -70,11 +70,11 @@ def load_state(
     rank: int,
     distillation: torch.nn.Module | None = None,
 ) -> Position:
-    """Put a run back where `save_state` left it, random number generators included; those of
-    processes that it did not have are left as they are.
+    """Restore the state written by `save_state`, including random number generators, except those
+    of processes that the saved run did not have.
 
     Raises:
-        TrainingError: the file is damaged or belongs to another model.
+        TrainingError: the file is damaged or belongs to a different model.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -94,25 +94,25 @@ def load_state(
         raise TrainingError(
             path,
             f"this training state cannot be resumed ({problem})",
-            "Delete the run folder, or train into another with --output",
+            "Delete the run folder, or choose another --output",
         ) from error
     position.best = [(float(rate), int(step)) for rate, step in position.best]
     return position
 
 
 class BestCheckpoints:
-    """The weights of the `keep` steps with the lowest validation error, on disk."""
+    """Stores the weights of the `keep` steps with the lowest validation error."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder = folder
         self.keep = max(1, keep)
 
     def path(self, step: int) -> Path:
-        """Where the weights of a step lie."""
+        """Return the file with the weights of a step."""
         return self.folder / f"step-{step:07d}.safetensors"
 
     def add(self, position: Position, rate: float, model: torch.nn.Module) -> bool:
-        """Keep the current weights if they are among the best; True if they are the best."""
+        """Save the weights if they are among the best; return whether they are the best."""
         ranked = sorted([*position.best, (rate, position.step)])[: self.keep]
         is_best = ranked[0] == (rate, position.step)
         if (rate, position.step) in ranked:
@@ -124,15 +124,15 @@ class BestCheckpoints:
         return is_best
 
     def prune(self, position: Position) -> None:
-        """Delete what is no longer among the best; only once the position itself is saved, so
-        that no saved position names weights that are gone."""
+        """Delete weights that are no longer among the best. Call only after saving the position, so
+        that a saved position never refers to deleted weights."""
         kept = {self.path(step) for _, step in position.best}
         for path in self.folder.glob("step-*.safetensors"):
             if path not in kept:
                 path.unlink()
 
     def load(self, steps: list[int]) -> dict[str, Tensor]:
-        """The mean of the weights of these steps."""
+        """Return the mean of the weights of some steps."""
         total: dict[str, Tensor] = {}
         for step in steps:
             for name, value in load_file(self.path(step)).items():

@@ -1,4 +1,4 @@
-"""Training from a configuration to a model folder; resumable at every step."""
+"""Training loop: from a configuration to a model folder, exactly resumable."""
 
 import itertools
 import signal
@@ -55,29 +55,29 @@ RESUMABLE_CHANGES = {
     "train.saved_precision",
     "text.bleu_tokenizer",
 }
-"""Keys that may differ when a run is resumed: they change how long it trains, what it tells, and
-what its validations measure from then on. Processes that train apart meet for validations and
-checkpoints, so there they also change when."""
+"""Keys that may change when a run is resumed: they affect its length, its reports, and what later
+validations measure. With `train.average_every` above 1, processes also average their weights at
+validations and checkpoints, so there these keys affect training as well."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What AdamW remembers of each parameter's gradients."""
+"""Moments of each parameter's gradients in AdamW's state."""
 
 
 def train(config: Config, base: Path, output: Path, device: torch.device) -> Path | None:
-    """Train a model, or go on with the run that `output` holds; a language model trains likewise,
-    on lines of text instead of sources and outputs. Under torchrun, all its processes train the
-    one model.
+    """Train a model or a language model, or resume the run in `output`.
+
+    Under torchrun, all processes train one model together.
 
     Args:
-        config: the whole configuration.
+        config: complete configuration.
         base: folder that manifest paths are relative to.
-        output: run folder: state, metrics, pictures, and at the end `model/`.
-        device: where to train.
+        output: run folder for state, metrics, pictures, and finally `model/`.
+        device: device to train on.
 
     Returns:
-        The model folder; None if SIGINT or SIGTERM stopped the run, its state saved.
+        The model folder, or None if SIGINT or SIGTERM stopped the run; its state is then saved.
 
     Raises:
-        UserError: a setting, manifest or run folder that cannot be used.
+        UserError: a setting, manifest or run folder cannot be used.
     """
     check_settings(config, device)
     processes = join(device)
@@ -90,14 +90,14 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
 def _train(
     config: Config, base: Path, output: Path, device: torch.device, processes: Processes
 ) -> Path | None:
-    vocabulary = start_from = _find(config.train.initialize, base)
+    vocabulary = start_from = _resolve_model(config.train.initialize, base)
     if is_language_model(config):
-        vocabulary = _find(config.language_model.vocabulary_of, base)
-        assert vocabulary is not None  # as the settings were checked
+        vocabulary = _resolve_model(config.language_model.vocabulary_of, base)
+        assert vocabulary is not None  # see check_settings
         config = replace(config, text=replace(read_config(vocabulary).text, languages=()))
     state_path = output / "last.pt"
     if processes.first:
-        _claim(output, config)
+        _claim_folder(output, config)
     torch.manual_seed(config.train.seed)
     monitor = Monitor(output, config.train, processes)
     corpus = read_corpus(config.data.train, base, "data.train", config)
@@ -138,12 +138,12 @@ def _train(
     best = BestCheckpoints(output / "best", config.train.keep_best)
     position = Position()
     if not processes.first:
-        torch.manual_seed(config.train.seed + processes.rank)  # so that each drops other units
+        torch.manual_seed(config.train.seed + processes.rank)  # different dropout in each process
     if state_path.is_file():
         position = load_state(state_path, model, optimizer, scaler, processes.rank, distillation)
     else:
         if processes.first:
-            best.prune(position)  # left by an earlier run, killed before its first state
+            best.prune(position)  # remains of a run killed before it first saved its state
         if start_from is not None:
             load_weights(model, start_from)
         elif (
@@ -157,13 +157,13 @@ def _train(
     monitor.start(model, {s.kind: len(s.items) for s in streams}, position.step)
     if isinstance(model, Seq2Seq) and model.ctc is not None:
         monitor.warn_infeasible(infeasible(streams[0], config))
-    # Several kinds of source take turns, so a resumed run must begin with the same one.
+    # Streams alternate, so a resumed run must continue with the stream whose turn it is.
     turn = position.step * config.train.accumulate % len(streams)
     batches = [endless(s, config, position, processes, monitor.warn) for s in streams]
     turns = itertools.islice(itertools.cycle(batches), turn, None)
 
-    # Otherwise the processes take each step together.
-    apart = processes.count > 1 and config.train.average_every > 1
+    # Local SGD: processes step independently and average weights, rather than every gradient.
+    local_sgd = processes.count > 1 and config.train.average_every > 1
 
     def measure() -> Validation:
         return validate(model, valid_streams, config, device)
@@ -183,7 +183,7 @@ def _train(
                 monitor.count(batch, losses)
                 torch.autograd.backward(scaler.scale(losses.total / config.train.accumulate))
             stopping = False
-            if not apart:
+            if not local_sgd:
                 gradients = [p.grad for p in learner.parameters() if p.grad is not None]
                 stopping = processes.average(gradients, bool(stopped))
             scaler.unscale_(optimizer)
@@ -200,8 +200,10 @@ def _train(
                 or position.step % config.train.validate_every == 0
             )
             saving = validating or position.step % config.train.checkpoint_every == 0
-            if apart and (saving or position.step % config.train.average_every == 0):
-                stopping = processes.average(_learned(learner, optimizer), bool(stopped))
+            if local_sgd and (saving or position.step % config.train.average_every == 0):
+                stopping = processes.average(
+                    _weights_and_moments(learner, optimizer), bool(stopped)
+                )
             if validating:
                 if processes.first:
                     result = measure()
@@ -222,21 +224,23 @@ def _train(
         if not processes.first:
             processes.wait()
             return folder
-        if not position.best:  # resumed with fewer steps than were already taken
+        if not position.best:  # resumed with train.steps below the steps already taken
             best.add(position, measure().error, model)
 
         def finish(steps: list[int]) -> Validation:
-            """Write the mean of these steps as the model folder, and measure what was written."""
+            """Write the mean of some steps as the model folder, and validate what was written."""
             weights, saved_as = best.load(steps), config.train.saved_precision
             save_model(folder, config, *tokenizers, weights, saved_as)
             load_weights(model, folder)
             return measure()
 
-        # The mean of the best checkpoints, unless the single best one validates better.
+        # Average the best checkpoints, unless the single best one validates better.
         steps = [step for _, step in position.best]
         result = finish(steps)
         if result.error > position.best[0][0] and len(steps) > 1:
-            monitor.info(f"the mean of {len(steps)} checkpoints is worse than the best: not used")
+            monitor.info(
+                f"the mean of {len(steps)} checkpoints is worse than the best one: not used"
+            )
             steps = steps[:1]
             result = finish(steps)
         (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
@@ -249,8 +253,8 @@ def _is_stale(position: Position, config: Config) -> bool:
     return 0 < config.train.patience <= position.stale
 
 
-def _find(name: str | None, base: Path) -> Path | None:
-    """The folder of a model that the configuration names, if it does."""
+def _resolve_model(name: str | None, base: Path) -> Path | None:
+    """Resolve a model name or path of the configuration to a folder; None stays None."""
     if name is None or name in pretrained_names():
         return None if name is None else find_model(name)
     return find_model(base / name)
@@ -259,10 +263,10 @@ def _find(name: str | None, base: Path) -> Path | None:
 def _distillation(
     config: Config, model: Seq2Seq | LanguageModel, streams: list[Stream]
 ) -> Distillation | None:
-    """The prediction of a teacher's features that the configuration asks for, if it does."""
+    """Build the prediction layer for a teacher's features, or None if `distill.weight` is 0."""
     if not config.distill.weight:
         return None
-    assert isinstance(model, Seq2Seq)  # as the settings were checked
+    assert isinstance(model, Seq2Seq)  # see check_settings
     (speech,) = (stream for stream in streams if stream.kind == "speech")
     rate, size = teacher_shape(speech.items)
     per_frame = max(1, round(rate * model.speech.frame_seconds(config.distill.layer)))
@@ -270,7 +274,7 @@ def _distillation(
 
 
 def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weight decay for matrices only, as is usual for AdamW."""
+    """Split parameters into groups; only matrices get weight decay."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim <= 1]
     return [
@@ -280,19 +284,21 @@ def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[
 
 
 @torch.no_grad()
-def _learned(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """The weights, and what the optimizer remembers of their gradients."""
+def _weights_and_moments(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Return the weights and the optimizer's moments of their gradients."""
     moments = [state[name] for state in optimizer.state.values() for name in MOMENTS]
     return [*(p.detach() for p in model.parameters()), *moments]
 
 
-def _claim(output: Path, config: Config) -> None:
-    """Record the configuration in the run folder; refuse a folder that holds another run."""
+def _claim_folder(output: Path, config: Config) -> None:
+    """Save the configuration in the run folder; refuse a folder that contains another run."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(
-            output, f"this run folder cannot be made ({error.strerror})", "Name another --output"
+            output,
+            f"the run folder cannot be created ({error.strerror})",
+            "Choose another --output",
         ) from error
     path = output / "config.yaml"
     if path.is_file() and (output / "last.pt").is_file():
@@ -301,8 +307,8 @@ def _claim(output: Path, config: Config) -> None:
             if recorded[key] != value and key not in RESUMABLE_CHANGES:
                 raise TrainingError(
                     output,
-                    f"it holds a run with {key}={recorded[key]}, not {value}",
-                    "Name another --output, or delete that folder to begin anew",
+                    f"it contains a run with {key}={recorded[key]}, not {value}",
+                    "Choose another --output, or delete that folder to start over",
                 )
     partial = path.with_suffix(".partial")
     partial.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), "utf-8")
@@ -321,16 +327,16 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM, so that the loop stops after the step at hand; a second one
-    stops at once."""
+    """Collect SIGINT and SIGTERM, so that the loop stops after the current step; a second signal
+    stops it immediately."""
     stopped: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         if stopped:
             raise KeyboardInterrupt
         stopped.append(number)
 
-    previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    previous = {s: signal.signal(s, record) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopped
     finally:
@@ -339,7 +345,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _model_card(config: Config, steps: list[int], result: Validation) -> str:
-    searched = "" if is_language_model(config) else f" (beam {config.train.validation_beam_size})"
+    beam = "" if is_language_model(config) else f" (beam {config.train.validation_beam_size})"
     return f"""# Model card
 
 Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.train)}.
@@ -347,7 +353,7 @@ Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.t
 | | |
 |---|---|
 | validation | {", ".join(f"`{name}`" for name in config.data.valid)} |
-| result there | {result}{searched} |
+| result there | {result}{beam} |
 | weights | mean of steps {", ".join(map(str, sorted(steps)))} |
 | normalizer | `{config.text.normalizer}` |
 

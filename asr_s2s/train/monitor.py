@@ -1,4 +1,4 @@
-"""What a run tells its user: progress bar, metrics.jsonl, TensorBoard, attention pictures."""
+"""Reports of a run: progress bar, metrics.jsonl, TensorBoard, attention pictures."""
 
 import json
 import math
@@ -26,13 +26,13 @@ SPEEDS = {
     "lines": ("tokens_per_second", "tokens/s"),
 }
 """Name and unit of the training speed, by kind of source."""
-MOST_SKIPPED = 20
-"""Steps in a row whose gradients may be infinite or NaN before the run is given up."""
+MAX_SKIPPED = 20
+"""Maximum consecutive steps with infinite or NaN gradients before the run is aborted."""
 
 
 class Monitor:
-    """Reports to the terminal and into the run folder; changes nothing in the training. Of
-    several processes, only the first one tells more than what it could not read."""
+    """Reports to the terminal and the run folder, without effect on training. Among several
+    processes, all but the first report only utterances that they could not read."""
 
     def __init__(self, output: Path, config: TrainConfig, processes: Processes) -> None:
         self.output = output
@@ -56,11 +56,11 @@ class Monitor:
         self.amounts: dict[str, float] = {}
         self.losses: dict[str, Losses] = {}
         self.several = False
-        """Whether the run has several kinds of source."""
+        """Whether the run has several kinds of sources."""
         self.since = time.monotonic()
 
     def info(self, message: str) -> None:
-        """A line on standard error, of the first process."""
+        """Print a line to standard error, in the first process only."""
         if self.processes.first:
             self._print(message)
 
@@ -68,33 +68,34 @@ class Monitor:
         self.console.print(message, markup=False, soft_wrap=True)
 
     def warn(self, failures: Sequence[str]) -> None:
-        """A line on standard error for each utterance left out, the first time only."""
+        """Print a line to standard error for each utterance left out, once per utterance."""
         for failure in failures:
             if failure not in self.warned:
                 self.warned.add(failure)
                 self._print(f"left out: {failure}")
 
     def warn_infeasible(self, count: int) -> None:
-        """Say how many transcripts CTC cannot learn from."""
+        """Report the number of transcripts that are too long for CTC."""
         if count:
             self.info(
-                f"{count} transcripts have more tokens than their audio has frames for CTC, which "
-                "passes over them. Lower speech_encoder.time_reduction, or raise "
+                f"{count} transcripts have more tokens than CTC can align with their audio; "
+                "the CTC loss ignores them. Lower speech_encoder.time_reduction, or raise "
                 "objective.ctc_per_frame"
             )
 
     def resume(self, step: int) -> None:
-        """Drop what was logged after the step that the run goes on from."""
+        """Drop metrics logged after the step from which the run resumes."""
         if self.processes.first and self.metrics.is_file():
             lines = self.metrics.read_text("utf-8").splitlines()
-            whole = [line for line in lines if line.endswith("}")]  # a kill may tear the last one
+            # A killed run may leave an incomplete last line.
+            whole = [line for line in lines if line.endswith("}")]
             kept = [line for line in whole if json.loads(line)["step"] <= step]
             self.metrics.write_text("".join(f"{line}\n" for line in kept if step), "utf-8")
         if step:
             self.info(f"resuming {self.output} at step {step}")
 
     def start(self, model: nn.Module, items: Mapping[str, int], step: int) -> None:
-        """Announce the run, with its training items of each kind of source, and show the bar."""
+        """Report the number of training items per kind of source, and show the progress bar."""
         if self.processes.first:
             self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
         count = sum(p.numel() for p in model.parameters())
@@ -107,32 +108,32 @@ class Monitor:
         self.since = time.monotonic()
 
     def count(self, batch: Batch, losses: Losses) -> None:
-        """Count the audio or the tokens of a batch, as much for each other process, and keep its
-        losses as its kind's latest."""
+        """Add the audio or tokens of a batch, times the number of processes, and keep its losses
+        as the latest of its kind."""
         amount = batch.amount * self.processes.count
         self.amounts[batch.kind] = self.amounts.get(batch.kind, 0.0) + amount
         self.losses[batch.kind] = losses
 
     def check_finite(self, norm: Tensor, scaled: bool) -> bool:
-        """Whether the gradients can be used; gives up when they stay infinite or NaN.
+        """Return whether the gradients are finite.
 
         Raises:
-            TrainingError: after too many such steps in a row.
+            TrainingError: more than `MAX_SKIPPED` consecutive steps had infinite or NaN gradients.
         """
         finite = bool(norm.isfinite())
         self.skipped = 0 if finite else self.skipped + 1
-        if self.skipped == 1 and not scaled:  # loss scaling overflows now and then by design
-            self.info("gradients are not finite: this step changes nothing")
-        if self.skipped > MOST_SKIPPED:
+        if self.skipped == 1 and not scaled:  # with loss scaling, occasional overflow is normal
+            self.info("gradients are not finite: this step is skipped")
+        if self.skipped > MAX_SKIPPED:
             raise TrainingError(
                 "train.learning_rate",
-                f"gradients were not finite in {self.skipped} steps in a row",
+                f"gradients were not finite in {self.skipped} consecutive steps",
                 "Lower the learning rate, or resume from an earlier copy of the run",
             )
         return finite
 
     def log(self, position: Position, norm: Tensor, rate: float) -> None:
-        """Record a step, every `log_every` steps."""
+        """Log every `log_every`-th step."""
         self.bar.update(self.task, completed=position.step)
         if position.step % self.config.log_every or not self.processes.first:
             return
@@ -164,7 +165,7 @@ class Monitor:
         self._write("train", position, values)
 
     def validated(self, position: Position, result: Validation) -> None:
-        """Record a validation."""
+        """Log a validation."""
         mark = " (best)" if position.stale == 0 else ""
         self.info(f"step {position.step}  validation {result}{mark}")
         for reference, hypothesis in result.samples:
@@ -177,14 +178,14 @@ class Monitor:
         self.amounts, self.losses, self.since = {}, {}, time.monotonic()
 
     def finished(self, result: Validation, folder: Path) -> None:
-        """Announce the final model."""
+        """Report the final model."""
         self.info(f"validation {result}; model in {folder}")
 
     def __enter__(self) -> "Monitor":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Hide the bar and flush what is logged, however the run ended."""
+        """Hide the progress bar and flush logs, also after an error."""
         self.bar.stop()
         if self.tensorboard is not None:
             self.tensorboard.close()

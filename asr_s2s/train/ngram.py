@@ -1,5 +1,7 @@
-"""Interpolated modified Kneser-Ney estimation (Chen and Goodman, 1998), as KenLM's lmplz does it
-(Heafield et al., 2013), in memory and over the tokens of a model."""
+"""Interpolated modified Kneser-Ney estimation (Chen and Goodman, 1998) over a model's tokens.
+
+Follows KenLM's lmplz (Heafield et al., 2013), but works in memory.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,47 +15,46 @@ from asr_s2s.model.ngram import Level
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, Tokenizer
 
 FALLBACK_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)
-"""Discounts of counts 0, 1, 2 and 3 or more where counts of counts give none, as for the few
-characters of an alphabet; those of lmplz --discount_fallback."""
+"""Discounts for counts 0, 1, 2, and 3 or more if they cannot be estimated from counts of counts, as
+for the few characters of an alphabet; as in lmplz --discount_fallback."""
 
 
 class _Grams(NamedTuple):
     """The distinct n-grams of one order, sorted by prefix and last token."""
 
     prefix: NDArray[np.int32]
-    """Row of the first n - 1 tokens among the shorter n-grams."""
+    """Row of the first n - 1 tokens among the n-grams of the next lower order."""
     suffix: NDArray[np.int32]
-    """Row of the last n - 1 tokens."""
+    """Row of the last n - 1 tokens, likewise."""
     token: NDArray[np.int32]
-    """The last one."""
-    times: NDArray[np.int64]
-    """How often it occurs."""
-    begins: NDArray[np.bool_]
-    """Whether it begins a sentence, with BOS."""
+    """Last token."""
+    occurrences: NDArray[np.int64]
+    """Number of occurrences in the text."""
+    starts_sentence: NDArray[np.bool_]
+    """Whether the n-gram starts with BOS."""
 
 
 def frequent_words(
     lines: Iterable[str], tokenizer: Tokenizer, normalize: Callable[[str], str], most: int
 ) -> list[str]:
-    """The `most` most frequent words that the tokenizer can spell, the most frequent
-    first.
+    """Return the `most` most frequent words within the tokenizer's characters, by frequency.
 
     Raises:
-        TextError: there are none.
+        TextError: there are no such words.
     """
     counts = Counter(word for line in lines for word in normalize(line).split())
     common = (word for word, _ in counts.most_common())
     words = [word for word in common if not tokenizer.unknown_characters(word)][:most]
     if not words:
-        raise TextError("text", "it holds no word that the model can write", "Name other files")
+        raise TextError("text", "it contains no word that the model can output", "Give other files")
     return words
 
 
 def encode_lines(
     lines: Iterable[str], tokenizer: Tokenizer, normalize: Callable[[str], str]
 ) -> NDArray[np.int32]:
-    """All sentences in a row, each between BOS and EOS, in their best segmentation. Lines without
-    text are passed over.
+    """Concatenate the token ids of all lines, each between BOS and EOS, in the most likely
+    segmentation. Blank lines are skipped.
 
     Raises:
         TextError: there is no text.
@@ -64,50 +65,52 @@ def encode_lines(
         if tokens:
             parts.append(np.array([BOS, *tokens, EOS], np.int32))
     if not parts:
-        raise TextError("text", "it holds no sentence", "Name other files of text")
+        raise TextError("text", "it contains no sentences", "Give other text files")
     return np.concatenate(parts)
 
 
 def estimate(
     text: NDArray[np.int32], vocabulary: int, order: int, prune: Sequence[int] = ()
 ) -> list[Level]:
-    """The levels of an n-gram model of a text.
+    """Estimate the levels of an n-gram model.
 
-    Every token but BLANK and BOS has a unigram, so that probabilities of what a model may write
-    sum to 1 after any context.
+    Every token except BLANK and BOS has a unigram, so that the probabilities of all possible next
+    tokens sum to 1 after any context.
 
     Args:
-        text: from `encode_lines`.
-        order: the longest n-grams.
-        prune: for each order, n-grams that occur no more often than this are left out; the last
-            value holds for all higher orders, and no value is below the one before it. Discounts
-            are those of the whole text, and what is left out goes to backing off.
+        text: token ids from `encode_lines`.
+        order: length of the longest n-grams.
+        prune: count threshold per order, non-decreasing; n-grams with at most this count are
+            removed. The last value applies to all higher orders. Discounts are estimated before
+            pruning; the mass of pruned n-grams goes to back-off.
 
     Raises:
-        ConfigError: order or prune make no sense.
+        ConfigError: `order` or `prune` is invalid.
     """
     thresholds = check_order(order, prune)
     grams = _count(text, vocabulary, order)
     levels: list[Level] = []
-    shorter = np.full(1, 1 / (vocabulary - 2))  # below the unigrams, all tokens are alike
-    kept_before = np.ones(1, bool)
+    shorter = np.full(1, 1 / (vocabulary - 2))  # order 0: uniform
+    shorter_kept = np.ones(1, bool)
     for n, level in enumerate(grams, start=1):
-        counts = level.times if n == order else _continuations(level, grams[n])
+        counts = level.occurrences if n == order else _continuations(level, grams[n])
         if n == 1:
             counts[[BLANK, BOS]] = 0  # never predicted
-        kept = level.times > thresholds[n - 1] if n > 1 else np.ones(vocabulary, bool)
-        taken = np.where(kept & (counts > 0), counts - _discounts(counts)[counts.clip(max=3)], 0.0)
-        # What no longer n-gram takes of its context's counts, pruned ones included, backs off.
+        kept = level.occurrences > thresholds[n - 1] if n > 1 else np.ones(vocabulary, bool)
+        discounted = np.where(
+            kept & (counts > 0), counts - _discounts(counts)[counts.clip(max=3)], 0.0
+        )
+        # Back-off mass: the part of a context's counts, pruned ones included, that no n-gram takes.
         totals = np.bincount(level.prefix, counts, len(shorter))
-        backoffs = 1 - np.bincount(level.prefix, taken, len(shorter)) / totals.clip(min=1)
-        taken /= totals.clip(min=1)[level.prefix]
-        probabilities = taken + backoffs[level.prefix] * shorter[level.suffix]
+        backoffs = 1 - np.bincount(level.prefix, discounted, len(shorter)) / totals.clip(min=1)
+        discounted /= totals.clip(min=1)[level.prefix]
+        probabilities = discounted + backoffs[level.prefix] * shorter[level.suffix]
         if n == 1:
             probabilities[[BLANK, BOS]] = np.nan
         else:
-            logs = np.log(backoffs[kept_before]).astype(np.float32)
+            logs = np.log(backoffs[shorter_kept]).astype(np.float32)
             levels[-1] = levels[-1]._replace(backoff=logs)
-        rows = np.cumsum(kept_before) - 1
+        rows = np.cumsum(shorter_kept) - 1
         levels.append(
             Level(
                 rows[level.prefix[kept]],
@@ -116,15 +119,15 @@ def estimate(
                 np.zeros(int(kept.sum()), np.float32),
             )
         )
-        shorter, kept_before = probabilities, kept
+        shorter, shorter_kept = probabilities, kept
     return levels
 
 
 def check_order(order: int, prune: Sequence[int]) -> list[int]:
-    """The threshold of each order.
+    """Return the pruning threshold of each order.
 
     Raises:
-        ConfigError: order or prune make no sense.
+        ConfigError: `order` or `prune` is invalid.
     """
     if order < 1:
         raise ConfigError("--order", f"expected at least 1, found {order}", "Use for example 4")
@@ -133,47 +136,47 @@ def check_order(order: int, prune: Sequence[int]) -> list[int]:
     if len(given) > order or thresholds != sorted(thresholds) or thresholds[0] != 0:
         raise ConfigError(
             "--prune",
-            f"{' '.join(map(str, given))}: expected 0 for single tokens, and for each higher "
-            f"order up to {order} no less than before",
-            "Write for example 0,0,1,1",
+            f"{' '.join(map(str, given))}: expected 0 for order 1, and non-decreasing values "
+            f"for at most {order} orders",
+            "Use for example 0,0,1,1",
         )
     return thresholds
 
 
 def _count(text: NDArray[np.int32], vocabulary: int, order: int) -> list[_Grams]:
-    """The n-grams of each order; those of order 1 are all tokens, seen or not."""
+    """Count the n-grams of each order; order 1 includes tokens that do not occur."""
     tokens = np.arange(vocabulary, dtype=np.int32)
     zeros = np.zeros_like(tokens)
     counts = np.bincount(text, minlength=vocabulary)
     grams = [_Grams(zeros, zeros, tokens, counts, tokens == BOS)]
-    rows = text  # of the n-gram that begins at each place
-    places = np.arange(len(text), dtype=np.int32)  # where n-grams begin
+    rows = text  # row of the n-gram that starts at each position
+    positions = np.arange(len(text), dtype=np.int32)  # positions at which n-grams start
     for n in range(2, order + 1):
-        places = places[text[places + n - 2] != EOS]
-        keys = rows[places].astype(np.int64) * vocabulary + text[places + n - 1]
+        positions = positions[text[positions + n - 2] != EOS]
+        keys = rows[positions].astype(np.int64) * vocabulary + text[positions + n - 1]
         by_key = keys.argsort()
         keys = keys[by_key]
         is_first = np.append(True, keys[1:] != keys[:-1])
         firsts = np.flatnonzero(is_first)
-        found = places[by_key[firsts]]  # a place of each
+        found = positions[by_key[firsts]]  # one position of each distinct n-gram
         prefix, suffix = rows[found], rows[found + 1]
         counts = np.diff(np.append(firsts, len(keys)))
-        begins = grams[-1].begins[prefix]
-        grams.append(_Grams(prefix, suffix, text[found + n - 1], counts, begins))
+        starts = grams[-1].starts_sentence[prefix]
+        grams.append(_Grams(prefix, suffix, text[found + n - 1], counts, starts))
         rows = np.zeros_like(text)
-        rows[places[by_key]] = np.cumsum(is_first, dtype=np.int32) - 1
+        rows[positions[by_key]] = np.cumsum(is_first, dtype=np.int32) - 1
     return grams
 
 
 def _continuations(level: _Grams, longer: _Grams) -> NDArray[np.int64]:
-    """Kneser-Ney's counts of shorter n-grams: how many tokens they follow, but how often they occur
-    where they begin a sentence, as nothing comes before."""
-    followed = np.bincount(longer.suffix, minlength=len(level.times))
-    return np.where(level.begins, level.times, followed)
+    """Return Kneser-Ney counts of lower orders: the number of distinct preceding tokens, or the
+    number of occurrences for n-grams that start with BOS, which nothing precedes."""
+    preceding = np.bincount(longer.suffix, minlength=len(level.occurrences))
+    return np.where(level.starts_sentence, level.occurrences, preceding)
 
 
 def _discounts(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What is taken off counts of 0, 1, 2, and 3 or more."""
+    """Return the discounts of counts 0, 1, 2, and 3 or more."""
     t1, t2, t3, t4 = (int((counts == k).sum()) for k in (1, 2, 3, 4))
     if min(t1, t2, t3, t4) > 0:
         y = t1 / (t1 + 2 * t2)

@@ -1,4 +1,4 @@
-"""Joint attention and CTC loss (Kim et al., 2017), and that of language models."""
+"""Joint attention and CTC loss (Kim et al., 2017), and the loss of language models."""
 
 from typing import NamedTuple
 
@@ -16,24 +16,24 @@ from asr_s2s.text.tokenizer import BLANK, BOS, EOS
 from asr_s2s.train.distill import Distillation
 
 IGNORED = -100
-"""Target that counts for nothing: padding."""
+"""Target of padding, which the loss ignores."""
 
 
 class Losses(NamedTuple):
-    """Scalars of one batch."""
+    """Losses and accuracy of one batch, as scalars."""
 
     total: Tensor
-    """The sum that is minimized: (1 - ctc_weight) x attention + ctc_weight x CTC, or attention
-    alone for text; with a teacher, plus distill.weight x its loss."""
+    """Training objective: (1 - ctc_weight) x attention + ctc_weight x CTC, or attention alone for
+    text; with a teacher, plus distill.weight x distill."""
     attention: Tensor
-    """Cross-entropy per token of the decoder or the language model, end token and label smoothing
-    included."""
+    """Cross-entropy per token of the decoder or language model, including the end token and label
+    smoothing."""
     ctc: Tensor | None
-    """CTC loss per token, where there is one."""
+    """CTC loss per token, if any."""
     accuracy: Tensor
-    """Part of the tokens that teacher forcing predicts rightly."""
+    """Fraction of tokens predicted correctly under teacher forcing."""
     distill: Tensor | None = None
-    """Loss per frame of predicting a teacher's features, where there are any."""
+    """Distillation loss per frame, if any."""
 
 
 def joint_loss(
@@ -43,13 +43,13 @@ def joint_loss(
     sampling: float = 0.0,
     distillation: Distillation | None = None,
 ) -> Losses:
-    """The loss of a batch.
+    """Compute the loss of a batch.
 
     Args:
-        sampling: probability of feeding the decoder its own guess instead of the true token.
-            Guesses come from a first pass without gradient over all steps at once (Mihaylova and
-            Martins, 2019), so that scheduled sampling keeps the decoder's fused unrolling.
-        distillation: predicts the teacher's features of the batch, where it has any.
+        sampling: probability of feeding the decoder its own prediction instead of the true token.
+            Predictions come from a first pass without gradient over all steps at once (Mihaylova
+            and Martins, 2019), so that scheduled sampling keeps the decoder's fused unrolling.
+        distillation: prediction layer, used if the batch has teacher features.
     """
     if isinstance(model, LanguageModel):
         prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
@@ -84,9 +84,9 @@ def joint_loss(
 
 
 def teacher_forcing(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Decoder inputs (start token first) and targets (end token last), `(batch, tokens + 1)`.
+    """Return decoder inputs with start token and targets with end token, `(batch, tokens + 1)`.
 
-    Inputs are BLANK and targets IGNORED beyond each row's end.
+    Padding is BLANK in the inputs and IGNORED in the targets.
     """
     prefix = F.pad(tokens, (1, 0), value=BOS)
     target = F.pad(tokens, (0, 1), value=BLANK)
@@ -95,11 +95,11 @@ def teacher_forcing(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def attention_loss(logits: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
-    """Cross-entropy per target token with label smoothing (Szegedy et al., 2016).
+    """Compute cross-entropy per target token with label smoothing (Szegedy et al., 2016).
 
     Args:
         logits: `(batch, steps, vocabulary)`.
-        target: `(batch, steps)`; IGNORED counts for nothing.
+        target: `(batch, steps)`; positions with IGNORED do not contribute.
     """
     return F.cross_entropy(
         _at_least_float32(logits).flatten(0, 1),
@@ -110,15 +110,16 @@ def attention_loss(logits: Tensor, target: Tensor, label_smoothing: float) -> Te
 
 
 def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
-    """CTC loss per target token (Graves et al., 2006).
+    """Compute CTC loss per target token (Graves et al., 2006).
+
+    Transcripts that do not fit their frames contribute neither loss nor gradient. An empty
+    transcript counts as one token.
 
     Args:
         logits: `(batch, time, vocabulary)`.
         frames: valid frames, `(batch,)`.
-        tokens: transcripts `(batch, tokens)`, and their lengths `(batch,)`.
-
-    A transcript that cannot fit its frames contributes nothing, gradient included. An empty one
-    counts as one token.
+        tokens: transcripts, `(batch, tokens)`.
+        lengths: tokens per transcript, `(batch,)`.
     """
     log_probs = _at_least_float32(logits).log_softmax(-1).transpose(0, 1)
     losses = F.ctc_loss(
@@ -129,7 +130,7 @@ def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) ->
 
 @torch.no_grad()
 def mix_guesses(model: Seq2Seq, memory: Memory, prefix: Tensor, probability: float) -> Tensor:
-    """Replace true previous tokens by samples of the model, but for the start and the prompts."""
+    """Replace previous tokens at random by samples of the model, except start token and prompts."""
     logits, _ = model.decoder(prefix, memory)
     drawn = logits.float().softmax(-1).flatten(0, 1).multinomial(1).view_as(prefix)
     guesses = F.pad(drawn[:, :-1], (1, 0), value=BOS)

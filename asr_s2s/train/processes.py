@@ -1,5 +1,8 @@
-"""Data-parallel training: processes started by torchrun take other batches of the same order, and
-each step takes the mean of their gradients, or every so many steps the mean of their weights."""
+"""Data-parallel training under torchrun.
+
+Processes train on different batches of the same epoch, and average their gradients at every step,
+or their weights every few steps (local SGD).
+"""
 
 import os
 from collections.abc import Sequence
@@ -10,34 +13,34 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-# Optimizers import this one late, and defaults of its functions then keep the group that is there,
-# whose threads live on after `leave` and can abort the process as it ends.
+# Optimizers import this module lazily. Its default arguments would then hold the process group,
+# whose threads would outlive `leave` and could abort the process at exit.
 import torch.distributed.nn
 from torch import Tensor
 
-PATIENCE = timedelta(days=1)
-"""How long a process waits for another, as for the first one's validation."""
+TIMEOUT = timedelta(days=1)
+"""Maximum time that a process waits for another, for example during validation."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train one model; on its own unless torchrun started it."""
+    """Rank of this process, and number of processes that train the model together."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that validates, reports and writes the run folder."""
+        """Whether this process validates, reports and writes the run folder."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes get here."""
         if self.count > 1:
             dist.barrier()
 
     def share(self, value: Any) -> Any:
-        """The first process's value."""
+        """Return the value of the first process."""
         if self.count == 1:
             return value
         values = [value]
@@ -45,7 +48,7 @@ class Processes:
         return values[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """Every process's value, in order of rank."""
+        """Return the values of all processes, in order of rank."""
         if self.count == 1:
             return [value]
         values = [None] * self.count
@@ -53,17 +56,17 @@ class Processes:
         return values
 
     def share_weights(self, model: torch.nn.Module) -> None:
-        """Give all processes the first one's parameters and buffers."""
+        """Copy the first process's parameters and buffers to all processes."""
         if self.count > 1:
             for tensor in model.state_dict().values():
                 dist.broadcast(tensor, 0)
 
     def average(self, tensors: Sequence[Tensor], stop: bool) -> bool:
-        """Put the mean of all processes' tensors in place of each one's own.
+        """Replace tensors in place by their mean over all processes.
 
         Args:
-            stop: whether this process has been asked to stop; it rides along, so that all
-                processes stop after the same step.
+            stop: whether this process has been asked to stop; sent along, so that all processes
+                stop after the same step.
 
         Returns:
             Whether any process has been asked to stop.
@@ -81,18 +84,17 @@ class Processes:
 
 
 def join(device: torch.device) -> Processes:
-    """Meet the other processes that torchrun has started, if it has; on CUDA, each takes its own
-    GPU."""
+    """Join the process group if started by torchrun; on CUDA, each process uses its own GPU."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         return Processes()
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     return Processes(dist.get_rank(), count)
 
 
 def leave(processes: Processes) -> None:
-    """Part from the others."""
+    """Leave the process group."""
     if processes.count > 1:
         dist.destroy_process_group()

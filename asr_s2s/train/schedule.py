@@ -6,10 +6,10 @@ from asr_s2s.config import ObjectiveConfig, TrainConfig
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Learning rate of optimizer step `step`, counted from 0: a linear warm-up, then a decay.
+    """Return the learning rate of step `step`, counted from 0: linear warm-up, then decay.
 
-    `inverse_sqrt` follows Vaswani et al. (2017); `cosine` and `linear` reach
-    `final_learning_rate` x the peak at the last step.
+    `inverse_sqrt` follows Vaswani et al. (2017); `cosine` and `linear` end at
+    `final_learning_rate` times the peak.
     """
     peak, warmup = config.learning_rate, config.warmup_steps
     if step < warmup:
@@ -26,8 +26,12 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def sampling_probability(step: int, config: ObjectiveConfig) -> float:
-    """Chance that a decoder input is the model's own guess: 0 until `scheduled_sampling_start`,
-    then linearly up to its final value over as many steps again (Bengio et al., 2015)."""
+    """Return the probability that a decoder input is the model's own prediction (Bengio et al.,
+    2015).
+
+    It is 0 before step `scheduled_sampling_start`, then rises linearly to its final value over the
+    same number of steps.
+    """
     if config.scheduled_sampling == 0.0 or step < config.scheduled_sampling_start:
         return 0.0
     rise = (step - config.scheduled_sampling_start + 1) / max(1, config.scheduled_sampling_start)

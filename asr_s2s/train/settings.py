@@ -1,4 +1,4 @@
-"""What is refused before a run starts, rather than hours into it."""
+"""Checks of the configuration before a run starts, rather than hours into it."""
 
 from collections.abc import Callable
 
@@ -35,7 +35,7 @@ NOT_NEGATIVE = (
     "objective.scheduled_sampling_start", "distill.weight", "train.seed", "train.weight_decay",
     "train.warmup_steps", "train.patience", "train.attention_pictures",
 )  # fmt: skip
-PARTS = (
+FRACTIONS = (
     "text.character_coverage", "source_text.character_coverage", "augment.noise_probability",
     "augment.room_probability", "augment.telephone_probability",
     "augment.time_mask_fraction", "speech_encoder.dropout", "text_encoder.dropout",
@@ -45,15 +45,15 @@ PARTS = (
 
 
 def check_settings(config: Config, device: torch.device) -> None:
-    """Refuse settings with which training cannot start, or would fail later.
+    """Refuse settings with which training cannot start or would fail later.
 
     Raises:
-        ConfigError: naming the first such key.
+        ConfigError: names the first invalid key.
     """
     ranges: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
         (POSITIVE, "a number above 0", lambda value: value > 0),
         (NOT_NEGATIVE, "0 or more", lambda value: value >= 0),
-        (PARTS, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+        (FRACTIONS, "a number from 0 to 1", lambda value: 0 <= value <= 1),
         (("augment.vocal_tract_range",), "a number from 0 to 0.5", lambda value: 0 <= value <= 0.5),
     )
     for keys, expected, holds in ranges:
@@ -71,12 +71,12 @@ def check_settings(config: Config, device: torch.device) -> None:
     if config.source_text.joint and config.source_text.normalizer != config.text.normalizer:
         raise ConfigError(
             "source_text.normalizer",
-            f"{config.source_text.normalizer} is not text.normalizer, {config.text.normalizer}, "
-            "though the vocabulary is joint",
+            f"expected text.normalizer, {config.text.normalizer}, as the vocabulary is joint; "
+            f"found {config.source_text.normalizer}",
             "Make them equal, or set source_text.joint to false",
         )
     if len(set(config.text.languages)) < len(config.text.languages):
-        raise ConfigError("text.languages", "a language is named twice", "Name each once")
+        raise ConfigError("text.languages", "a language is repeated", "Give each language once")
     pair_layers(config.speech_encoder)
     check_distill(config)
     check_decoder(config.decoder)
@@ -87,10 +87,10 @@ def check_settings(config: Config, device: torch.device) -> None:
 
 
 def check_distill(config: Config) -> None:
-    """Refuse a teacher for a model without a speech encoder, or for a layer that it lacks.
+    """Refuse distillation without a speech encoder, or into a layer that does not exist.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: names the invalid key.
     """
     if not config.distill.weight:
         return
@@ -102,7 +102,7 @@ def check_distill(config: Config) -> None:
     if config.distill.layer > layers:
         raise ConfigError(
             "distill.layer",
-            f"the speech encoder has {layers} layers, found {config.distill.layer}",
+            f"expected a layer of the speech encoder, found {config.distill.layer}",
             f"Use 1 to {layers}",
         )
 
@@ -121,6 +121,6 @@ def _check_language_model(config: Config) -> None:
     if config.language_model.vocabulary_of is None:
         raise ConfigError(
             "language_model.vocabulary_of",
-            "a language model needs the vocabulary of a model whose search it serves",
-            "Name that model folder, or a shipped model",
+            "a language model needs the vocabulary of the model that will use it",
+            "Give a model folder, or the name of a shipped model",
         )

@@ -1,4 +1,4 @@
-"""What a run trains and validates on: a stream of batches for each kind of source."""
+"""Streams of training and validation batches, one per kind of source."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -36,23 +36,23 @@ from asr_s2s.train.checkpoint import Position
 from asr_s2s.train.processes import Processes
 
 NORMALIZATION_UTTERANCES = 1000
-"""Training utterances whose mean and variance stand for all of them."""
+"""Number of training utterances from which global mean and variance are estimated."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """What manifests hold, as it is written."""
+    """Contents of manifests, before normalization and tokenization."""
 
     cuts: list[Cut]
-    """lhotse cuts: speech with its transcripts."""
+    """Utterances with transcripts."""
     pairs: list[TextPair]
     lines: list[str] = field(default_factory=list)
-    """Text for a language model."""
+    """Lines of text for a language model."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The items of one kind, and how they become batches."""
+    """Items of one kind of source, with the dataset that turns them into batches."""
 
     items: CutSet
     """Cuts, `MeasuredPair`s or `Line`s."""
@@ -60,20 +60,21 @@ class Stream:
 
     @property
     def kind(self) -> str:
-        """The encoder that reads them: `speech` or `text`; `lines` are for language models."""
+        """Encoder of the items, `speech` or `text`; `lines` for language models."""
         return self.dataset.kind
 
 
 def read_corpus(names: tuple[str, ...], base: Path, key: str, config: Config) -> Corpus:
-    """Everything that several manifests hold; ids that repeat get the manifest's number. For a
-    language model, the lines of several files of text.
+    """Read several manifests; for a language model, several text files.
+
+    Ids that occur in an earlier manifest get the manifest's number appended.
 
     Raises:
-        ConfigError: no manifest is named, or one where text is wanted.
-        ManifestError: one cannot be used.
+        ConfigError: `names` is empty, or names a table for a language model.
+        ManifestError: a manifest cannot be used.
     """
     if not names:
-        raise ConfigError(key, "no manifest is named", f"Set {key} to one or more manifests")
+        raise ConfigError(key, "no manifest is given", f"Set {key} to one or more manifests")
     if is_language_model(config):
         return Corpus([], [], _read_texts(names, base, key))
     cuts, pairs, seen = [], [], set()
@@ -98,30 +99,31 @@ def _read_texts(names: tuple[str, ...], base: Path, key: str) -> list[str]:
     for name in names:
         if content_suffix(base / name) in (".jsonl", ".tsv", ".csv"):
             raise ConfigError(
-                key, f"{name} is a table, not plain text", "Name files with a sentence a line"
+                key, f"{name} is a table, not plain text", "Give files with one sentence per line"
             )
         lines += read_lines(base / name)
     return lines
 
 
 def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = False) -> None:
-    """Refuse data that no encoder of the model reads, and encoders that get none.
+    """Refuse data without a matching encoder, and encoders without data.
 
     Args:
-        partly: one encoder's data is enough.
+        partly: accept data for only some of the encoders.
 
     Raises:
-        ConfigError: naming the key.
+        ConfigError: names `key`.
     """
     found = {"speech": bool(corpus.cuts), "text": bool(corpus.pairs)}
     for kind, present in found.items():
         if present != (kind in config.model.encoders) and (present or not partly):
-            holds = "recordings" if kind == "speech" else "parallel text"
+            contents = "recordings" if kind == "speech" else "parallel text"
             encoders = ", ".join(config.model.encoders)
             raise ConfigError(
                 key,
-                f"it names {'' if present else 'no '}{holds}, and model.encoders is [{encoders}]",
-                "Name manifests of recordings for a speech encoder, and parallel text for a text "
+                f"it contains {'' if present else 'no '}{contents}, but model.encoders is "
+                f"[{encoders}]",
+                "Give manifests of recordings for a speech encoder, and parallel text for a text "
                 "encoder",
             )
 
@@ -129,8 +131,8 @@ def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = Fals
 def write_tokenizers(
     config: Config, output: Path, start_from: Path | None, corpus: Corpus, base: Path
 ) -> None:
-    """Save the run's tokenizers of output and source in `output`, unless it is resumed: those of
-    the model to start from, or else made from the training texts."""
+    """Save output and source tokenizers in `output`, unless a run is resumed there: those of
+    `start_from`, or new ones trained on the training texts."""
     has_text = "text" in config.model.encoders
     if (output / "last.pt").is_file():
         return
@@ -159,16 +161,16 @@ def make_streams(
     base: Path = Path(),
     info: Callable[[str], None] = lambda message: None,
 ) -> list[Stream]:
-    """The streams of a corpus, one for each kind that it holds.
+    """Build the streams of a corpus, one per kind of source.
 
     Args:
-        training: leave out what is empty or too long, augment, and sample subwords.
+        training: skip empty and overlong items, augment, and sample subwords.
         base: folder that paths in the configuration are relative to.
-        info: told how many items are left out.
+        info: receives a message with the number of skipped items.
 
     Raises:
-        ConfigError: nothing is left of a kind.
-        ManifestError: a text is in none of `text.languages`.
+        ConfigError: no usable items of a kind are left.
+        ManifestError: the language of a text is not in `text.languages`.
     """
     tokenizer, source_tokenizer = tokenizers
     output = Output(tokenizer, normalizer(config.text.normalizer), config.text.languages)
@@ -205,18 +207,18 @@ def make_streams(
 
 
 def teacher_shape(cuts: Iterable[Cut]) -> tuple[float, int]:
-    """Frames per second and size of the teacher's features that cuts have.
+    """Return frame rate in Hz and size of the teacher features of cuts.
 
     Raises:
-        ConfigError: none has any, or they differ.
+        ConfigError: no cut has any, or cuts differ.
     """
     shapes = {shape for cut in cuts if (shape := cut_teacher_shape(cut))}
     if len(shapes) != 1:
-        found = f"features of {len(shapes)} kinds" if shapes else "no teacher's features"
+        found = f"{len(shapes)} kinds of teacher features" if shapes else "no teacher features"
         raise ConfigError(
             "distill.weight",
-            f"data.train holds {found}",
-            "Name the cuts.jsonl.gz that asr-s2s teach wrote in data.train, or set this to 0",
+            f"data.train contains {found}",
+            "Set data.train to the cuts.jsonl.gz that asr-s2s teach wrote, or set this to 0",
         )
     return shapes.pop()
 
@@ -228,15 +230,13 @@ def endless(
     processes: Processes,
     warn: Callable[[list[str]], None],
 ) -> Iterator[Batch]:
-    """This process's training batches, epoch after epoch, from where the position stands; moves
-    the position along.
+    """Yield this process's training batches without end, starting at `position`, which is advanced.
 
     Args:
-        warn: told what could not be read.
+        warn: receives messages about utterances that could not be read.
 
     Raises:
-        TrainingError: nothing in a whole epoch can be used, or there are not as many batches as
-            processes.
+        TrainingError: a whole epoch had no usable item, or fewer batches than processes.
     """
     kind = stream.kind
     while True:
@@ -258,13 +258,13 @@ def endless(
                 yield batch
         if tried and not read:
             raise TrainingError(
-                "data.train", f"none of the {kind} can be used", "Run asr-s2s check"
+                "data.train", f"no item of kind {kind} can be used", "Run asr-s2s check"
             )
         if not position.batch[kind]:
             raise TrainingError(
                 "data.train",
-                f"the {kind} does not make a batch for each of {processes.count} processes",
-                "Start fewer processes, or make batches smaller",
+                f"too few batches of kind {kind} for {processes.count} processes",
+                "Start fewer processes, or reduce the batch size",
             )
         position.epoch[kind] += 1
         position.batch[kind] = 0
@@ -272,7 +272,7 @@ def endless(
 
 @torch.inference_mode()
 def measure_features(model: Seq2Seq, stream: Stream, config: Config) -> None:
-    """Set global feature normalization from a sample of the training speech."""
+    """Set global feature normalization from a sample of the training utterances."""
     assert isinstance(stream.dataset, SpeechDataset)
     plain = SpeechDataset(stream.dataset.output)
     stride = max(1, len(stream.items) // NORMALIZATION_UTTERANCES)
@@ -294,7 +294,7 @@ def measure_features(model: Seq2Seq, stream: Stream, config: Config) -> None:
 
 
 def infeasible(stream: Stream, config: Config) -> int:
-    """Utterances whose transcripts have more tokens than CTC can place in their frames."""
+    """Count utterances whose transcripts have more tokens than CTC can align with their frames."""
     edge, reduction = 2 * config.features.edge_frames, config.speech_encoder.time_reduction
     per_frame = config.objective.ctc_per_frame
     output = stream.dataset.output
@@ -315,21 +315,22 @@ def _usable_cuts(
     cuts: Iterable[Cut], config: Config, output: Output, info: Callable[[str], None]
 ) -> list[Cut]:
     longest = min(config.data.max_seconds, config.data.batch_seconds)
-    every = list(cuts)
+    all_cuts = list(cuts)
     usable = [
         cut
-        for cut in every
+        for cut in all_cuts
         if cut.duration <= longest
         and (output.normalize(cut_text(cut)) or config.data.learn_silence)
     ]
     if not usable:
         raise ConfigError(
             "data.max_seconds",
-            f"all {len(every)} training utterances are empty or longer than {longest:g} s",
+            f"all {len(all_cuts)} training utterances are empty or longer than {longest:g} s",
             "Raise data.max_seconds and data.batch_seconds",
         )
-    if len(usable) < len(every):
-        info(f"{len(every) - len(usable)} utterances are empty or over {longest:g} s: unused")
+    if len(usable) < len(all_cuts):
+        skipped = len(all_cuts) - len(usable)
+        info(f"skipped {skipped} utterances with empty transcripts or more than {longest:g} s")
     return usable
 
 
@@ -347,11 +348,10 @@ def _usable_pairs(
     if not usable:
         raise ConfigError(
             "data.max_tokens",
-            f"all {len(pairs)} training pairs have an empty side or over {longest} tokens",
+            f"all {len(pairs)} training pairs have an empty side or more than {longest} tokens",
             "Raise data.max_tokens and data.batch_tokens",
         )
     if len(usable) < len(pairs):
-        info(
-            f"{len(pairs) - len(usable)} pairs have an empty side or over {longest} tokens: unused"
-        )
+        skipped = len(pairs) - len(usable)
+        info(f"skipped {skipped} pairs with an empty side or more than {longest} tokens")
     return usable

@@ -1,6 +1,6 @@
-"""Features of a teacher: encoder outputs of a larger recognizer, stored beside a manifest.
+"""Teacher features: encoder outputs of a larger recognizer, stored beside a manifest.
 
-They are computed once per recording, without augmentation, and need no transcript. `distill.py`
+They are computed once per utterance, without augmentation, and need no transcripts. `distill.py`
 trains the speech encoder to predict them.
 """
 
@@ -30,35 +30,35 @@ from asr_s2s.errors import ManifestError, ModelError, UserError
 Features = NDArray[np.float32]
 
 SHARD = 200
-"""Utterances in a shard. A run that is interrupted loses at most one shard."""
+"""Utterances per shard. An interrupted run loses at most one shard."""
 WHISPER_FRAMES_PER_SECOND = 50
 WHISPER_HOP = 160
-"""Samples between a Whisper model's mel frames; its encoder reads two of them per output."""
+"""Samples per mel frame of a Whisper model; its encoder outputs one frame for two of them."""
 COMPRESSION = -4
-"""Features are rounded to multiples of 2 to this power by lilcom."""
+"""Exponent of lilcom's quantization step: features are rounded to multiples of 2**COMPRESSION."""
 
 
 class Teacher(Protocol):
-    """Anything that turns a waveform into features at a constant rate."""
+    """Encoder of waveforms into features at a constant frame rate."""
 
     name: str
     frames_per_second: int
 
     def encode(self, samples: NDArray[np.float32]) -> Features:
-        """Waveform `(samples,)` at 16 kHz to features `(frames, size)`."""
+        """Encode a waveform `(samples,)` at 16 kHz to features `(frames, size)`."""
 
 
 class WhisperTeacher:
-    """The encoder of a Whisper model (Radford et al., 2022) in CTranslate2 form.
+    """Encoder of a Whisper model (Radford et al., 2022) in CTranslate2 format.
 
     Args:
-        folder: holds `model.bin`, `config.json`, `tokenizer.json` and a vocabulary.
+        folder: contains `model.bin`, `config.json`, `tokenizer.json` and a vocabulary.
         frames_per_second: 50, or a divisor of it; neighboring outputs are averaged down to it.
         threads: CPU threads.
 
     Raises:
         UserError: faster-whisper is not installed.
-        ModelError: the folder holds no such model, or the rate cannot be had.
+        ModelError: the folder contains no such model, or the rate is not supported.
     """
 
     def __init__(self, folder: Path, frames_per_second: int = 25, threads: int = 1) -> None:
@@ -68,13 +68,14 @@ class WhisperTeacher:
             raise UserError(
                 "faster-whisper",
                 "it is not installed",
-                "Install asr-s2s with the extra teach: pip install 'asr-s2s[teach]'",
+                "Install the extra teach: pip install 'asr-s2s[teach]'",
             ) from error
-        if not (folder / "model.bin").is_file():  # anything else would be looked up on a hub
+        # faster-whisper would look up other names on a hub.
+        if not (folder / "model.bin").is_file():
             raise ModelError(
                 folder,
-                "it is not a Whisper model in CTranslate2 form: model.bin is missing",
-                "Name the folder that holds model.bin",
+                "expected a Whisper model in CTranslate2 format; model.bin is missing",
+                "Give the folder that contains model.bin",
             )
         if frames_per_second < 1 or WHISPER_FRAMES_PER_SECOND % frames_per_second:
             raise ModelError(
@@ -93,16 +94,16 @@ class WhisperTeacher:
             ) from error
         self.name = folder.name
         self.frames_per_second = frames_per_second
-        self._pooled = WHISPER_FRAMES_PER_SECOND // frames_per_second
+        self._pooling = WHISPER_FRAMES_PER_SECOND // frames_per_second
 
     def encode(self, samples: NDArray[np.float32]) -> Features:
-        """Waveform `(samples,)` at 16 kHz to features `(frames, size)`; at least one frame."""
-        step = 2 * WHISPER_HOP * self._pooled  # samples of one frame
+        """Encode a waveform `(samples,)` at 16 kHz to at least one frame, `(frames, size)`."""
+        step = 2 * WHISPER_HOP * self._pooling  # samples per output frame
         frames = max(1, len(samples) // step)
-        mel = self._model.feature_extractor(samples)[:, : 2 * frames * self._pooled]
+        mel = self._model.feature_extractor(samples)[:, : 2 * frames * self._pooling]
         encoded = np.asarray(self._model.encode(mel), dtype=np.float32)[0]
-        kept = encoded[: len(encoded) // self._pooled * self._pooled]
-        pooled: Features = kept.reshape(-1, self._pooled, kept.shape[1]).mean(axis=1)
+        kept = encoded[: len(encoded) // self._pooling * self._pooling]
+        pooled: Features = kept.reshape(-1, self._pooling, kept.shape[1]).mean(axis=1)
         return pooled
 
 
@@ -112,22 +113,22 @@ def write_teacher_features(
     output: Path,
     progress: Callable[[int, float], None] = lambda count, seconds: None,
 ) -> list[ManifestError]:
-    """Compute a teacher's features of every utterance of a manifest.
+    """Compute a teacher's features for every utterance of a manifest.
 
     Args:
-        output: folder for the features, in shards, and for `cuts.jsonl.gz`: the manifest as lhotse
-            cuts that refer to them. Shards that an interrupted run finished are kept.
-        progress: called with utterances and seconds of audio done since the call before.
+        output: folder for shards of features, and for `cuts.jsonl.gz`, the manifest as lhotse cuts
+            that refer to them. Shards finished by an interrupted run are kept.
+        progress: called with the utterances and seconds of audio done since the last call.
 
     Returns:
-        Utterances left out, because their audio cannot be read.
+        Errors of utterances left out because their audio cannot be read.
 
     Raises:
-        UserError: the manifest cannot be used, the output cannot be written, or it holds the
-            features of another manifest or teacher.
+        UserError: the manifest cannot be used, the output cannot be written, or it contains
+            features of a different manifest or teacher.
     """
-    output = output.resolve()  # as the cuts name their features by absolute path
-    _claim(output, manifest, teacher)
+    output = output.resolve()  # cuts refer to features by absolute path
+    _claim_folder(output, manifest, teacher)
     failures: list[ManifestError] = []
     parts: list[Path] = []
     items = iter_manifest(manifest, number_ids=True)
@@ -176,12 +177,12 @@ def _write_shard(
             store, f"it cannot be written ({error.strerror})", "Choose another --output"
         ) from error
     if done:
-        write_manifest(done, part)  # appears whole: the shard is finished
+        write_manifest(done, part)  # atomic: its existence marks the shard as finished
     return failures
 
 
-def _claim(output: Path, manifest: Path, teacher: Teacher) -> None:
-    """Record what the folder is for; refuse one that is for something else."""
+def _claim_folder(output: Path, manifest: Path, teacher: Teacher) -> None:
+    """Record manifest and teacher in the folder; refuse a folder of different ones."""
     wanted = {
         "manifest": str(manifest.resolve()),
         "teacher": teacher.name,
@@ -204,6 +205,6 @@ def _claim(output: Path, manifest: Path, teacher: Teacher) -> None:
     if found != wanted:
         raise UserError(
             output,
-            f"it holds features by {found.get('teacher')} for {found.get('manifest')}",
+            f"it contains features of {found.get('manifest')} by {found.get('teacher')}",
             "Choose another --output, or delete that folder",
         )

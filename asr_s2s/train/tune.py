@@ -1,4 +1,4 @@
-"""Settings of the search that suit a development set best, by coordinate search."""
+"""Tuning of search settings on a development set by coordinate search."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -31,12 +31,12 @@ VALUES: dict[str, tuple[float, ...]] = {
     "ctc_weight": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7),
     "length_normalization": (0.0, 0.5, 1.0),
 }
-"""What is tried of each setting, in this order."""
-MOST_ROUNDS = 3
+"""Values tried for each setting, in this order."""
+MAX_ROUNDS = 3
 
 
 class Trial(NamedTuple):
-    """A setting that was tried."""
+    """Search settings with the error measured for them."""
 
     values: dict[str, float]
     error: float
@@ -44,7 +44,7 @@ class Trial(NamedTuple):
 
 
 class _Encoded(NamedTuple):
-    """A batch as the search needs it."""
+    """Encoded batch, ready for decoding."""
 
     kind: str
     memory: Memory
@@ -55,11 +55,11 @@ class _Encoded(NamedTuple):
 
 
 class Tuner:
-    """A development set, encoded once, on which settings of the search are tried.
+    """Measures search settings on a development set, which is encoded only once.
 
     Args:
-        manifest: recordings or parallel text, as the model reads.
-        utterances: how many of them are drawn at most, by `seed`.
+        manifest: recordings or parallel text, as the model expects.
+        utterances: maximum number of utterances or pairs; more are sampled with `seed`.
 
     Raises:
         UserError: the manifest cannot be used.
@@ -88,7 +88,9 @@ class Tuner:
                 if batch.ids:
                     self.encoded.append(self._encode(batch.to(device)))
         if not self.encoded:
-            raise TrainingError(manifest, "nothing of it could be read", "Run asr-s2s check")
+            raise TrainingError(
+                manifest, "none of its utterances could be read", "Run asr-s2s check"
+            )
 
     @torch.inference_mode()
     def _encode(self, batch: Batch) -> _Encoded:
@@ -98,19 +100,19 @@ class Tuner:
 
     @property
     def keys(self) -> list[str]:
-        """The settings that matter to this model."""
+        """Settings that affect this model."""
         ngram, recurrent = self.loaded.language_models
         speech = any(part.kind == "speech" for part in self.encoded)
-        matter = {
+        relevant = {
             "ngram_weight": ngram is not None,
             "word_bonus": isinstance(ngram, WordNgramModel),
             "language_model_weight": recurrent is not None,
             "ctc_weight": speech and self.loaded.model.ctc is not None,
         }
-        return [key for key in VALUES if matter.get(key, True)]
+        return [key for key in VALUES if relevant.get(key, True)]
 
     def error(self, search: SearchConfig) -> float:
-        """What the model gets wrong with these settings."""
+        """Decode the development set with some settings and return the error, as in `Trial`."""
         utterances = []
         for part in self.encoded:
             results = decode(
@@ -129,14 +131,14 @@ class Tuner:
 
 
 def tune(tuner: Tuner, search: SearchConfig, report: Callable[[Trial], None]) -> list[Trial]:
-    """Change one setting at a time to its best value, in rounds, until a round changes none.
+    """Set one setting at a time to its best value, in rounds, until a round changes nothing.
 
     Args:
-        search: where to begin.
-        report: told each trial as it comes.
+        search: initial settings.
+        report: called with each trial.
 
     Returns:
-        All trials, the best first; of equals, the one tried first.
+        All trials, best first; ties in the order of trial.
     """
     trials: dict[tuple[float, ...], Trial] = {}
 
@@ -148,7 +150,7 @@ def tune(tuner: Tuner, search: SearchConfig, report: Callable[[Trial], None]) ->
         return trials[tried]
 
     best = attempt({key: getattr(search, key) for key in tuner.keys})
-    for _ in range(MOST_ROUNDS):
+    for _ in range(MAX_ROUNDS):
         before = best
         for key in tuner.keys:
             for value in VALUES[key]:

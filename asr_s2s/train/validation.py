@@ -1,4 +1,4 @@
-"""Validation with the real search; of language models, by their perplexity."""
+"""Validation by beam search; for language models, by perplexity."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from asr_s2s.config import Config, TextConfig
 from asr_s2s.data.batches import ordered_batches
 from asr_s2s.data.lines import LineDataset
 from asr_s2s.errors import TrainingError
-from asr_s2s.evaluate.attention import Attended, attend
+from asr_s2s.evaluate.attention import AttentionMap, attention_map
 from asr_s2s.evaluate.error_rate import Utterance, score
 from asr_s2s.model.language_model import LanguageModel
 from asr_s2s.model.seq2seq import Seq2Seq
@@ -20,24 +20,24 @@ from asr_s2s.search.decode import decode
 from asr_s2s.train.objective import IGNORED, attention_loss, teacher_forcing
 from asr_s2s.train.streams import Stream
 
-MORE_TOKENS = 8
-"""Validation of text takes this many times the tokens of a training batch: no gradient is kept."""
+BATCH_FACTOR = 8
+"""Ratio of tokens per batch in validation and training of text; validation keeps no gradients."""
 
 
 class Validation(NamedTuple):
-    """The outcome of one validation."""
+    """Result of one validation."""
 
     error: float
-    """What models are chosen by, the lower the better: word error rate, 1 - BLEU / 100, or
-    perplexity; the mean over the kinds of source."""
+    """Criterion for choosing checkpoints, lower is better: word error rate, 1 - BLEU / 100, or
+    perplexity; averaged over the kinds of source."""
     measures: dict[str, float]
-    """By name: `word_error_rate` (0.05 is 5 %), `bleu` (0 to 100), `perplexity`, ..."""
+    """Metrics by name: `word_error_rate` (0.05 is 5 %), `bleu` (0 to 100), `perplexity`, ..."""
     samples: list[tuple[str, str]]
-    """A few (reference, hypothesis) pairs."""
-    attended: list[tuple[str, Attended]]
-    """Utterances and sentence pairs by id, with the attention to them."""
+    """Examples: up to three (reference, hypothesis) pairs."""
+    attended: list[tuple[str, AttentionMap]]
+    """Ids of utterances or sentence pairs, with their attention."""
     failures: list[str]
-    """Messages about recordings left out because they could not be read."""
+    """Error messages of utterances that could not be read and are left out."""
 
     def __str__(self) -> str:
         shown = {
@@ -54,10 +54,10 @@ def validate(
     model: Seq2Seq | LanguageModel, streams: Sequence[Stream], config: Config, device: torch.device
 ) -> Validation:
     """Decode the validation set by beam search and score it; with a language model, measure the
-    perplexity of its tokens, end tokens included.
+    perplexity per token, including end tokens.
 
     Raises:
-        TrainingError: nothing of it could be read.
+        TrainingError: no utterance of the validation set could be read.
     """
     if isinstance(model, LanguageModel):
         return _validate_lines(model, streams[0], config, device)
@@ -92,7 +92,7 @@ def _validate_lines(
         total += tokens * float(attention_loss(model(prefix), target, label_smoothing=0.0))
         count += tokens
     if not count:
-        raise TrainingError("data.valid", "it holds no text", "Name other files")
+        raise TrainingError("data.valid", "it contains no text", "Give other files")
     perplexity = math.exp(min(total / count, 700.0))
     return Validation(perplexity, {"perplexity": perplexity}, [], [], [])
 
@@ -104,9 +104,9 @@ def _validate_stream(
     search = replace(config.search, beam_size=config.train.validation_beam_size)
     dataset, tokenizer = stream.dataset, stream.dataset.output.tokenizer
     assert not isinstance(dataset, LineDataset)
-    data = replace(config.data, batch_tokens=MORE_TOKENS * config.data.batch_tokens)
+    data = replace(config.data, batch_tokens=BATCH_FACTOR * config.data.batch_tokens)
     utterances: list[Utterance] = []
-    attended: list[tuple[str, Attended]] = []
+    attended: list[tuple[str, AttentionMap]] = []
     pictures = 0 if config.decoder.attention == "none" else config.train.attention_pictures
     failures: list[str] = []
     for batch in ordered_batches(stream.items, dataset, data):
@@ -121,24 +121,26 @@ def _validate_stream(
             utterances.append(Utterance(name, reference, text))
         for row in range(min(pictures - len(attended), len(batch.ids))):
             written = [*batch.prompts[row].tolist(), *results[row][0].tokens]
-            shown = attend(model, dataset, batch.source[row], batch.lengths[row], written)
+            shown = attention_map(model, dataset, batch.source[row], batch.lengths[row], written)
             attended.append((batch.ids[row], shown))
     if not utterances:
-        raise TrainingError("data.valid", "nothing of it could be read", "Run asr-s2s check")
+        raise TrainingError(
+            "data.valid", "none of its utterances could be read", "Run asr-s2s check"
+        )
     samples = [(u.reference, u.hypothesis) for u in utterances[:: max(1, len(utterances) // 3)][:3]]
     measured = measure_texts(utterances, config.text)
     return Validation(measured.error, measured.measures, samples, attended, failures)
 
 
 class Measured(NamedTuple):
-    """As in `Validation`."""
+    """Error and metrics of a set of outputs, as in `Validation`."""
 
     error: float
     measures: dict[str, float]
 
 
 def measure_texts(utterances: list[Utterance], config: TextConfig) -> Measured:
-    """Score outputs by the model's metric."""
+    """Score outputs by the configured metric."""
     if config.metric == "bleu":
         bleu = sacrebleu.corpus_bleu(
             [u.hypothesis for u in utterances],

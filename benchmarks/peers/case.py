@@ -1,4 +1,4 @@
-"""A work that a system has built, to be run over and over."""
+"""A workload built by a system, to be run repeatedly."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 
 class Case(NamedTuple):
-    """Built once, run in every round."""
+    """A workload that is built once and run in every round."""
 
     run: Callable[[], object]
     output_layer: nn.Module | None
-    """For searches, what makes logits of the decoder's state: it is called once a step, with a row
-    for each hypothesis, which shows that no search stops early. None where there is nothing to
-    show."""
+    """For searches, the layer that computes logits from the decoder's state. It is called once per
+    step with one row per hypothesis, which verifies that no search stops early. None for other
+    workloads."""
 
 
 def training_case(model: nn.Module, loss: Callable[[], Tensor], setting: Setting) -> Case:
-    """A whole optimizer step: forward, backward, clipping, AdamW, with the settings that
-    `asr-s2s train` has by default."""
+    """Build an optimizer step (forward, backward, clipping, AdamW) with the default settings of
+    `asr-s2s train`."""
     model.to(setting.device).train()
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(
@@ -42,23 +42,23 @@ def training_case(model: nn.Module, loss: Callable[[], Tensor], setting: Setting
 
 
 class Count:
-    """Calls of a search's output layer, and the rows in them."""
+    """Counts calls of the output layer of a search, and their rows."""
 
     def __init__(self, layer: nn.Module) -> None:
         self.calls = self.rows = 0
-        self._handle = layer.register_forward_pre_hook(self._note)
+        self._handle = layer.register_forward_pre_hook(self._count)
 
-    def _note(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def _count(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.calls += 1
         self.rows += inputs[0].numel() // inputs[0].size(-1)
 
     def check(self, work: Work) -> None:
-        """Stop counting.
+        """Stop counting and compare with the workload.
 
         Raises:
-            AssertionError: the search did more or fewer steps, or dropped hypotheses on its way.
+            AssertionError: the search took more or fewer steps, or dropped hypotheses.
         """
         self._handle.remove()
         found = (self.calls, self.rows)
-        wanted = (work.steps, work.steps * work.batch * work.beam)
-        assert found == wanted, f"steps and rows are {found}, not {wanted}"
+        expected = (work.steps, work.steps * work.batch * work.beam)
+        assert found == expected, f"found (steps, rows) {found}, expected {expected}"

@@ -1,8 +1,8 @@
-"""The floor: the matrix products of the model with a query layer and additive attention, at the
-same sizes and in the same order of steps, and nothing else: no gates, no softmax, no search.
+"""Lower bound on the time: only the matrix products of the model with a query layer and additive
+attention, at the same sizes and in the same order of steps, without gates, softmax and search.
 
-A product of training costs three: itself, and the gradients of both factors. The recurrent ones run
-step by step, but for the gradient of their weights.
+In training each product costs three: the product and the gradients of both factors. Recurrent
+products run step by step, except for the gradient of their weights.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from asr_s2s.allocator import keep_freed_memory
 
 
 class Product(NamedTuple):
-    """`(batch, rows, inner)` times `(batch, inner, columns)`, some times in turn."""
+    """`(batch, rows, inner)` times `(batch, inner, columns)`, repeated `times` times."""
 
     rows: int
     inner: int
@@ -27,12 +27,12 @@ class Product(NamedTuple):
 
 
 def version() -> str:
-    """Name and version."""
+    """Name and version of the system."""
     return f"torch {torch.__version__}"
 
 
 def build(work: Work, setting: Setting) -> Case:
-    """All products, each into memory of its own, which is kept as `with_ours` keeps it."""
+    """Build all products, each with its own output; freed memory is kept as in `with_ours`."""
     keep_freed_memory()
     products = encoder(work)
     if work.training:
@@ -63,7 +63,7 @@ def build(work: Work, setting: Setting) -> Case:
 
 
 def encoder(work: Work) -> list[Product]:
-    """Bidirectional layers; those over speech read pairs of frames."""
+    """Products of the bidirectional layers, which read pairs of frames for speech."""
     products = []
     time, size = work.length, work.mel_bins if work.kind == "speech" else work.size
     for _ in range(work.layers):
@@ -77,16 +77,16 @@ def encoder(work: Work) -> list[Product]:
 
 
 def recurrence(rows: int, steps: int, size: int) -> list[Product]:
-    """The products of an LSTM with its own state."""
+    """Products of an LSTM with its state."""
     return [Product(rows, size, 4 * size, times=steps)]
 
 
 def decoder(work: Work, rows: int, attending: int) -> list[Product]:
-    """What the decoder does with each of its rows, but for its recurrences.
+    """Products of the decoder, without its recurrences.
 
     Args:
-        rows: utterances x steps in training, or x hypotheses in a search.
-        attending: those of an utterance.
+        rows: utterances x steps in training, utterances x hypotheses in a search.
+        attending: rows per utterance.
     """
     size, channels, time = work.size, 2 * work.size, work.memory_length
     products = [
@@ -107,18 +107,18 @@ def decoder(work: Work, rows: int, attending: int) -> list[Product]:
 
 
 def with_gradients(product: Product) -> list[Product]:
-    """A product and those of its gradients."""
+    """A product and the products of its gradients."""
     rows, inner, columns, times, batch = product
     return [
         product,
         Product(rows, columns, inner, times, batch),
-        # All steps at once.
+        # The gradient of the weights is one product for all steps.
         Product(inner, times * rows, columns, 1, batch),
     ]
 
 
 def prepare(product: Product, setting: Setting) -> Callable[[], None]:
-    """The product of random matrices."""
+    """Build a function that computes the product of random matrices."""
     rows, inner, columns, times, batch = product
     one: Tensor = torch.randn(batch, rows, inner, device=setting.device)
     other = torch.randn(batch, inner, columns, device=setting.device)

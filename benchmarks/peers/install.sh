@@ -1,13 +1,13 @@
 #!/bin/sh
-# Each peer in a virtual environment of its own, venvs/NAME beside this file.
+# Installs each peer into a virtual environment of its own, venvs/NAME beside this file.
 #
 #   benchmarks/peers/install.sh [NAME ...]
 #
-# TORCH_FROM=/path/to/python shares the torch, and what else is there, of that interpreter's environment
-# instead of installing some GB of it for each peer; it must be of the same version of Python.
+# TORCH_FROM=/path/to/python shares all packages of that interpreter's environment, torch included,
+# instead of installing several GB per peer. It must be the same version of Python.
 #
-# Only what is imported here is installed: the peers' own lists ask for versions of torch and numpy that
-# current Pythons do not have.
+# Only packages that are imported here are installed: the requirements of the peers ask for versions of torch
+# and numpy that are not available for current versions of Python.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 python=${TORCH_FROM:-${PYTHON:-python3}}
@@ -29,7 +29,7 @@ install() { # NAME PACKAGE ...
     $pip --no-deps "$@"
 }
 
-# What the peers import besides torch.
+# Packages that the peers import besides torch.
 COMMON="numpy scipy matplotlib sentencepiece sacrebleu regex tqdm pyyaml packaging tensorboard soundfile
 joblib"
 
@@ -47,7 +47,7 @@ for peer in "$@"; do
         ;;
     opennmt) install opennmt opennmt-py==3.5.1 pyonmttok==1.37.1 configargparse==1.9.0 ;;
     *)
-        echo "no peer is called $peer: speechbrain, espnet, joeynmt, opennmt" >&2
+        echo "unknown peer $peer; expected speechbrain, espnet, joeynmt or opennmt" >&2
         exit 2
         ;;
     esac

@@ -1,4 +1,4 @@
-"""The systems that are compared, and where they live."""
+"""The systems that are compared, and their virtual environments."""
 
 import sys
 from pathlib import Path
@@ -8,26 +8,26 @@ HERE = Path(__file__).parent
 
 
 class System(NamedTuple):
-    """A column of the tables."""
+    """A system with its settings: one column of the tables."""
 
     label: str
     module: str
-    """In this folder."""
+    """Module in this folder."""
     kinds: tuple[str, ...] = ("speech", "text")
     environment: str | None = None
-    """Its virtual environment in `venvs/`; None is the one that runs now."""
+    """Virtual environment in `venvs/`; None is the current one."""
     options: tuple[str, ...] = ()
-    """For the worker."""
+    """Command-line options of the worker."""
     precision: str = "fp32"
-    """Of training `bf16`, of decoding `int8`; fp32 does both."""
+    """`bf16` for training, `int8` for decoding, or `fp32` for both."""
 
-    def does(self, training: bool) -> bool:
-        """Whether its precision is one for training, or for decoding."""
+    def supports(self, training: bool) -> bool:
+        """Whether the precision is available for training, or for decoding."""
         return self.precision != ("int8" if training else "bf16")
 
     @property
     def python(self) -> Path:
-        """Its interpreter, which may not be there."""
+        """Path of the Python interpreter, which may not exist."""
         if self.environment is None:
             return Path(sys.executable)
         return HERE / "venvs" / self.environment / "bin" / "python"

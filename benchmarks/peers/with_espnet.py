@@ -1,9 +1,9 @@
 """ESPnet: its BLSTMP encoder, attention decoder and batched beam search (of `espnet.nets`, since
-the search of `espnet2` takes recurrent decoders one hypothesis at a time).
+the search of `espnet2` runs recurrent decoders one hypothesis at a time).
 
-Its encoder drops every second frame after a layer, rather than joining pairs, and projects what it
-keeps; the pairs of frames that reach the first layer are joined here, so that its layers are as
-long as everyone's.
+The encoder drops every second frame after a layer instead of joining pairs, and projects the rest.
+Pairs of frames are joined before the first layer here, so that its sequences have the same lengths
+as in the other systems.
 """
 
 import logging
@@ -29,16 +29,16 @@ from peers.work import (
 )
 from torch import Tensor, nn
 
-logging.disable(logging.WARNING)  # it warns at every step
+logging.disable(logging.WARNING)  # ESPnet logs a warning at every step
 
 
 def version() -> str:
-    """Name and version."""
+    """Name and version of the system."""
     return f"ESPnet {installed('espnet')}"
 
 
 class Model(nn.Module):
-    """Location-aware attention with 10 filters of width 31, the previous context fed back."""
+    """Encoder and input-feeding decoder; location-aware attention with 10 filters of width 31."""
 
     def __init__(self, work: Work) -> None:
         super().__init__()
@@ -61,13 +61,13 @@ class Model(nn.Module):
         )
 
     def encode(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """`(batch, frames, mel_bins)` to `(batch, frames / 8, channels)`, and lengths."""
+        """Map `(batch, frames, mel_bins)` to `(batch, frames / 8, channels)` and lengths."""
         memory, lengths, _ = self.encoder(join_pairs(features), lengths // 2)
         return memory, lengths
 
 
 def build(work: Work, setting: Setting) -> Case:
-    """The work, as its recurrent end-to-end model does it."""
+    """Build the workload as in ESPnet's recurrent end-to-end model."""
     model = Model(work).to(setting.device)
     features, lengths = draw_source(work, setting.device)
     if work.training:
@@ -82,7 +82,7 @@ def build(work: Work, setting: Setting) -> Case:
 
         return training_case(model, loss, setting)
     model.eval()
-    # A constant there: candidates of a hypothesis in units of the beam.
+    # A module constant of ESPnet: candidates per hypothesis in units of the beam.
     decoders.CTC_SCORING_RATIO = CANDIDATES / work.beam
     search = Namespace(
         beam_size=work.beam,
@@ -96,7 +96,9 @@ def build(work: Work, setting: Setting) -> Case:
     @torch.no_grad()
     def run() -> None:
         memory, frames = model.encode(features, lengths)
-        spelled = model.ctc.log_softmax(memory) if work.ctc else None
-        model.decoder.recognize_beam_batch(memory, frames, spelled, search, model.decoder.char_list)
+        ctc_log_probs = model.ctc.log_softmax(memory) if work.ctc else None
+        model.decoder.recognize_beam_batch(
+            memory, frames, ctc_log_probs, search, model.decoder.char_list
+        )
 
     return Case(run, model.decoder.output)

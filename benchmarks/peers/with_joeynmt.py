@@ -20,12 +20,12 @@ PADDING, START, END = 1, 2, 3
 
 
 def version() -> str:
-    """Name and version."""
+    """Name and version of the system."""
     return f"JoeyNMT {installed('joeynmt')}"
 
 
 def build(work: Work, setting: Setting) -> Case:
-    """The work, as its model and its search do it."""
+    """Build the workload with JoeyNMT's model and search."""
     model = make_model(work).to(setting.device)
     source, lengths = draw_source(work, setting.device)
     seen = torch.ones_like(source, dtype=torch.bool)[:, None]
@@ -69,8 +69,8 @@ def build(work: Work, setting: Setting) -> Case:
 
 
 def make_model(work: Work) -> Model:
-    """Bidirectional LSTM layers, and a decoder that starts from their end."""
-    # Its vocabulary puts the special tokens first, the unknown one as number 0.
+    """Build bidirectional LSTM layers and a decoder that starts from their last states."""
+    # The vocabulary starts with the special tokens; <unk> is token 0.
     specials = SimpleNamespace(
         unk_token="<unk>",
         pad_token="<pad>",

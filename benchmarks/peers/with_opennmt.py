@@ -1,15 +1,15 @@
-# ruff: noqa: E402 - what it imports must find stand-ins for what is not installed
+# ruff: noqa: E402 - stubs of missing packages must precede the imports
 """OpenNMT-py: its recurrent encoder, decoder with input feeding and additive attention, and its
 beam search.
 
-Its decoder is as wide as what it attends to and has as many layers as the encoder; linear layers
-between the two let it have everyone's sizes here.
+OpenNMT-py requires a decoder that is as wide as its memory and has as many layers as the encoder.
+Linear layers between the two give it the same sizes as the other systems.
 """
 
 import sys
 from types import ModuleType
 
-# Its modules for preparing data want these as soon as they are imported; no data is prepared here.
+# Imported by its data preparation modules, which are not used here.
 for absent in ("ahocorasick", "fasttext", "rapidfuzz", "spacy"):
     sys.modules.setdefault(absent, ModuleType(absent))
 sys.modules["rapidfuzz"].__dict__.setdefault("fuzz", None)
@@ -30,12 +30,12 @@ from torch.nn import functional as F
 
 
 def version() -> str:
-    """Name and version."""
+    """Name and version of the system."""
     return f"OpenNMT-py {onmt.__version__}"
 
 
 class Encoder(nn.Module):
-    """Its encoder, brought to the decoder's width."""
+    """OpenNMT-py's encoder, projected to the width of the decoder."""
 
     def __init__(self, work: Work) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         self.first = nn.ModuleList(nn.Linear(channels, work.size) for _ in range(2))
 
     def forward(self, source: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
-        """Tokens `(batch, tokens, 1)` to values, first states and lengths."""
+        """Map tokens `(batch, tokens, 1)` to values, first decoder states and lengths."""
         values, last, lengths = self.layers(source, lengths)
         ends = (torch.cat([state[-2], state[-1]], -1) for state in last)
         first = (layer(end)[None] for layer, end in zip(self.first, ends, strict=True))
@@ -54,7 +54,7 @@ class Encoder(nn.Module):
 
 
 class Vocabulary:
-    """What its translator asks of a vocabulary."""
+    """Stub of a vocabulary with the methods that the translator calls."""
 
     def __init__(self, work: Work) -> None:
         self.size = work.vocabulary
@@ -69,12 +69,12 @@ class Vocabulary:
         return self.size
 
     def lookup_token(self, token: str) -> int:
-        """A special token's number."""
+        """Id of a special token."""
         return self.specials.get(token, UNK)
 
 
 def build(work: Work, setting: Setting) -> Case:
-    """The work, as its trainer and translator do it."""
+    """Build the workload as in OpenNMT-py's trainer and translator."""
     decoder = InputFeedRNNDecoder(
         "LSTM", False, 1, work.size, "mlp", embeddings=Embeddings(work.size, work.vocabulary, PAD)
     )
@@ -85,13 +85,13 @@ def build(work: Work, setting: Setting) -> Case:
     source = source[:, :, None]  # a last axis of features
     if work.training:
         tokens = draw_tokens(work, work.tokens, setting.device)
-        written = F.pad(F.pad(tokens, (1, 0), value=BOS), (0, 1), value=EOS)[:, :, None]
+        outputs = F.pad(F.pad(tokens, (1, 0), value=BOS), (0, 1), value=EOS)[:, :, None]
 
         def loss() -> Tensor:
-            hidden, _ = model(source, written, lengths)
+            hidden, _ = model(source, outputs, lengths)
             logits = model.generator(hidden)
-            target = written[:, 1:, 0].flatten()
-            # Its own loss, too, is torch's.
+            target = outputs[:, 1:, 0].flatten()
+            # OpenNMT-py's loss is also torch's.
             return F.cross_entropy(
                 logits.flatten(0, 1), target, ignore_index=PAD, label_smoothing=LABEL_SMOOTHING
             )

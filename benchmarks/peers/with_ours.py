@@ -1,7 +1,7 @@
-"""asr_s2s, fed with log-mel features like its peers.
+"""asr_s2s, with log-mel features as input like its peers.
 
-By default the decoder has a query layer and additive attention, which is its fastest; with input
-feeding it is what the peers have: one layer that reads the previous context, and for speech
+By default the decoder has a query layer and additive attention, which is the fastest form. With
+input feeding it resembles the peers: one layer that reads the previous context and, for speech,
 location-aware attention.
 """
 
@@ -38,26 +38,26 @@ from asr_s2s.train.objective import joint_loss
 
 
 def version() -> str:
-    """Name and version."""
+    """Name and version of the system."""
     return f"asr_s2s {asr_s2s.__version__}"
 
 
 class _Features(nn.Module):
-    """In the place of the log-mel frontend: features as they come."""
+    """Replaces the log-mel frontend; returns the features unchanged."""
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         return features, lengths
 
 
 class _Normalized(nn.Module):
-    """In the place of the normalization."""
+    """Replaces feature normalization; returns the features unchanged."""
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         return features
 
 
 def build(work: Work, setting: Setting) -> Case:
-    """The work as `asr-s2s train` and `asr-s2s transcribe` do it."""
+    """Build the workload as in `asr-s2s train` and `asr-s2s transcribe`."""
     keep_freed_memory()
     config = configure(work, setting.input_feeding)
     model = Seq2Seq(config, work.vocabulary, work.vocabulary).to(setting.device)
@@ -92,8 +92,8 @@ def build(work: Work, setting: Setting) -> Case:
 
 
 def configure(work: Work, input_feeding: bool) -> Config:
-    """The run's configuration: no dropout and no SpecAugment, as nowhere in this comparison."""
-    written = work.steps - 1  # the last step ends
+    """Configure the model without dropout and SpecAugment, like all systems compared."""
+    length = work.steps - 1  # the last step outputs the end token
     location = input_feeding and work.kind == "speech"
     return Config(
         model=ModelConfig(encoders=(work.kind,)),
@@ -119,7 +119,7 @@ def configure(work: Work, input_feeding: bool) -> Config:
             ctc_weight=CTC_WEIGHT if work.ctc else 0.0,
             candidates=CANDIDATES,
             end_threshold=None,
-            min_length_ratio=(written + 0.3) / work.memory_length,
-            max_length_ratio=(written + 0.6) / work.memory_length,
+            min_length_ratio=(length + 0.3) / work.memory_length,
+            max_length_ratio=(length + 0.6) / work.memory_length,
         ),
     )

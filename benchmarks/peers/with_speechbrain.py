@@ -1,7 +1,7 @@
 """SpeechBrain: its LSTM layers, AttentionalRNNDecoder and beam search.
 
-It has no pyramid; frames are joined in pairs between its layers here, so that these are as long as
-everyone's.
+SpeechBrain has no pyramidal encoder. Pairs of frames are joined between its layers here, so that
+its sequences have the same lengths as in the other systems.
 """
 
 from importlib.metadata import version as installed
@@ -30,12 +30,12 @@ from torch.nn import functional as F
 
 
 def version() -> str:
-    """Name and version."""
+    """Name and version of the system."""
     return f"SpeechBrain {installed('speechbrain')}"
 
 
 class Model(nn.Module):
-    """Location-aware attention with 10 filters of width 31, the previous context fed back."""
+    """Encoder and input-feeding decoder; location-aware attention with 10 filters of width 31."""
 
     def __init__(self, work: Work) -> None:
         super().__init__()
@@ -60,17 +60,17 @@ class Model(nn.Module):
         self.ctc = Linear(work.vocabulary, input_size=channels)
 
     def encode(self, features: Tensor) -> Tensor:
-        """`(batch, frames, mel_bins)` to `(batch, frames / 8, channels)`."""
+        """Map `(batch, frames, mel_bins)` to `(batch, frames / 8, channels)`."""
         for layer in self.layers:
             features = layer(join_pairs(features))[0]
         return features
 
 
 def build(work: Work, setting: Setting) -> Case:
-    """The work, as its recipes for attention with CTC do it."""
+    """Build the workload as in SpeechBrain's recipes for attention with CTC."""
     model = Model(work).to(setting.device)
     features, _ = draw_source(work, setting.device)
-    whole = torch.ones(work.batch, device=setting.device)  # lengths are parts of the longest
+    whole = torch.ones(work.batch, device=setting.device)  # lengths relative to the longest
     if work.training:
         tokens = draw_tokens(work, work.tokens, setting.device)
         prefix, target = F.pad(tokens, (1, 0), value=BOS), F.pad(tokens, (0, 1), value=EOS)
@@ -80,8 +80,8 @@ def build(work: Work, setting: Setting) -> Case:
             hidden, _ = model.decoder(model.embedding(prefix), memory, whole)
             log_probs = model.output(hidden).log_softmax(-1)
             attention = nll_loss(log_probs, target, whole, label_smoothing=LABEL_SMOOTHING)
-            spelled = model.ctc(memory).log_softmax(-1)
-            ctc: Tensor = ctc_loss(spelled, tokens, whole, whole, PAD)
+            ctc_log_probs = model.ctc(memory).log_softmax(-1)
+            ctc: Tensor = ctc_loss(ctc_log_probs, tokens, whole, whole, PAD)
             return (1 - CTC_WEIGHT) * attention + CTC_WEIGHT * ctc
 
         return training_case(model, loss, setting)
@@ -96,8 +96,8 @@ def build(work: Work, setting: Setting) -> Case:
         "max_decode_ratio": ratio,
     }
     if work.beam == 1 and not work.ctc:
-        # The greedy searcher counts its steps from the shortest length on, so it cannot be told
-        # not to end: its end token gets no chance.
+        # The greedy searcher counts steps from the minimum length, so a minimum length cannot
+        # prevent an early end. A low bias of the end token does.
         assert model.output.w.bias is not None
         model.output.w.bias.data[EOS] = -1e4
         searcher = S2SRNNGreedySearcher(min_decode_ratio=0.0, **common)
@@ -118,7 +118,7 @@ def build(work: Work, setting: Setting) -> Case:
 
 
 def ctc_scorer(work: Work, model: Model) -> ScorerBuilder:
-    """CTC prefix scores of the decoder's best candidates."""
+    """Build CTC prefix scores of the decoder's best candidates."""
     return ScorerBuilder(
         weights={"ctc": CTC_WEIGHT},
         partial_scorers=[CTCScorer(ctc_fc=model.ctc, blank_index=PAD, eos_index=EOS)],

@@ -1,7 +1,7 @@
-"""What is measured: the same work and sizes for every system.
+"""Definitions of the workloads, with the same sizes for every system.
 
-Inputs are random numbers, all of one length, so that nothing is padded; weights are random, and
-every search is held to a fixed number of steps.
+Inputs are random and of equal length, so that there is no padding. Weights are random, and
+every search takes a fixed number of steps.
 """
 
 from dataclasses import dataclass, replace
@@ -11,65 +11,66 @@ import torch
 from torch import Tensor
 
 PAD, BOS, EOS, UNK = 0, 1, 2, 3
-"""CTC's blank is PAD, too."""
+"""Ids of special tokens; PAD is also the blank of CTC."""
 FIRST_TOKEN = 10
-"""Drawn tokens lie between this and as many from the vocabulary's end: no system's specials."""
+"""Margin at both ends of the vocabulary in which no tokens are drawn, so that no system's special
+tokens occur."""
 LABEL_SMOOTHING = 0.1
 CTC_WEIGHT = 0.3
-"""Of the loss, and of the search where it has CTC prefix scores."""
+"""Weight of CTC in the loss, and in searches with CTC prefix scores."""
 CANDIDATES = 20
-"""Tokens of a hypothesis that CTC prefix scores judge at a step."""
+"""Candidate tokens per hypothesis and step that get CTC prefix scores."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One thing to be timed: a training step, or the decoding of a batch."""
+    """A workload to be timed: a training step, or the decoding of a batch."""
 
     name: str
-    """A row of the table."""
+    """Row of the table."""
     group: str
-    """What `--work` calls it."""
+    """Value of the option `--work` that selects it."""
     kind: Literal["speech", "text"]
     training: bool
     batch: int
     length: int
-    """Frames of 10 ms, or tokens, of each source."""
+    """Length of each source in 10 ms frames or tokens."""
     vocabulary: int
     layers: int
-    """Of the encoder, bidirectional."""
+    """Number of bidirectional encoder layers."""
     tokens: int = 0
-    """Of each output in training, the end not counted."""
+    """Length of each output in training, without the end token."""
     beam: int = 1
     steps: int = 0
-    """Steps of the decoder in a search, the last of which may only end."""
+    """Decoder steps of a search; the last one outputs the end token."""
     ctc: bool = False
     """Whether the search has CTC prefix scores."""
     size: int = 256
-    """Units of an encoder direction, of the decoder, of attention and of embeddings."""
+    """Units of each encoder direction, the decoder, attention and embeddings."""
     mel_bins: int = 80
     time_reduction: int = 8
 
     @property
     def memory_length(self) -> int:
-        """Places that attention sees."""
+        """Number of memory frames."""
         return self.length // self.time_reduction if self.kind == "speech" else self.length
 
 
 class Setting(NamedTuple):
-    """How a system does the work."""
+    """Device, precision and decoder form that a system runs a workload with."""
 
     device: torch.device
     precision: str = "fp32"
-    """`bf16` trains under autocast, `int8` decodes with weights of 8 bits."""
+    """`bf16` trains under autocast, `int8` decodes with 8-bit weights."""
     input_feeding: bool = False
-    """Of asr_s2s alone: the decoder's first layer reads the previous context."""
+    """Whether the decoder's first layer reads the previous context; asr_s2s only."""
 
 
 def all_works(tiny: bool = False) -> list[Work]:
-    """Every work, in the order of the tables.
+    """All workloads, in the order of the tables.
 
     Args:
-        tiny: sizes that only show that all of it runs.
+        tiny: use small sizes, to test that all workloads run.
     """
     asr = Work("", "", "speech", False, batch=16, length=800, vocabulary=500, layers=3)
     text = Work("", "", "text", False, batch=64, length=15, vocabulary=8000, layers=2)
@@ -83,10 +84,10 @@ def all_works(tiny: bool = False) -> list[Work]:
     works.append(replace(text, name="training step", group="text_train", training=True, tokens=15))
     name = "decoding, batch 64, beam 5"
     works.append(replace(text, name=name, group="text_decode", beam=5, steps=20))
-    return [_shrunk(work) for work in works] if tiny else works
+    return [_shrink(work) for work in works] if tiny else works
 
 
-def _shrunk(work: Work) -> Work:
+def _shrink(work: Work) -> Work:
     length = 80 if work.kind == "speech" else 8
     return replace(
         work,
@@ -101,8 +102,8 @@ def _shrunk(work: Work) -> Work:
 
 
 def draw_source(work: Work, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Log-mel features `(batch, frames, mel_bins)` or tokens `(batch, tokens)`, and the lengths of
-    rows `(batch,)`."""
+    """Draw log-mel features `(batch, frames, mel_bins)` or tokens `(batch, tokens)`, and lengths
+    `(batch,)`."""
     lengths = torch.full((work.batch,), work.length, device=device)
     if work.kind == "text":
         return draw_tokens(work, work.length, device), lengths
@@ -110,11 +111,11 @@ def draw_source(work: Work, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def draw_tokens(work: Work, count: int, device: torch.device) -> Tensor:
-    """Tokens `(batch, count)`, no special ones among them."""
+    """Draw tokens `(batch, count)` without special tokens."""
     last = work.vocabulary - FIRST_TOKEN
     return torch.randint(FIRST_TOKEN, last, (work.batch, count), device=device)
 
 
 def join_pairs(features: Tensor) -> Tensor:
-    """Pairs of frames as one: `(batch, time, channels)` to `(batch, time / 2, 2 x channels)`."""
+    """Join pairs of frames: `(batch, time, channels)` to `(batch, time / 2, 2 x channels)`."""
     return features.reshape(features.size(0), -1, 2 * features.size(2))

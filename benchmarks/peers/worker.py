@@ -1,10 +1,10 @@
-"""One system doing one work in a process of its own, told what to do by JSON lines.
+"""Run one workload on one system in this process, controlled by JSON lines.
 
     cd benchmarks; python -m peers.worker MODULE WORK
 
-WORK is a `Work` as a JSON object. Answers with a line when it is ready, and for each
-`{"seconds": s}` with the mean time of as many runs as take about so long, at least one;
-`{"end": true}` asks for its memory.
+WORK is a `Work` as a JSON object. The process writes a line when it is ready. To each request
+`{"seconds": s}` it answers the mean time of at least one run and at least s seconds of runs;
+to `{"end": true}` it answers its memory and exits.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--input-feeding", action="store_true")
     options = parser.parse_args()
 
-    # What a system prints must not come between the answers.
+    # Output of the system goes to standard error, so that standard output has answers only.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
@@ -47,7 +47,7 @@ def main() -> None:
     system = importlib.import_module(f"peers.{options.module}")
     loaded = memory(device, peak=False)
     case: Case = system.build(work, setting)
-    for _ in range(3 if work.training else 1):  # warms up: the third step finds all its memory
+    for _ in range(3 if work.training else 1):  # warm-up: memory is allocated by the third step
         case.run()
     if case.output_layer is not None:
         count = Count(case.output_layer)
@@ -55,15 +55,15 @@ def main() -> None:
         count.check(work)
     answer(version=system.version(), torch=torch.__version__)
     for line in sys.stdin:
-        asked = json.loads(line)
-        if "end" in asked:
+        request = json.loads(line)
+        if "end" in request:
             answer(loaded=loaded, peak=memory(device, peak=True))
             return
-        answer(seconds=measure(case, device, asked["seconds"]))
+        answer(seconds=measure(case, device, request["seconds"]))
 
 
 def measure(case: Case, device: torch.device, least: float) -> float:
-    """Mean seconds of a run."""
+    """Mean seconds of a run, over at least `least` seconds."""
     runs, started = 0, time.perf_counter()
     while True:
         case.run()
@@ -76,11 +76,11 @@ def measure(case: Case, device: torch.device, least: float) -> float:
 
 
 def memory(device: torch.device, peak: bool) -> float:
-    """Memory of the process, now or at its highest, in MB; on a GPU, that of tensors there."""
+    """Current or peak memory in MB: of the process, or of tensors on the GPU."""
     if device.type == "cuda":
         held = torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
         return held / 1024**2
-    # Not resource.getrusage: a child's highest begins at what its parent held.
+    # resource.getrusage is unsuitable: the peak of a child starts at the memory of its parent.
     key = "VmHWM" if peak else "VmRSS"
     found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None

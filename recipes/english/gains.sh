@@ -1,10 +1,10 @@
 #!/bin/sh
-# What each part gains: short trainings with more and more of it, then the search of MODEL, which is
-# the shipped one unless named: runs/english/model, which run.sh makes, has an LSTM language model too.
+# Ablation: short trainings with more data and augmentation each, then the search of MODEL with more scorers
+# each. MODEL is the shipped `english` by default; runs/english/model, made by run.sh, also has an LSTM language model.
 #
 #   recipes/english/gains.sh STEPS [MODEL]
 #
-# Run it where run.sh has prepared the data and trained its first stage. Run it again to resume.
+# Requires the data and the first training stage of run.sh. Run it again to resume.
 set -eu
 usage="usage: recipes/english/gains.sh STEPS [MODEL]"
 [ $# -eq 1 ] || [ $# -eq 2 ] || { echo "$usage" >&2 && exit 2; }
@@ -24,7 +24,7 @@ train() { # NAME [KEY=VALUE ...]
 
 nothing='augment.speeds=[1.0] augment.gain_db=0 augment.vocal_tract_range=0
     augment.noise_probability=0 augment.frequency_masks=0 augment.time_masks=0'
-# Word splitting is wanted: one setting each.
+# Unquoted: word splitting gives one setting per word.
 train real 'data.train=[data/train.jsonl,data/sentences.jsonl,data/sentences.jsonl]' $nothing
 train synthetic $nothing
 train augmented

@@ -1,19 +1,19 @@
-"""Write the pronunciation of each word of texts and manifests, for `text.lexicon`.
+"""Write the lexicon of the English recipe: words and their pronunciations, for `text.lexicon`.
 
-    python recipes/english/pronounce.py TEXT ... --manifest TRAIN.jsonl --output lexicon.txt
+    python recipes/english/pronounce.py DICTIONARY ... --text TEXT ... --manifest TRAIN.jsonl \
+        --g2p MODEL --output lexicon.txt
 
-TEXT are lines of English (.txt, .gz, .xz). The most frequent words of them and every word of the
-manifests are looked up in Festival's dictionary, or pronounced by its letter-to-sound rules. Each
-line of the output is a word, a tab, and its phonemes; the more frequent word comes first.
+DICTIONARY are tables (.tsv, .gz) of a word, a tab, and its phonemes, one line per pronunciation,
+such as CMUdict without stress. The lexicon holds all of their words, the most frequent words of
+the texts, and every word of the manifests. Words that no dictionary holds are pronounced by
+MODEL, a grapheme-to-phoneme model (`recipes/g2p_cmudict`), possessives by their stems. Each line
+of the output is a word, a tab, and its phonemes; the more frequent word comes first.
 """
 
-import os
 import re
-import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -24,106 +24,98 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from corpus_rows import read_corpus_rows
 
+import asr_s2s
 from asr_s2s.data.parallel import read_lines
-from asr_s2s.errors import UserError
+from asr_s2s.errors import TextError, UserError
 from asr_s2s.text.normalize import english
 
 WORD = re.compile(r"[a-z]+('[a-z]+)*")
-ENTRY = re.compile(r'\("[^"]*" \S+ \(((?:\(\([a-z ]+\) \d\) ?)+)\)\)')
-SYLLABLE = re.compile(r"\(\(([a-z ]+)\) \d\)")
-HISSING = ("s", "z", "sh", "zh", "ch", "jh")
-AT_ONCE = 1000
-"""Words that one process of Festival looks up: after some 3,000 it hangs."""
+SIBILANTS = ("s", "z", "sh", "zh", "ch", "jh")
 VOICELESS = ("p", "t", "k", "f", "th")
+
+Lexicon = dict[str, list[list[str]]]
 
 messages = Console(stderr=True, highlight=False, emoji=False)
 
 
 def pronounce(
-    texts: Annotated[list[Path], typer.Argument(help="Lines of text (.txt, .gz, .xz).")],
+    dictionaries: Annotated[list[Path], typer.Argument(help="Tables of words and phonemes.")],
+    g2p: Annotated[str, typer.Option(help="Model folder of recipes/g2p_cmudict.")],
     output: Annotated[Path, typer.Option(help="File to write.")],
+    text: Annotated[
+        list[Path] | None, typer.Option(help="Lines of text (.txt, .gz, .xz); repeatable.")
+    ] = None,
     manifest: Annotated[
         list[Path] | None,
-        typer.Option(help="JSONL manifest, every word of which is wanted; may be repeated."),
+        typer.Option(help="JSONL manifest, every word of which is included; repeatable."),
     ] = None,
-    words: Annotated[int, typer.Option(min=1, help="Words of the texts, the most frequent.")] = (
-        60_000
-    ),
+    words: Annotated[int, typer.Option(min=1, help="Most frequent words of the texts.")] = 60_000,
 ) -> None:
-    """Write the pronunciations of words."""
+    """Write the pronunciations of the words of dictionaries, texts and manifests."""
+    known: Lexicon = {}
+    for path in dictionaries:
+        for word, phonemes in read_dictionary(path):
+            known.setdefault(word, []).append(phonemes)
     counts = Counter(
-        word for path in texts for line in read_lines(path) for word in english(line).split()
+        word for path in text or [] for line in read_lines(path) for word in english(line).split()
     )
-    wanted = dict(counts.most_common(words))
+    wanted = {word for word, _ in counts.most_common(words)}
     for path in manifest or []:
-        for _, row in read_corpus_rows(path):
-            for word in english(row["text"]).split():
-                wanted[word] = counts[word]
-    ordered = sorted(filter(WORD.fullmatch, wanted), key=lambda word: (-wanted[word], word))
-    found = look_up(ordered)
-    lines = [f"{word}\t{' '.join(way)}\n" for word in ordered for way in found[word]]
+        spoken = Counter(
+            word for _, row in read_corpus_rows(path) for word in english(row["text"]).split()
+        )
+        wanted |= set(spoken)
+        counts += spoken
+    missing = sorted(word for word in wanted - known.keys() if WORD.fullmatch(word))
+    possessives = {word: ways for word in missing if (ways := possessive(word, known))}
+    spelled = [word for word in missing if word not in possessives]
+    known |= possessives | dict(zip(spelled, by_model(spelled, g2p), strict=True))
+    ordered = sorted(filter(WORD.fullmatch, known), key=lambda word: (-counts[word], word))
+    lines = [f"{word}\t{' '.join(way)}\n" for word in ordered for way in known[word]]
     output.write_text("".join(lines), "utf-8")
-    known = sum(bool(found[word]) for word in ordered)
-    messages.print(f"{output}: {known:,} words, {len(lines):,} pronunciations")
+    messages.print(
+        f"{output}: {len(ordered):,} words, {len(lines):,} pronunciations; "
+        f"{len(spelled):,} words by the grapheme-to-phoneme model"
+    )
 
 
-def look_up(words: list[str]) -> dict[str, list[list[str]]]:
-    """The ways to say each word, the usual one first, in Festival's phonemes of American English;
-    none where it fails.
+def read_dictionary(path: Path) -> Iterable[tuple[str, list[str]]]:
+    """Words of a dictionary, in lower case, with their phonemes.
 
     Raises:
-        UserError: Festival is not installed, or has no such dictionary.
+        TextError: the file holds a line that is not a word, a tab and phonemes.
     """
-    stems = sorted({stem for word in words for stem in (word, *_stems(word))})
-    parts = [stems[i : i + AT_ONCE] for i in range(0, len(stems), AT_ONCE)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        known = {stem: ways for part in pool.map(_ask, parts) for stem, ways in part.items()}
-    return {word: known.get(word) or _by_stems(word, known) for word in words}
+    for number, line in enumerate(read_lines(path), start=1):
+        word, tab, phonemes = line.lower().partition("\t")
+        if not tab or not phonemes.split():
+            raise TextError(
+                f"{path}:{number}",
+                f"expected a word, a tab and its phonemes, found {line!r}",
+                "Name a pronunciation dictionary",
+            )
+        yield word.strip(), phonemes.split()
 
 
-def _stems(word: str) -> tuple[str, str]:
-    """What a word with an apostrophe may be made of: its stem before 's, and its letters alone."""
-    return word.removesuffix("'s"), word.replace("'", "")
-
-
-def _by_stems(word: str, known: dict[str, list[list[str]]]) -> list[list[str]]:
-    """The ways to say a word that the dictionary does not hold."""
-    stem, letters = _stems(word)
+def possessive(word: str, known: Lexicon) -> list[list[str]]:
+    """Pronunciations of a possessive ('s) whose stem is known; none otherwise."""
+    stem = word.removesuffix("'s")
     if stem == word:
-        return known.get(letters, [])
-    return [[*way, *_possessive(way[-1])] for way in known.get(stem) or []]
+        return []
+    return [[*way, *_possessive_ending(way[-1])] for way in known.get(stem, [])]
 
 
-def _possessive(last: str) -> list[str]:
-    """How 's is said after a phoneme."""
-    if last in HISSING:
-        return ["ax", "z"]
+def _possessive_ending(last: str) -> list[str]:
+    if last in SIBILANTS:
+        return ["ah", "z"]
     return ["s" if last in VOICELESS else "z"]
 
 
-def _ask(stems: Sequence[str]) -> dict[str, list[list[str]]]:
-    """Festival's pronunciations: that of its first entry or its letter-to-sound rules, then those
-    of other entries."""
-    request = '(lex.select "cmu")\n' + "".join(
-        f'(format t "%s %l %l\\n" "{stem}" (lex.lookup "{stem}" nil) (lex.lookup_all "{stem}"))\n'
-        for stem in stems
-    )
-    try:
-        answer = subprocess.run(
-            ["festival", "--pipe"], input=request.encode(), capture_output=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise UserError(
-            "festival",
-            "it cannot look words up",
-            "On Debian: apt-get install festival festlex-cmu",
-        ) from error
-    found: dict[str, list[list[str]]] = {}
-    for line in answer.stdout.decode("utf-8", "replace").splitlines():
-        stem, _, entries = line.partition(" ")
-        ways = [" ".join(SYLLABLE.findall(syllables)) for syllables in ENTRY.findall(entries)]
-        found[stem] = [way.split() for way in dict.fromkeys(ways) if way]
-    return found
+def by_model(words: list[str], model: str) -> list[list[list[str]]]:
+    """The most probable pronunciation of each word by a grapheme-to-phoneme model."""
+    if not words:
+        return []
+    translations = asr_s2s.load_translator(model).translate(words)
+    return [[translation.text.lower().split()] for translation in translations]
 
 
 if __name__ == "__main__":

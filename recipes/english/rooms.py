@@ -1,7 +1,6 @@
-"""What lies between a mouth and a recording: voice, room, noise, bandwidth and level; and sound
-without speech.
+"""Augment speech (voice, room, noise, bandwidth, level), and generate audio without speech.
 
-Every function takes mono float32 samples at 16 kHz and its chance from a generator.
+All waveforms are mono float32 samples at 16 kHz; random functions take a generator.
 """
 
 import librosa
@@ -16,8 +15,8 @@ Samples = NDArray[np.float32]
 
 
 def shift_voice(samples: Samples, factor: float) -> Samples:
-    """Pitch and formants times `factor`, as of a shorter or longer vocal tract; the duration is
-    divided by it."""
+    """Scale pitch and formants by `factor`, like a vocal tract of another length; divides the
+    duration by it."""
     shifted: Samples = librosa.resample(
         samples, orig_sr=SAMPLE_RATE * factor, target_sr=SAMPLE_RATE, res_type="soxr_mq"
     )
@@ -25,8 +24,8 @@ def shift_voice(samples: Samples, factor: float) -> Samples:
 
 
 def reverberate(samples: Samples, rng: np.random.Generator) -> Samples:
-    """A room: noise that decays by 60 dB in 0.15 to 0.7 s after the direct sound, 0 to 15 dB
-    below it in all."""
+    """Add reverberation: noise that decays by 60 dB in 0.15 to 0.7 s after the direct sound, with 0
+    to 15 dB less energy."""
     seconds = rng.uniform(0.15, 0.7)
     count = int(seconds * SAMPLE_RATE)
     delay = int(rng.uniform(0.001, 0.012) * SAMPLE_RATE)
@@ -38,8 +37,8 @@ def reverberate(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def add_background(samples: Samples, others: list[Samples], rng: np.random.Generator) -> Samples:
-    """Noise of a random color, or the babble of three to six other utterances, 3 to 30 dB below
-    the speech."""
+    """Add noise of a random color, or babble of three to six other utterances, 3 to 30 dB below the
+    speech."""
     count = len(samples)
     if others and rng.random() < 0.3:
         noise = babble(count, others, int(rng.integers(3, 7)), rng)
@@ -49,7 +48,7 @@ def add_background(samples: Samples, others: list[Samples], rng: np.random.Gener
 
 
 def babble(count: int, voices: list[Samples], talkers: int, rng: np.random.Generator) -> Samples:
-    """`count` samples of that many voices at once, each from a random place on and round again."""
+    """Sum of `talkers` random voices, each repeated to `count` samples from a random offset."""
     noise = np.zeros(count, dtype=np.float32)
     for index in rng.choice(len(voices), size=talkers):
         noise += np.roll(np.resize(voices[index], count), rng.integers(count))
@@ -57,10 +56,10 @@ def babble(count: int, voices: list[Samples], talkers: int, rng: np.random.Gener
 
 
 def without_speech(seconds: float, voices: list[Samples], rng: np.random.Generator) -> Samples:
-    """Noise, babble too dense to follow, a melody of tones, clicks, or several of them; at the
-    level of a recording or, one in five, of a silent room."""
+    """Generate noise, unintelligible babble, a melody, clicks, or two of these, at the level of a
+    recording or, one in five, of a silent room."""
     count = int(seconds * SAMPLE_RATE)
-    sound = np.zeros(count, dtype=np.float32)
+    samples = np.zeros(count, dtype=np.float32)
     kinds = rng.permutation(4)[: rng.choice([1, 1, 1, 2])]
     for kind in kinds:
         if kind == 0:
@@ -71,18 +70,19 @@ def without_speech(seconds: float, voices: list[Samples], rng: np.random.Generat
             part = melody(count, rng)
         else:
             part = clicks(count, rng)
-        sound += part / max(float(np.abs(part).max()), 1e-6)
-    sound += colored_noise(count, slope=1.0, rng=rng) * np.float32(10.0 ** rng.uniform(-4.0, -2.0))
+        samples += part / max(float(np.abs(part).max()), 1e-6)
+    noise = colored_noise(count, slope=1.0, rng=rng)
+    samples += noise * np.float32(10.0 ** rng.uniform(-4.0, -2.0))
     if rng.random() < 0.25:
-        sound = limit_band(sound, rng)
-    sound = set_level(sound, rng)
-    return sound * np.float32(0.003) if rng.random() < 0.2 else sound
+        samples = limit_band(samples, rng)
+    samples = set_level(samples, rng)
+    return samples * np.float32(0.003) if rng.random() < 0.2 else samples
 
 
 def melody(count: int, rng: np.random.Generator) -> Samples:
-    """Notes of 0.1 to 3 s, each of one to three tones between 60 and 4,000 Hz with up to eight
-    harmonics."""
-    sound = np.zeros(count, dtype=np.float32)
+    """Generate notes of 0.1 to 3 s, each of one to three tones between 60 and 4,000 Hz with up to
+    eight harmonics."""
+    samples = np.zeros(count, dtype=np.float32)
     start = 0
     while start < count:
         length = min(count - start, int(rng.uniform(0.1, 3.0) * SAMPLE_RATE))
@@ -94,24 +94,25 @@ def melody(count: int, rng: np.random.Generator) -> Samples:
                     phase = rng.uniform(0.0, 2.0 * np.pi)
                     note += np.sin(2.0 * np.pi * frequency * harmonic * time + phase) / harmonic
         fade = np.minimum(1.0, np.minimum(time, time[::-1]) / 0.01)
-        sound[start : start + length] = note * fade * np.exp(-rng.uniform(0.0, 4.0) * time)
+        samples[start : start + length] = note * fade * np.exp(-rng.uniform(0.0, 4.0) * time)
         start += length
-    return sound
+    return samples
 
 
 def clicks(count: int, rng: np.random.Generator) -> Samples:
-    """Knocks: bursts of noise that die away in 2 to 60 ms, one to eight a second."""
-    sound = np.zeros(count, dtype=np.float32)
+    """Generate bursts of noise that decay in 2 to 60 ms, one to eight per second."""
+    samples = np.zeros(count, dtype=np.float32)
     for place in rng.integers(count, size=max(1, int(count / SAMPLE_RATE * rng.uniform(1, 8)))):
         length = min(count - place, int(rng.uniform(0.002, 0.06) * SAMPLE_RATE * 5))
         decay = np.exp(-5.0 * np.arange(length) / max(length, 1))
         burst = colored_noise(length, slope=rng.uniform(0.0, 2.0), rng=rng) * decay
-        sound[place : place + length] += burst.astype(np.float32) * np.float32(rng.uniform(0.2, 1))
-    return sound
+        burst = burst.astype(np.float32) * np.float32(rng.uniform(0.2, 1))
+        samples[place : place + length] += burst
+    return samples
 
 
 def limit_band(samples: Samples, rng: np.random.Generator) -> Samples:
-    """A telephone's 300 to 3,400 Hz, or no more than 2.5 to 7 kHz."""
+    """Limit the band to 300-3,400 Hz (telephone), or low-pass at 2.5 to 7 kHz."""
     if rng.random() < 0.4:
         filters = butter(4, [300.0, 3400.0], "bandpass", fs=SAMPLE_RATE, output="sos")
     else:
@@ -121,6 +122,6 @@ def limit_band(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def set_level(samples: Samples, rng: np.random.Generator) -> Samples:
-    """A peak of -25 to -1 dB below full scale."""
+    """Scale the peak to between -25 and -1 dB relative to full scale."""
     peak = 10.0 ** (rng.uniform(-25.0, -1.0) / 20.0)
     return np.asarray(samples * (peak / max(float(np.abs(samples).max()), 1e-6)), dtype=np.float32)

@@ -1,10 +1,11 @@
-"""Recordings in which nothing is said, and their manifest.
+"""Generate recordings without speech, and their manifest.
 
     python recipes/english/silence.py --voices MANIFEST --hours 2 --output FOLDER
 
-Noise, dense babble of the recordings that MANIFEST names, tones and knocks, of 0.5 to 12 s, with an
-empty text: what `data.learn_silence` teaches a recognizer to write nothing for. The same seed and
-recordings give the same sounds. FOLDER gets `audio/` and `train.jsonl`.
+The recordings of 0.5 to 12 s contain noise, dense babble of the utterances in MANIFEST, tones and
+clicks, and have empty text; with `data.learn_silence` a recognizer learns to output nothing for
+them. The same seed and utterances give the same recordings. FOLDER gets `audio/` and
+`train.jsonl`.
 """
 
 import sys
@@ -27,27 +28,28 @@ from asr_s2s.data.manifest import read_cut_audio, read_manifest
 from asr_s2s.errors import UserError
 
 SECONDS = (0.5, 12.0)
+"""Shortest and longest recording, in seconds."""
 VOICES = 40
-"""Recordings that the babble of a sound may be of."""
+"""Utterances from which the babble of a recording is drawn."""
 
 messages = Console(stderr=True, highlight=False, emoji=False)
 
 
 def silence(
-    output: Annotated[Path, typer.Option(help="Folder for audio and manifest.")],
-    voices: Annotated[Path, typer.Option(help="Manifest of speech, for babble.")],
-    hours: Annotated[float, typer.Option(min=0.001, help="Hours of sound to make.")] = 2.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
+    output: Annotated[Path, typer.Option(help="Output folder for audio and manifest.")],
+    voices: Annotated[Path, typer.Option(help="Manifest of speech for babble.")],
+    hours: Annotated[float, typer.Option(min=0.001, help="Hours of audio to generate.")] = 2.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random choices.")] = 1,
 ) -> None:
-    """Make recordings without speech to train on, and their manifest."""
+    """Generate training recordings without speech, and their manifest."""
     speech = read_manifest(voices)
     (output / "audio").mkdir(parents=True, exist_ok=True)
     count = round(hours * 3600 / np.mean(SECONDS))
     rows = []
-    for number in track(range(count), "making sounds", console=messages, transient=True):
+    for number in track(range(count), "generating", console=messages, transient=True):
         rng = np.random.default_rng([seed, number])
         seconds = float(rng.uniform(*SECONDS))
-        # Reading speech takes longest, so sounds that follow each other share it.
+        # Reading speech takes most of the time, so consecutive recordings share utterances.
         if number % VOICES == 0:
             chosen = rng.choice(len(speech), size=min(VOICES, len(speech)), replace=False)
             talkers = [read_cut_audio(speech[int(i)]) for i in chosen]

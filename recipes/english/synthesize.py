@@ -1,11 +1,11 @@
-"""Speak sentences with every English voice of Flite, Festival and eSpeak NG.
+"""Synthesize sentences with the English voices of Flite, Festival and eSpeak NG.
 
     python recipes/english/synthesize.py PROMPTS ... --hours 50 --held-out DEV --output FOLDER
 
-PROMPTS are lines of text (.txt, .gz, .xz), or of a table whose second column is the text (.tsv).
-Each utterance is drawn from the seed and its number alone: sentence, voice, rate, pitch, room,
-noise, bandwidth and level. Work is done in parts, in parallel; a part that is there is not made
-again, so an interrupted run goes on, and more hours begin with the fewer ones. FOLDER gets
+PROMPTS are lines of text (.txt, .gz, .xz), or tables with text in the second column (.tsv). The
+sentence, voice, rate, pitch, room, noise, bandwidth and level of each utterance depend only on the
+seed and the index of the utterance. Utterances are made in parts, in parallel. Existing parts are
+kept, so an interrupted run resumes, and a run of more hours extends a shorter one. FOLDER gets
 `audio/`, `parts/` and `train.jsonl`.
 """
 
@@ -43,13 +43,15 @@ from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.text.normalize import english
 
 PART = 25
-"""Utterances in a part."""
+"""Utterances per part."""
 ENGINES = {"flite": 0.4, "festival": 0.25, "espeak-ng": 0.35}
-"""How often each synthesizer speaks, where it is installed."""
+"""Relative frequency of each synthesizer, if it is installed."""
 WORDS = (2, 30)
+"""Minimum and maximum number of words of a prompt."""
 SECONDS = (0.4, 20.0)
+"""Minimum and maximum duration of an utterance, in seconds."""
 PAUSE = 0.4
-"""Longest silence before and after the words, in seconds."""
+"""Longest silence before and after the speech, in seconds."""
 SPEAKABLE = re.compile(r"[A-Za-z ,.;:!?'\"()-]+")
 
 messages = Console(stderr=True, highlight=False, emoji=False)
@@ -57,7 +59,7 @@ messages = Console(stderr=True, highlight=False, emoji=False)
 
 @dataclass(frozen=True)
 class Work:
-    """What all parts have in common."""
+    """Inputs shared by all parts."""
 
     prompts: list[str]
     voices: dict[str, list[Voice]]
@@ -67,21 +69,21 @@ class Work:
 
 def synthesize(
     prompts: Annotated[list[Path], typer.Argument(help="Lines to speak (.txt, .tsv, .gz, .xz).")],
-    output: Annotated[Path, typer.Option(help="Folder for audio and manifest.")],
-    hours: Annotated[float, typer.Option(min=0.001, help="Hours of speech to make.")] = 10.0,
+    output: Annotated[Path, typer.Option(help="Output folder for audio and manifest.")],
+    hours: Annotated[float, typer.Option(min=0.001, help="Hours of speech to synthesize.")] = 10.0,
     held_out: Annotated[
         list[Path] | None,
-        typer.Option(help="Manifest whose transcripts no prompt may overlap; may be repeated."),
+        typer.Option(help="Manifest whose transcripts prompts must not overlap; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = os.cpu_count() or 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random choices.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Parallel processes.")] = os.cpu_count() or 1,
 ) -> None:
-    """Make synthetic speech to train on, and its manifest."""
+    """Synthesize speech for training, and write its manifest."""
     sentences, dropped = read_prompts(prompts, held_out or [], seed)
-    left_out = f"; {dropped:,} overlap held-out transcripts and are left out" if dropped else ""
-    messages.print(f"{len(sentences):,} prompts{left_out}")
+    skipped = f"; skipped {dropped:,} that overlap held-out transcripts" if dropped else ""
+    messages.print(f"{len(sentences):,} prompts{skipped}")
     if not sentences:
-        raise UserError(prompts[0], "there is nothing to speak", "Give other prompts")
+        raise UserError(prompts[0], "no usable prompt was found", "Provide other prompts")
     work = Work(sentences, installed_voices(), output, seed)
     claim(work)
     rows = list(make_hours(work, hours, jobs))
@@ -89,7 +91,7 @@ def synthesize(
 
 
 def read_prompts(paths: list[Path], held_out: list[Path], seed: int) -> tuple[list[str], int]:
-    """Distinct speakable sentences in random order, and how many overlap held-out transcripts.
+    """Read usable sentences without duplicates, in random order, and count those that overlap.
 
     Raises:
         UserError: a file cannot be read.
@@ -97,7 +99,7 @@ def read_prompts(paths: list[Path], held_out: list[Path], seed: int) -> tuple[li
     items = [item for manifest in held_out for item in iter_manifest(manifest)]
     cuts = [item for item in items if not isinstance(item, ManifestError)]
     if len(cuts) < len(items):
-        messages.print(f"{len(items) - len(cuts):,} held-out rows cannot be used; check names them")
+        messages.print(f"{len(items) - len(cuts):,} held-out rows are invalid; see asr-s2s check")
     forbidden = HeldOut(cut_text(cut) for cut in cuts)
     sentences: dict[str, str] = {}
     dropped = 0
@@ -125,14 +127,14 @@ def _lines(path: Path) -> Iterator[str]:
                 columns = line.rstrip("\n").split("\t")
                 yield " ".join((columns[1] if table and len(columns) > 1 else columns[0]).split())
     except (OSError, UnicodeDecodeError, lzma.LZMAError, EOFError) as error:
-        raise UserError(path, f"cannot be read ({error})", "Give lines of UTF-8 text") from error
+        raise UserError(path, f"cannot be read ({error})", "Provide UTF-8 text") from error
 
 
 def claim(work: Work) -> None:
-    """Refuse a folder that holds the parts of another run.
+    """Record the settings of this run in the output folder.
 
     Raises:
-        UserError: it was made with another seed, other prompts or other voices.
+        UserError: the folder has parts made with another seed, other prompts or other voices.
     """
     voices = [str(voice) for voices in work.voices.values() for voice in voices]
     digest = hashlib.sha256("\n".join([*work.prompts, *voices]).encode()).hexdigest()
@@ -141,8 +143,8 @@ def claim(work: Work) -> None:
     if record.exists() and json.loads(record.read_text("utf-8")) != settings:
         raise UserError(
             work.output,
-            "it holds speech made with another seed, other prompts or other voices",
-            "Name another folder, or remove this one",
+            "found speech made with another seed, other prompts or other voices",
+            "Choose another folder, or remove this one",
         )
     for name in ("audio", "parts"):
         (work.output / name).mkdir(parents=True, exist_ok=True)
@@ -150,7 +152,7 @@ def claim(work: Work) -> None:
 
 
 def make_hours(work: Work, hours: float, jobs: int) -> Iterator[dict[str, Any]]:
-    """Manifest rows of parts 0, 1, ... until there are as many hours as asked for."""
+    """Yield manifest rows of parts 0, 1, ... until `hours` are reached."""
     seconds, number = 0.0, 0
     context = multiprocessing.get_context("spawn")
     columns = Progress.get_default_columns()
@@ -158,9 +160,9 @@ def make_hours(work: Work, hours: float, jobs: int) -> Iterator[dict[str, Any]]:
         context.Pool(jobs, _begin, (work,)) as pool,
         Progress(*columns, console=messages, disable=not messages.is_terminal) as bar,
     ):
-        task = bar.add_task("speaking", total=hours * 3600)
+        task = bar.add_task("synthesizing", total=hours * 3600)
         while seconds < hours * 3600:
-            # Half a minute's work at a time is handed out, so that little is made in vain.
+            # Tasks of half a minute each limit the work discarded at the end.
             numbers = range(number, number + 2 * jobs)
             number = numbers.stop
             for rows in pool.imap(make_part, numbers):
@@ -181,7 +183,7 @@ def _begin(work: Work) -> None:
 
 
 def make_part(number: int) -> list[dict[str, Any]]:
-    """Speak the sentences of one part, unless it is there; its manifest rows."""
+    """Synthesize one part, unless it exists, and return its manifest rows."""
     work = _work
     record = work.output / "parts" / f"{number:05}.jsonl"
     if record.exists():
@@ -226,8 +228,8 @@ def _draw_voice(voices: dict[str, list[Voice]], rng: np.random.Generator) -> Voi
 def _speak_all(
     texts: list[str], voices: list[Voice], rngs: list[np.random.Generator]
 ) -> list[Samples | None]:
-    """Each sentence by its voice, at a rate and with a vocal tract of its own, and silence around
-    it."""
+    """Synthesize each sentence with its voice, at a random rate and vocal tract length, and add
+    silence around it."""
     shifts = [float(np.exp(rng.normal(0.0, 0.07))) for rng in rngs]
     stretches = [float(np.exp(rng.normal(0.0, 0.15))) for rng in rngs]
     groups: defaultdict[Voice, list[int]] = defaultdict(list)
@@ -236,7 +238,7 @@ def _speak_all(
     spoken: list[Samples | None] = [None] * len(texts)
     with tempfile.TemporaryDirectory() as temporary:
         for voice, places in groups.items():
-            # A shift shortens the sentence, which the stretch makes good.
+            # The shift shortens the sentence; a longer stretch compensates.
             requests = [Request(texts[i], stretches[i] * shifts[i]) for i in places]
             for place, samples in zip(places, speak(voice, requests, Path(temporary)), strict=True):
                 if samples is not None and len(samples):
@@ -247,7 +249,7 @@ def _speak_all(
 
 
 def record_in_room(samples: Samples, others: list[Samples], rng: np.random.Generator) -> Samples:
-    """The speech as a microphone somewhere would hear it: a third of it in a close, quiet room."""
+    """Simulate room, noise, bandwidth and level; half stay without reverberation."""
     if rng.random() < 0.5:
         samples = reverberate(samples, rng)
     if rng.random() < 0.6:

@@ -1,6 +1,6 @@
 """English voices of three speech synthesizers: Flite, Festival and eSpeak NG.
 
-Each is free software that Debian packages: flite; festival with festvox-kallpc16k,
+All are free software with Debian packages: flite; festival with festvox-kallpc16k,
 festvox-kdlpc16k and festvox-us-slt-hts; espeak-ng.
 """
 
@@ -30,7 +30,7 @@ ACCENTS = (
     "en-us-nyc",
     "en-029",
 )
-# Variants that sound like people; the package's robots and whispers do not.
+# Variants that sound human; robots and whispers are excluded.
 VARIANTS = (
     *(f"m{number}" for number in range(1, 9)),
     *(f"f{number}" for number in range(1, 6)),
@@ -41,10 +41,10 @@ FESTIVAL_FOLDERS = (Path("/usr/share/festival/voices"), Path("/usr/local/share/f
 
 @dataclass(frozen=True)
 class Voice:
-    """One voice of one synthesizer."""
+    """A voice of a synthesizer."""
 
     engine: str
-    """flite, festival or espeak-ng."""
+    """Synthesizer: flite, festival or espeak-ng."""
     name: str
 
     def __str__(self) -> str:
@@ -53,24 +53,24 @@ class Voice:
 
 @dataclass(frozen=True)
 class Request:
-    """A text, and how long its sounds are drawn out (1: as the voice would, 1.2: slower)."""
+    """A text to synthesize, and the factor of its duration (1: default rate, 1.2: slower)."""
 
     text: str
     stretch: float
 
 
 def installed_voices() -> dict[str, list[Voice]]:
-    """The voices of each synthesizer that is installed, in a fixed order.
+    """List the voices of each installed synthesizer, in a fixed order.
 
     Raises:
-        UserError: there is none.
+        UserError: no synthesizer is installed.
     """
     voices: dict[str, list[Voice]] = {}
     if shutil.which("flite"):
         voices["flite"] = [Voice("flite", name) for name in FLITE]
     if shutil.which("festival"):
-        there = {path.name for folder in FESTIVAL_FOLDERS for path in folder.glob("*/*")}
-        voices["festival"] = [Voice("festival", name) for name in FESTIVAL if name in there]
+        available = {path.name for folder in FESTIVAL_FOLDERS for path in folder.glob("*/*")}
+        voices["festival"] = [Voice("festival", name) for name in FESTIVAL if name in available]
     if shutil.which("espeak-ng"):
         listed = _run(["espeak-ng", "--voices=variant"]).decode()
         known = {word.removeprefix("!v/") for word in listed.split() if word.startswith("!v/")}
@@ -92,10 +92,10 @@ def installed_voices() -> dict[str, list[Voice]]:
 
 
 def speak(voice: Voice, requests: Sequence[Request], folder: Path) -> list[Samples | None]:
-    """Speak texts: mono float32 samples at 16 kHz each, None where the synthesizer failed.
+    """Synthesize texts to mono float32 samples at 16 kHz; None where the synthesizer failed.
 
     Args:
-        folder: an empty folder for temporary files.
+        folder: empty folder for temporary files.
     """
     paths = [folder / f"{index}.wav" for index in range(len(requests))]
     if voice.engine == "festival":
@@ -118,7 +118,7 @@ def _espeak(voice: Voice, request: Request, path: Path) -> list[str]:
 
 
 def _festival(voice: Voice, requests: Sequence[Request], paths: Sequence[Path]) -> None:
-    """All texts in one process: loading a voice takes longer than speaking a sentence."""
+    """Synthesize all texts in one process, as loading a voice takes longer than one sentence."""
     lines = [f"(voice_{voice.name})"]
     for request, path in zip(requests, paths, strict=True):
         text = request.text.replace("\\", " ").replace('"', " ")
@@ -128,7 +128,7 @@ def _festival(voice: Voice, requests: Sequence[Request], paths: Sequence[Path]) 
 
 
 def _run(command: list[str], text: str = "") -> bytes:
-    """Run a synthesizer on a text on its standard input; a text it fails on leaves no file."""
+    """Run a synthesizer with the text on standard input; on failure it writes no file."""
     answer = subprocess.run(command, input=text.encode(), capture_output=True, check=False)
     return answer.stdout
 

@@ -2,14 +2,14 @@
 
     python recipes/fsdd/prepare.py FSDD_FOLDER OUTPUT_FOLDER
 
-FSDD_FOLDER is the dataset as its authors lay it out: `recordings/{digit}_{speaker}_{index}.wav`,
-8 kHz. The split is by index: 0-4 are the official test set, 5-7 are for validation, the rest for
-training. All speakers are in all splits.
+FSDD_FOLDER has the original layout: `recordings/{digit}_{speaker}_{index}.wav`, 8 kHz. The split is
+by index: 0-4 are the official test set, 5-7 validation, the rest training. All speakers are in all
+splits.
 
-A connected string joins 3 to 8 recordings of one speaker and one split, in full (the corpus is
-trimmed already), with pauses of 0 to 0.5 s before, between and after the words; a quarter of them
-are none. In half of the strings the pauses hold noise at the recordings' own floor, in the others
-digital silence.
+A connected string joins 3 to 8 whole recordings of one speaker and one split (the corpus is already
+trimmed), with pauses of 0 to 0.5 s before, between and after the words; a quarter of the pauses are
+0. The pauses of half of the strings contain noise at the noise floor of the recordings, those of
+the others digital silence.
 """
 
 import re
@@ -33,12 +33,12 @@ FILE_NAME = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[^_]+)_(?P<index>0|[1-9][0
 
 
 def prepare(
-    fsdd_folder: Annotated[Path, typer.Argument(help="The dataset; it holds recordings/.")],
-    output_folder: Annotated[Path, typer.Argument(help="Where manifests and audio are written.")],
+    fsdd_folder: Annotated[Path, typer.Argument(help="Folder that contains recordings/.")],
+    output_folder: Annotated[Path, typer.Argument(help="Output folder for manifests and audio.")],
     train_strings: Annotated[int, typer.Option(min=0, help="Connected training strings.")] = 3000,
     valid_strings: Annotated[int, typer.Option(min=0, help="Connected validation strings.")] = 200,
     test_strings: Annotated[int, typer.Option(min=0, help="Connected test strings.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random choices.")] = 1,
 ) -> None:
     """Write manifests of single digits and of connected-digit strings."""
     write_corpus(
@@ -53,6 +53,7 @@ def prepare(
 
 
 def draw_style(rng: np.random.Generator, _: int, digits: int) -> Style:
+    """Draw a style without trimming; half of the strings have noisy pauses."""
     return Style(
         trims=(0.0,) * digits,
         pauses=draw_pauses(rng, digits),
@@ -61,18 +62,18 @@ def draw_style(rng: np.random.Generator, _: int, digits: int) -> Style:
 
 
 def read_clips(folder: Path) -> dict[str, list[Clip]]:
-    """The recordings of each split, ordered by speaker, digit and index.
+    """Read the recordings of each split, ordered by speaker, digit and index.
 
     Raises:
-        UserError: the folder is not the dataset, a file name is not of the corpus, or a recording
-            is missing or unreadable.
+        UserError: the folder is not the dataset, a file name does not belong to it, or a
+            recording is missing or unreadable.
     """
     recordings = folder / "recordings"
     if not folder.is_dir():
-        raise UserError(folder, "there is no such folder", "Give the folder of the dataset")
+        raise UserError(folder, "folder not found", "Give the folder of the dataset")
     if not recordings.is_dir():
         raise UserError(
-            folder, "it holds no folder recordings/", "Give the folder that holds recordings/"
+            folder, "found no folder recordings/ in it", "Give the folder that contains recordings/"
         )
     indices: dict[tuple[str, int], set[int]] = defaultdict(set)
     for path in sorted(recordings.glob("*.wav")):
@@ -85,12 +86,12 @@ def read_clips(folder: Path) -> dict[str, list[Clip]]:
             )
         indices[match["speaker"], int(match["digit"])].add(int(match["index"]))
     if not indices:
-        raise UserError(recordings, "it holds no .wav file", "Fetch the corpus again")
+        raise UserError(recordings, "found no .wav file in it", "Fetch the corpus again")
     count = 1 + max(max(found) for found in indices.values())
     if count <= VALID_INDICES.stop:
         raise UserError(
             recordings,
-            f"the highest index is {count - 1}, so none is left for training",
+            f"the highest index is {count - 1}, so no recording is left for training",
             "Fetch the whole corpus",
         )
 

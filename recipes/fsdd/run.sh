@@ -1,10 +1,10 @@
 #!/bin/sh
-# Free Spoken Digit Dataset, from recordings to a scored model.
+# Prepares the Free Spoken Digit Dataset, trains and evaluates a model.
 #
 #   recipes/fsdd/run.sh FSDD_FOLDER [KEY=VALUE ...]
 #
-# FSDD_FOLDER is the dataset in its original layout. Run it again to resume. Ends with the word
-# error rates expected and measured; the exit code is 1 if either is missed.
+# FSDD_FOLDER is the dataset in its original layout. Run it again to resume. Prints expected and
+# measured word error rates at the end; the exit code is 1 if one exceeds its tolerance.
 set -eu
 corpus=$(realpath "${1:?usage: recipes/fsdd/run.sh FSDD_FOLDER [KEY=VALUE ...]}")
 shift

@@ -1,12 +1,11 @@
 #!/bin/sh
-# Grapheme to phoneme: English words to the phonemes of CMUdict, from the dictionary to a scored
-# model.
+# Grapheme to phoneme: trains and evaluates a model from English words to the phonemes of CMUdict.
 #
 #   recipes/g2p_cmudict/run.sh FOLDER [KEY=VALUE ...]
 #
-# FOLDER holds train, dev and test as .tsv.gz: a word, a tab, its phonemes with blanks between, a line
-# for each pronunciation. Run it again to resume. Ends with the error rates expected and measured; the
-# exit code is 1 if they are missed.
+# FOLDER contains train, dev and test as .tsv.gz: a word, a tab and its phonemes separated by spaces, one
+# line per pronunciation. Run it again to resume. Prints expected and measured error rates at the end;
+# the exit code is 1 if one exceeds its tolerance.
 set -eu
 usage="usage: recipes/g2p_cmudict/run.sh FOLDER [KEY=VALUE ...]"
 folder=$(realpath "${1:?$usage}")

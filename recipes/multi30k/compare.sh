@@ -1,12 +1,12 @@
 #!/bin/sh
-# What each part gains: small models that differ in one setting, trained with the same budget and
-# scored on the test set with beam 5 and greedily.
+# Ablations: trains small models that differ in one setting with the same budget, and evaluates them on
+# the test set with beam 5 and greedy search.
 #
 #   recipes/multi30k/compare.sh MULTI30K_FOLDER NAME ...
 #   recipes/multi30k/compare.sh MULTI30K_FOLDER all
 #
-# Names are those of `settings` below. Outputs stand in runs/compare/NAME; against `baseline`, once
-# that is there, a comparison is printed and written to compare.html.
+# Names are those of `settings` below. Outputs are written to runs/compare/NAME. Each model is compared
+# with `baseline`, which must be trained first; the comparison is also written to compare.html.
 set -eu
 usage="usage: recipes/multi30k/compare.sh MULTI30K_FOLDER all|NAME ..."
 folder=$(realpath "${1:?$usage}")
@@ -29,7 +29,7 @@ settings() {
     input-feeding) echo decoder.input_feeding=true ;;
     gru) echo text_encoder.cell=gru decoder.cell=gru ;;
     transformer) echo text_encoder.cell=transformer text_encoder.size=256 text_encoder.layers=3 train.learning_rate=1e-3 ;;
-    *) echo "there is no setting $1" >&2 && return 1 ;;
+    *) echo "unknown setting $1" >&2 && return 1 ;;
     esac
 }
 

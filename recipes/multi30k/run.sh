@@ -1,11 +1,11 @@
 #!/bin/sh
-# English to German or French on Multi30k, from raw captions to a scored model.
+# Trains and evaluates a model from English to German or French on Multi30k.
 #
 #   recipes/multi30k/run.sh MULTI30K_FOLDER [de|fr] [KEY=VALUE ...]
 #
-# MULTI30K_FOLDER is a clone of the public repository (multi30k/dataset), or a folder that holds
-# train, val and test_2016_flickr as .en.gz and .de.gz or .fr.gz. Run it again to resume. Ends with
-# the BLEU expected and measured; the exit code is 1 if it is missed.
+# MULTI30K_FOLDER is a clone of the public repository (multi30k/dataset), or a folder that contains
+# train, val and test_2016_flickr as .en.gz and .de.gz or .fr.gz. Run it again to resume. Prints
+# expected and measured BLEU at the end; the exit code is 1 if BLEU is below the tolerance.
 set -eu
 usage="usage: recipes/multi30k/run.sh MULTI30K_FOLDER [de|fr] [KEY=VALUE ...]"
 folder=$(realpath "${1:?$usage}")

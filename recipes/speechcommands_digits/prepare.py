@@ -4,30 +4,30 @@
 
 CORPUS_FOLDER has one of two layouts:
 
-- as its authors lay it out: `zero/` to `nine/` with `{speaker}_nohash_{n}.wav`, and the official
-  split in `validation_list.txt` and `testing_list.txt` (what neither lists is for training);
-- manifests `train.jsonl`, `dev.jsonl` and `test.jsonl` that follow the same split, with `id`,
-  `audio` (relative to the folder), `duration`, `text`, `speaker` and `corpus`. Rows of another
-  corpus than "speechcommands" are passed over.
+- the original layout: `zero/` to `nine/` with `{speaker}_nohash_{n}.wav`, and the official split in
+  `validation_list.txt` and `testing_list.txt` (all other files are for training);
+- manifests `train.jsonl`, `dev.jsonl` and `test.jsonl` with the same split and the fields `id`,
+  `audio` (relative to the folder), `duration`, `text`, `speaker` and `corpus`. Rows of corpora
+  other than "speechcommands" are ignored.
 
-The authors repeat file names across the folders of the words, so a copy that puts all words in one
-folder keeps one recording where the manifest lists several words. Such a file holds the word of its
-first row, which was written first; the other rows are left out, and counted on stderr. A row whose
-duration is not that of the file is left out as well.
+The corpus repeats file names across the folders of the words, so a copy with all words in one
+folder has one recording where the manifest lists several words. Such a file is taken to contain the
+word of its first row, which was written first. The other rows are dropped and counted on stderr.
+Rows whose duration differs from that of the file are dropped as well.
 
-Such a copy is uneven over the digits, and a model trained on it prefers the frequent ones. So
-`train_balanced.jsonl` lists as many single recordings of each digit, some of them repeatedly.
+In such a copy the digits are unbalanced, and a model trained on it prefers the frequent ones.
+`train_balanced.jsonl` therefore lists equally many recordings of each digit, some repeatedly.
 
 A connected string joins 3 to 8 recordings of one split; every digit is equally likely. Most
-speakers have recorded too few digits for a string of their own, so strings mix speakers. The clips
-last about a second, most of it silence:
+speakers have recorded too few digits for a string, so strings mix speakers. The clips last about a
+second, most of it silence:
 
-- Training and validation strings: a third keep the clips whole, a third trim each to 50 ms around
-  its word, a third trim each by a random amount. Pauses of 0 to 0.5 s lie before, between and after
-  the words; a quarter of them are none. Half of the strings hold noise at the recordings' own floor
-  in the pauses, the others digital silence.
-- Test strings draw no amounts of trimming: every even-numbered one joins whole clips end to end,
-  every odd-numbered one clips trimmed to 50 ms around the word, with pauses as above.
+- Training and validation strings: a third keep the clips whole, a third trim each clip to 50 ms
+  around its word, and a third trim each clip by a random amount. There are pauses of 0 to 0.5 s
+  before, between and after the words; a quarter of them are 0. The pauses of half of the strings
+  contain noise at the noise floor of the recordings, those of the others digital silence.
+- Test strings are not trimmed at random: even-numbered ones join whole clips without pauses,
+  odd-numbered ones join clips trimmed to 50 ms around the word, with pauses as above.
 """
 
 import sys
@@ -61,16 +61,16 @@ LISTS = {"valid": "validation_list.txt", "test": "testing_list.txt"}
 SINGLES_A_DIGIT = 500
 """Rows of each digit in `train_balanced.jsonl`."""
 DURATION_TOLERANCE = 0.005
-"""Seconds; manifests round to milliseconds."""
+"""Tolerated difference in seconds, as manifests round to milliseconds."""
 
 
 def prepare(
     corpus_folder: Annotated[Path, typer.Argument(help="Speech Commands, in either layout.")],
-    output_folder: Annotated[Path, typer.Argument(help="Where manifests and audio are written.")],
+    output_folder: Annotated[Path, typer.Argument(help="Output folder for manifests and audio.")],
     train_strings: Annotated[int, typer.Option(min=0, help="Connected training strings.")] = 5000,
     valid_strings: Annotated[int, typer.Option(min=0, help="Connected validation strings.")] = 300,
     test_strings: Annotated[int, typer.Option(min=0, help="Connected test strings.")] = 300,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random choices.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random choices.")] = 1,
 ) -> None:
     """Write manifests of single digits and of connected-digit strings."""
     clips = read_clips(corpus_folder)
@@ -88,8 +88,8 @@ def prepare(
 
 
 def balance(clips: Sequence[Clip], count: int) -> Iterator[Clip]:
-    """`count` recordings of each digit: evenly spaced ones where there are more, repeated ones,
-    with a number in their ids, where there are fewer."""
+    """Yield `count` recordings of each digit: evenly spaced if there are more, repeated with
+    numbered ids if there are fewer."""
     for word in WORDS:
         pool = [clip for clip in clips if clip.text == word]
         for i in range(count):
@@ -99,6 +99,7 @@ def balance(clips: Sequence[Clip], count: int) -> Iterator[Clip]:
 
 
 def draw_style(rng: np.random.Generator, _: int, digits: int) -> Style:
+    """Draw the style of a training or validation string."""
     whole, tight = (0.0,) * digits, (1.0,) * digits
     between = tuple(rng.uniform(0, 1, digits).tolist())
     return Style(
@@ -109,6 +110,7 @@ def draw_style(rng: np.random.Generator, _: int, digits: int) -> Style:
 
 
 def draw_test_style(rng: np.random.Generator, number: int, digits: int) -> Style:
+    """Draw the style of test string `number`: whole clips if even, trimmed clips if odd."""
     if number % 2 == 0:
         return Style(trims=(0.0,) * digits, pauses=(0.0,) * (digits + 1), noisy_pauses=False)
     return Style(
@@ -119,13 +121,13 @@ def draw_test_style(rng: np.random.Generator, number: int, digits: int) -> Style
 
 
 def read_clips(folder: Path) -> dict[str, list[Clip]]:
-    """The recordings of each split.
+    """Read the recordings of each split.
 
     Raises:
-        UserError: the folder has neither layout, or something in it cannot be read.
+        UserError: the folder has neither layout, or a file in it cannot be read.
     """
     if not folder.is_dir():
-        raise UserError(folder, "there is no such folder", "Give the folder of Speech Commands")
+        raise UserError(folder, "folder not found", "Give the folder of Speech Commands")
     if (folder / MANIFESTS["train"]).is_file():
         return {split: read_manifest(folder / name) for split, name in MANIFESTS.items()}
     if all((folder / word).is_dir() for word in WORDS):
@@ -138,21 +140,21 @@ def read_clips(folder: Path) -> dict[str, list[Clip]]:
 
 
 def read_original(folder: Path) -> dict[str, list[Clip]]:
-    """Recordings in the layout of the corpus's authors."""
+    """Read recordings in the original layout."""
     split_of: dict[str, str] = {}
     for split, name in LISTS.items():
         try:
             listed = (folder / name).read_text(encoding="utf-8").split()
         except OSError as error:
             raise UserError(
-                folder / name, "the official split cannot be read", "Fetch the corpus again"
+                folder / name, "cannot read the official split", "Fetch the corpus again"
             ) from error
         split_of.update(dict.fromkeys(listed, split))
     for path in split_of:
         if path.split("/")[0] in WORDS and not (folder / path).is_file():
             raise UserError(
                 folder / path,
-                "a list names this recording, and it is missing",
+                "recording not found, but a list names it",
                 "Fetch the corpus again",
             )
     clips: dict[str, list[Clip]] = {"train": [], "valid": [], "test": []}
@@ -178,7 +180,7 @@ def read_original(folder: Path) -> dict[str, list[Clip]]:
 
 
 def read_manifest(path: Path) -> list[Clip]:
-    """The rows of Speech Commands in a manifest, one for each recording."""
+    """Read the rows of Speech Commands in a manifest, one per recording."""
     clips: list[Clip] = []
     seen: set[Path] = set()
     repeated = mismatched = 0
@@ -201,12 +203,12 @@ def read_manifest(path: Path) -> list[Clip]:
             mismatched += 1
             continue
         clips.append(Clip(row["id"], audio, duration, row["text"], row["speaker"]))
-    for count, which in (
-        (repeated, "whose recording an earlier row names"),
-        (mismatched, "whose duration is not the recording's"),
+    for count, reason in (
+        (repeated, "whose recording occurs in an earlier row"),
+        (mismatched, "whose duration differs from the recording's"),
     ):
         if count:
-            messages.print(f"{path}: left out {count} rows {which}", soft_wrap=True)
+            messages.print(f"{path}: dropped {count} rows {reason}", soft_wrap=True)
     return clips
 
 

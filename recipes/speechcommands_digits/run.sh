@@ -1,12 +1,12 @@
 #!/bin/sh
-# Digits by many speakers: Speech Commands and the Free Spoken Digit Dataset together, from
-# recordings to the shipped model `digits`.
+# Prepares Speech Commands and the Free Spoken Digit Dataset, trains and evaluates the shipped
+# model `digits`.
 #
 #   recipes/speechcommands_digits/run.sh SPEECH_COMMANDS_FOLDER FSDD_FOLDER [KEY=VALUE ...]
 #
 # SPEECH_COMMANDS_FOLDER is the corpus in its original layout, or a folder of manifests (see
-# prepare.py). Run it again to resume. Ends with the word error rates expected and measured; the
-# exit code is 1 if any is missed.
+# prepare.py). Run it again to resume. Prints expected and measured word error rates at the end; the
+# exit code is 1 if one exceeds its tolerance.
 set -eu
 usage="usage: recipes/speechcommands_digits/run.sh SPEECH_COMMANDS_FOLDER FSDD_FOLDER [KEY=VALUE ...]"
 commands=$(realpath "${1:?$usage}")

@@ -36,26 +36,26 @@ def test_log_mel_equals_librosa() -> None:
     np.testing.assert_allclose(features[0], expected, atol=2e-3)
 
 
-def test_vocal_tracts_vary_in_training_alone() -> None:
+def test_vocal_tract_length_varies_only_in_training() -> None:
     tone = 0.5 * torch.sin(2 * torch.pi * 1000 * torch.arange(16_000) / 16_000)
     batch, lengths = tone.expand(64, -1), torch.full((64,), 16_000)
     log_mel = LogMel(80, vocal_tract_range=0.2)
     peaks = log_mel(batch, lengths)[0][:, 50].argmax(-1)
     center = LogMel(80).eval()(batch[:1], lengths[:1])[0][0, 50].argmax()
     assert peaks.min() < center < peaks.max()
-    assert (peaks - center).abs().max() <= 0.2 * center + 1  # bands lie evenly up to 1 kHz
+    assert (peaks - center).abs().max() <= 0.2 * center + 1  # bands are spaced evenly up to 1 kHz
     torch.testing.assert_close(
         log_mel.eval()(batch, lengths)[0], LogMel(80)(batch, lengths)[0], atol=0, rtol=0
     )
 
 
-def test_a_stretched_axis_keeps_its_ends() -> None:
+def test_warped_filters_keep_their_order_and_range() -> None:
     filters = LogMel(80).filters
     warped = warped_filters(filters, 0.2)
     torch.testing.assert_close(warped[WARPS // 2], filters)
-    for one in warped:
-        assert one.argmax(0).diff().min() >= 0  # no band crosses another
-        assert one[-10:, -1].max() > 0
+    for warp in warped:
+        assert warp.argmax(0).diff().min() >= 0  # bands keep their order
+        assert warp[-10:, -1].max() > 0
 
 
 def test_global_normalization_gives_the_training_set_zero_mean_and_unit_variance() -> None:
@@ -77,7 +77,7 @@ def test_utterance_normalization_cancels_level_and_ignores_padding() -> None:
     torch.testing.assert_close(loud, quiet, atol=1e-3, rtol=0)
 
 
-def test_spec_augment_masks_within_its_bounds_and_only_in_training() -> None:
+def test_spec_augment_respects_its_limits_and_is_off_in_evaluation() -> None:
     config = AugmentConfig(frequency_mask_bins=5, time_mask_frames=10)
     augment = SpecAugment(config)
     features = torch.ones(64, 100, 30)
@@ -91,7 +91,7 @@ def test_spec_augment_masks_within_its_bounds_and_only_in_training() -> None:
     assert torch.equal(augment.eval()(features, lengths), features)
 
 
-def test_waveform_augmentation_repeats_with_its_seed_and_changes_with_it() -> None:
+def test_waveform_augmentation_is_determined_by_the_seed() -> None:
     augment = WaveformAugment(AugmentConfig(noise_probability=1.0))
     samples = speech_like()
     first = augment(samples, 0.9, np.random.default_rng([1, 2, 3]))
@@ -104,14 +104,14 @@ def test_waveform_augmentation_repeats_with_its_seed_and_changes_with_it() -> No
 def test_speed_changes_length_and_pitch() -> None:
     tone = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32)
     augment = WaveformAugment(AugmentConfig(speeds=(1.25,), gain_db=0.0))
-    chance = np.random.default_rng(0)
-    faster = augment(tone, augment.draw_speed(chance), chance)
+    rng = np.random.default_rng(0)
+    faster = augment(tone, augment.draw_speed(rng), rng)
     assert abs(len(faster) - 12_800) <= 1
     peak = np.abs(np.fft.rfft(faster)).argmax() * 16_000 / len(faster)
     assert abs(peak - 1250) < 5
 
 
-def test_noise_is_added_at_the_ratio_asked_for() -> None:
+def test_noise_is_added_at_the_requested_ratio() -> None:
     samples = speech_like()
     noise = np.random.default_rng(1).standard_normal(len(samples)).astype(np.float32)
     added = add_noise(samples, noise, snr_db=10.0) - samples

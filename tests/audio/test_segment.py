@@ -1,4 +1,4 @@
-"""Long recordings are cut at silences, and nothing that was said is lost."""
+"""Long recordings are cut at silences, without loss of speech."""
 
 import sys
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def noise(count: int, level: float) -> Waveform:
     return (level * np.random.default_rng(0).standard_normal(count)).astype(np.float32)
 
 
-def test_speech_is_found_where_it_is(
+def test_segments_match_the_times_of_speech(
     detector: SpeechDetector, sample: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "long.flac"
@@ -58,7 +58,7 @@ def test_speech_is_found_where_it_is(
 
 
 @pytest.mark.parametrize("level", [0.001, 0.01, 0.03])
-def test_speech_is_found_in_noise_and_noise_alone_is_none(
+def test_speech_is_detected_in_noise_and_noise_alone_is_not(
     detector: SpeechDetector, digits: Waveform, level: float
 ) -> None:
     silence = np.zeros(2 * SAMPLE_RATE, np.float32)
@@ -68,7 +68,7 @@ def test_speech_is_found_in_noise_and_noise_alone_is_none(
     assert not list(split_at_silences([samples - clean], detector))
 
 
-def test_segments_do_not_depend_on_the_blocks(
+def test_segments_do_not_depend_on_the_block_size(
     detector: SpeechDetector, sample: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "long.flac"
@@ -83,10 +83,10 @@ def test_segments_do_not_depend_on_the_blocks(
 
 
 @pytest.mark.parametrize(("longest", "silence"), [(LONGEST, 0.5), (6.0, 0.5), (6.0, 0.1)])
-def test_segments_are_the_samples_at_their_times(
+def test_segments_contain_the_samples_at_their_times(
     detector: SpeechDetector, digits: Waveform, longest: float, silence: float
 ) -> None:
-    samples = np.tile(digits, 20)  # hardly a pause: segments end where they must
+    samples = np.tile(digits, 20)  # few pauses, so segments end at their maximum length
     end = 0.0
     blocks = in_blocks(samples, 50_000)
     for span in split_at_silences(blocks, detector, longest=longest, silence=silence):
@@ -98,8 +98,8 @@ def test_segments_are_the_samples_at_their_times(
     assert end > len(samples) / SAMPLE_RATE - 1
 
 
-def test_speech_without_a_pause_is_cut_at_its_quietest_places(digits: Waveform) -> None:
-    word = digits[9_000:17_000]  # never silent, so that only level tells where to cut
+def test_speech_without_a_pause_is_cut_at_the_quietest_positions(digits: Waveform) -> None:
+    word = digits[9_000:17_000]  # never silent, so only the level determines the cut
     samples = np.tile(word, 240) + noise(240 * len(word), 0.001)
     quiet = round(17.0 * SAMPLE_RATE)
     samples[quiet : quiet + 3_200] *= 0.05
@@ -111,7 +111,7 @@ def test_speech_without_a_pause_is_cut_at_its_quietest_places(digits: Waveform) 
     assert all(LONGEST / 2 - 1 < len(s.samples) / SAMPLE_RATE <= LONGEST for s in spans[:-1])
 
 
-def test_clicks_and_silence_give_nothing(detector: SpeechDetector) -> None:
+def test_clicks_and_silence_give_no_segments(detector: SpeechDetector) -> None:
     samples = np.zeros(60 * SAMPLE_RATE, np.float32)
     assert not list(split_at_silences([samples], detector))
     samples[:: 7 * SAMPLE_RATE] = 0.9
@@ -119,12 +119,12 @@ def test_clicks_and_silence_give_nothing(detector: SpeechDetector) -> None:
     assert not list(split_at_silences([], detector))
 
 
-def test_a_detector_that_is_not_there_is_named() -> None:
+def test_an_unknown_detector_is_rejected() -> None:
     with pytest.raises(ConfigError, match="no detector 'webrtc'"):
         find_detector("webrtc")  # type: ignore[arg-type]
 
 
-def test_silero_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_missing_silero_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "silero_vad", None)  # cannot be imported
     with pytest.raises(ConfigError, match=r"asr-s2s\[vad\]"):
         find_detector("silero")

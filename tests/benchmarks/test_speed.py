@@ -1,4 +1,4 @@
-"""The benchmarks of speed and of times, at sizes that only show that they run."""
+"""Tests that the benchmarks run, at small sizes."""
 
 import json
 import os
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def run(script: str, *arguments: str) -> str:
-    """What a benchmark prints."""
+    """Run a benchmark and return its standard output."""
     command = [sys.executable, str(FOLDER / script), *arguments]
     environment = os.environ | {"PYTHONPATH": str(FOLDER.parent)}
     return subprocess.run(
@@ -21,7 +21,7 @@ def run(script: str, *arguments: str) -> str:
     ).stdout
 
 
-def test_ours_is_measured_and_what_else_stood_in_the_results_stays(tmp_path: Path) -> None:
+def test_measuring_ours_keeps_other_content_of_the_results_file(tmp_path: Path) -> None:
     results = tmp_path / "RESULTS.md"
     results.write_text("# Written by hand\n")
     printed = run(
@@ -30,7 +30,7 @@ def test_ours_is_measured_and_what_else_stood_in_the_results_stays(tmp_path: Pat
         *("--rounds", "2", "--threads", "1", "--results", str(results)),
     )
     written = results.read_text()
-    assert written.startswith("# Written by hand\n\n<!-- against_peers -->\n# Speed beside")
+    assert written.startswith("# Written by hand\n\n<!-- against_peers -->\n# Speed compared")
     assert written.endswith("<!-- end of against_peers -->\n")
     assert printed.strip() in written
     times = re.findall(
@@ -40,7 +40,7 @@ def test_ours_is_measured_and_what_else_stood_in_the_results_stays(tmp_path: Pat
     )
     assert [name for name, _, _ in times] == ["training step", "decoding, batch 2, beam 5"]
     assert all(float(seconds) > 0 for _, seconds, _ in times)
-    assert [bool(rounded) for _, _, rounded in times] == [False, True]  # 8 bits do not train
+    assert [bool(ratio) for _, _, ratio in times] == [False, True]  # no training in 8 bits
     memory = re.findall(r"^\| .*? \| (\d+) \((\d+)\) \|", written, re.M)
     assert len(memory) == 2
     assert all(int(peak) >= int(loaded) > 0 for peak, loaded in memory)
@@ -57,7 +57,7 @@ def test_loading_is_measured_for_each_augmentation(tmp_path: Path) -> None:
     ]
 
 
-def test_where_the_time_goes_adds_up(tmp_path: Path) -> None:
+def test_shares_of_the_time_add_up(tmp_path: Path) -> None:
     results = tmp_path / "RESULTS.md"
     arguments = ("--tiny", "--work", "asr_train", "text_decode", "--results", str(results))
     printed = run("where_time_goes.py", *arguments)
@@ -71,7 +71,7 @@ def test_where_the_time_goes_adds_up(tmp_path: Path) -> None:
 
 @pytest.fixture
 def words(shared_data: Path, tmp_path: Path) -> Path:
-    """A manifest of recordings of single digits."""
+    """Manifest of recordings of single digits."""
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     folder = shared_data / "fsdd" / "recordings"
     rows = [
@@ -84,18 +84,18 @@ def words(shared_data: Path, tmp_path: Path) -> Path:
     return manifest
 
 
-def test_times_of_words_are_near_those_of_joined_recordings(words: Path) -> None:
+def test_word_times_are_close_to_the_true_times(words: Path) -> None:
     printed = run("word_times.py", str(words), "--model", "digits", "--strings", "6")
     assert int(printed.split()[0]) >= 20, printed  # of 30 words
     times = [float(seconds) for seconds in re.findall(r"(\d\.\d+) s", printed)]
     assert len(times) == 2 and max(times) < 0.06
 
 
-def test_what_each_part_gains_is_a_row_of_its_own(words: Path) -> None:
-    printed = run("gains.py", str(words), "--model", "digits", "--trained", "less=digits")
+def test_each_part_of_the_recognizer_has_a_row(words: Path) -> None:
+    printed = run("gains.py", str(words), "--model", "digits", "--trained", "trained=digits")
     rows = re.findall(r"^\| ([a-zA-Z+ ]+?) \| (\d+\.\d+)", printed, re.M)
     names = [name for name, _ in rows]
-    assert names == ["less", "attention", "+ CTC in the beam", "+ guards"], printed
+    assert names == ["trained", "attention", "+ CTC in the beam", "+ guards"], printed
     rates = [float(rate) for _, rate in rows]
     assert rates[0] == rates[1]  # the same model
     assert rates[-1] < 20.0

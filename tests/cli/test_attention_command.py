@@ -1,4 +1,4 @@
-"""`asr-s2s attention` as a process."""
+"""The command `asr-s2s attention`, run as a process."""
 
 import json
 import subprocess
@@ -32,7 +32,8 @@ def attention(
     return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd)
 
 
-def weights_of(path: Path, *arguments: str | Path, stdin: bytes = b"") -> dict:
+def write_weights(path: Path, *arguments: str | Path, stdin: bytes = b"") -> dict:
+    """Write attention weights as JSON, check their shape and sums, and return the record."""
     done = attention(*arguments, "--device", "cpu", "-o", path, stdin=stdin)
     assert done.returncode == 0, done.stderr.decode()
     record = json.loads(path.read_text("utf-8"))
@@ -44,7 +45,7 @@ def weights_of(path: Path, *arguments: str | Path, stdin: bytes = b"") -> dict:
 
 
 def write_model(folder: Path, *encoders: str, attention: str = "additive") -> Path:
-    """A small model that was never trained."""
+    """Write a small untrained model."""
     config = Config(
         model=ModelConfig(encoders=encoders),
         text=TextConfig(languages=("de", "fr")),
@@ -68,25 +69,25 @@ def text_model(tmp_path: Path) -> Path:
 
 
 def test_attention_follows_spoken_digits(sample: Path, tmp_path: Path) -> None:
-    record = weights_of(tmp_path / "weights.json", sample, "--model", "digits")
+    record = write_weights(tmp_path / "weights.json", sample, "--model", "digits")
     text = sample.with_suffix(".txt").read_text().strip()
     assert "".join(record["output"]) == f"{text}</s>"
     assert record["source"] is None
     assert record["seconds"] == pytest.approx(soundfile.info(sample).duration, abs=0.001)
 
-    sound, rate = soundfile.read(sample)
-    loud = np.flatnonzero(np.abs(sound) > 0.01) / rate
-    begins = loud[np.diff(loud, prepend=-1.0) > 0.1]  # after a pause of 100 ms
-    assert len(begins) == len(text.split()) == 6
+    samples, rate = soundfile.read(sample)
+    loud = np.flatnonzero(np.abs(samples) > 0.01) / rate
+    word_starts = loud[np.diff(loud, prepend=-1.0) > 0.1]  # after a pause of 100 ms
+    assert len(word_starts) == len(text.split()) == 6
     first_letters = [i for i in range(len(text)) if i == 0 or text[i - 1] == " "]
     places = np.array(record["weights"]).argmax(1)
     peaks = [record["times"][place] for place in places[first_letters]]
     assert peaks == sorted(peaks)
-    for peak, begin in zip(peaks, begins, strict=True):
-        assert begin <= peak <= begin + 0.3
+    for peak, start in zip(peaks, word_starts, strict=True):
+        assert start <= peak <= start + 0.3
 
 
-def test_a_picture_is_written_where_wanted_and_said(sample: Path, tmp_path: Path) -> None:
+def test_picture_is_written_to_the_output_file(sample: Path, tmp_path: Path) -> None:
     done = attention(sample.resolve(), "--model", "digits", cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode()
     assert (done.stdout, done.stderr) == (b"", b"written to attention.png\n")
@@ -97,32 +98,36 @@ def test_a_picture_is_written_where_wanted_and_said(sample: Path, tmp_path: Path
     assert ElementTree.parse(tmp_path / "new" / "a.SVG").getroot().tag.endswith("svg")
 
 
-def test_a_given_output_is_aligned_as_the_model_would_write_it(
+def test_given_output_has_the_weights_of_the_equal_decoded_output(
     sample: Path, tmp_path: Path
 ) -> None:
     text = sample.with_suffix(".txt").read_text().strip()
-    own = weights_of(tmp_path / "own.json", sample, "--model", "digits", "--beam-size", "1")
+    own = write_weights(tmp_path / "own.json", sample, "--model", "digits", "--beam-size", "1")
     given = ("--model", "digits", "--output-text", text.upper())
-    assert weights_of(tmp_path / "given.json", sample, *given) == own
+    assert write_weights(tmp_path / "given.json", sample, *given) == own
 
 
-def test_text_is_an_argument_or_a_line_of_standard_input(text_model: Path, tmp_path: Path) -> None:
+def test_sentence_is_an_argument_or_read_from_standard_input(
+    text_model: Path, tmp_path: Path
+) -> None:
     options = ("--model", text_model, "--language", "fr", "--output-text", "ab")
-    argument = weights_of(tmp_path / "a.json", "xy zy", *options)
+    argument = write_weights(tmp_path / "a.json", "xy zy", *options)
     assert argument["source"] == ["x", "y", " ", "z", "y", "</s>"]
     assert argument["output"] == ["<fr>", "a", "b", "</s>"]
     assert argument["seconds"] is argument["times"] is None
-    piped = weights_of(tmp_path / "b.json", "-", *options, stdin=b"xy zy\r\nzz\n")
+    piped = write_weights(tmp_path / "b.json", "-", *options, stdin=b"xy zy\r\nzz\n")
     assert piped == argument
-    assert weights_of(tmp_path / "c.json", "xy", "--model", text_model, "--language", "de")
+    assert write_weights(tmp_path / "c.json", "xy", "--model", text_model, "--language", "de")
 
 
-def test_a_model_of_both_kinds_takes_a_file_for_a_recording(sample: Path, tmp_path: Path) -> None:
+def test_existing_file_is_a_recording_for_a_model_of_speech_and_text(
+    sample: Path, tmp_path: Path
+) -> None:
     model = write_model(tmp_path / "both", "speech", "text")
     options = ("--model", model, "--language", "de", "--output-text", "a")
-    assert weights_of(tmp_path / "a.json", sample, *options)["source"] is None
-    sentence = "x" * 300  # too long for the name of a file
-    assert len(weights_of(tmp_path / "b.json", sentence, *options)["source"]) == 301
+    assert write_weights(tmp_path / "a.json", sample, *options)["source"] is None
+    sentence = "x" * 300  # longer than any file name
+    assert len(write_weights(tmp_path / "b.json", sentence, *options)["source"]) == 301
 
 
 @pytest.mark.parametrize(
@@ -153,7 +158,7 @@ def test_a_model_of_both_kinds_takes_a_file_for_a_recording(sample: Path, tmp_pa
         (("silent.wav", "--model", "digits"), "silent.wav: the recording is silent"),
     ],
 )
-def test_mistakes_are_one_line_on_stderr(
+def test_user_errors_are_one_line_on_stderr(
     text_model: Path, tmp_path: Path, arguments: tuple[str, ...], problem: str
 ) -> None:
     write_model(tmp_path / "fixed", "text", attention="none")

@@ -1,3 +1,5 @@
+"""The commands `asr-s2s check` and `asr-s2s prepare`."""
+
 import gzip
 import json
 import sys
@@ -24,8 +26,8 @@ def record(path: Path, seconds: float = 0.5) -> Path:
     return path
 
 
-def write_manifest_of(folder: Path, name: str, *rows: dict[str, object]) -> Path:
-    """Rows whose recordings exist, unless they say that they are `missing`."""
+def write_manifest(folder: Path, name: str, *rows: dict[str, object]) -> Path:
+    """Write a manifest and its recordings, except of rows that are marked `missing`."""
     for row in rows:
         if not row.pop("missing", False):
             record(folder / str(row["audio"]))
@@ -39,15 +41,15 @@ def asr_s2s(*arguments: object):
 
 
 def test_check_of_good_manifests_prints_a_summary(tmp_path):
-    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+    train = write_manifest(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
     result = asr_s2s("check", train)
     assert (result.exit_code, result.stdout) == (0, "1 utterance, 0.00 hours, 0 findings\n")
 
 
-def test_check_groups_findings_and_names_what_fixes_them(tmp_path):
+def test_check_groups_findings_by_kind_with_their_fixes(tmp_path):
     rows = [{"audio": f"{i}.wav", "text": "x", "duration": 3.0} for i in range(12)]
     rows += [{"audio": "m.wav", "text": "x", "duration": 1.0, "missing": True}, {"audio": "n.wav"}]
-    train = write_manifest_of(tmp_path, "train.jsonl", *rows)
+    train = write_manifest(tmp_path, "train.jsonl", *rows)
     result = asr_s2s("check", train)
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
@@ -55,16 +57,16 @@ def test_check_groups_findings_and_names_what_fixes_them(tmp_path):
     assert f"  {train}:14: there is no column 'text'; found audio. Name the" in result.stdout
     assert "wrong duration (12)" in lines
     assert "  and 2 more; --all prints them" in lines
-    assert sum("its file holds 0.50 s" in line for line in lines) == 10
+    assert sum("found 0.50 s in its file" in line for line in lines) == 10
     assert f"  {train}: m: {tmp_path}/m.wav: there is no such file. Check the path." in lines
     assert lines[-1] == "13 utterances, 0.01 hours, 14 findings"
     everything = asr_s2s("check", train, "--all").stdout
-    assert everything.count("its file holds 0.50 s") == 12
+    assert everything.count("found 0.50 s in its file") == 12
 
 
-def test_check_as_json_is_one_object_a_finding(tmp_path):
-    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "ab"})
-    valid = write_manifest_of(tmp_path, "valid.jsonl", {"audio": "b.wav", "text": "ac"})
+def test_check_as_json_prints_one_object_per_finding(tmp_path):
+    train = write_manifest(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "ab"})
+    valid = write_manifest(tmp_path, "valid.jsonl", {"audio": "b.wav", "text": "ac"})
     result = asr_s2s("check", train, valid, "--format", "json")
     assert result.exit_code == 1
     (line,) = result.stdout.splitlines()
@@ -78,11 +80,11 @@ def test_check_as_json_is_one_object_a_finding(tmp_path):
     assert "2 utterances, 0.00 hours, 1 finding" in result.stderr
 
 
-def test_check_takes_manifests_and_limits_from_a_recipe(tmp_path):
+def test_check_reads_manifests_and_limits_from_a_recipe(tmp_path):
     (tmp_path / "data").mkdir()
-    write_manifest_of(tmp_path / "data", "t1.jsonl", {"audio": "a.wav", "text": "Ab", "speaker": 1})
-    write_manifest_of(tmp_path / "data", "t2.jsonl", {"audio": "b.wav", "text": "b", "speaker": 1})
-    write_manifest_of(tmp_path / "data", "v.jsonl", {"audio": "c.wav", "text": "aB", "speaker": 2})
+    write_manifest(tmp_path / "data", "t1.jsonl", {"audio": "a.wav", "text": "Ab", "speaker": 1})
+    write_manifest(tmp_path / "data", "t2.jsonl", {"audio": "b.wav", "text": "b", "speaker": 1})
+    write_manifest(tmp_path / "data", "v.jsonl", {"audio": "c.wav", "text": "aB", "speaker": 2})
     recipe = tmp_path / "recipe.yaml"
     settings = {
         "data": {"train": ["data/t1.jsonl", "data/t2.jsonl"], "valid": ["data/v.jsonl"]},
@@ -101,8 +103,8 @@ def test_check_takes_manifests_and_limits_from_a_recipe(tmp_path):
     assert any(line.startswith("  valid: c: ") for line in lines)
 
 
-def test_check_with_a_models_vocabulary(tmp_path):
-    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+def test_check_uses_the_vocabulary_of_a_model_folder(tmp_path):
+    train = write_manifest(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
     (tmp_path / "config.yaml").write_text("format: 1\n")
     CharacterTokenizer("helo").save(tmp_path)
     assert asr_s2s("check", train, "--model", tmp_path).exit_code == 0
@@ -112,21 +114,21 @@ def test_check_with_a_models_vocabulary(tmp_path):
     )
 
 
-def test_check_takes_a_shipped_models_name(tmp_path):
-    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "One"})
+def test_check_accepts_the_name_of_a_shipped_model(tmp_path):
+    train = write_manifest(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "One"})
     result = asr_s2s("check", train, "--model", "digits")
     assert (result.exit_code, result.stderr) == (0, "")
     assert isinstance(asr_s2s("check", train, "--model", "digit").exception, ModelError)
 
 
-def test_check_without_a_recipe_takes_normalizer_and_frames_from_the_model(tmp_path):
-    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "HELP"})
+def test_check_without_a_recipe_uses_normalizer_and_time_reduction_of_the_model(tmp_path):
+    train = write_manifest(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "HELP"})
     CharacterTokenizer("help").save(tmp_path)
     settings = {"text": {"normalizer": "lowercase"}, "speech_encoder": {"time_reduction": 16}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     assert asr_s2s("check", train, "--model", tmp_path).exit_code == 0  # 51 frames become 4
 
-    settings["speech_encoder"]["time_reduction"] = 32  # and now 2
+    settings["speech_encoder"]["time_reduction"] = 32  # 51 frames become 2
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings))
     assert "text too long (1)" in asr_s2s("check", train, "--model", tmp_path).stdout
     settings["features"] = {"edge_frames": 32}
@@ -134,21 +136,21 @@ def test_check_without_a_recipe_takes_normalizer_and_frames_from_the_model(tmp_p
     assert asr_s2s("check", train, "--model", tmp_path).exit_code == 0
 
 
-def test_check_says_why_texts_are_not_compared_with_their_audio(tmp_path):
-    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+def test_check_explains_why_texts_are_not_compared_with_their_audio(tmp_path):
+    train = write_manifest(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
     note = "texts are not compared with the length of their audio"
     assert asr_s2s("check", train).stderr == (
-        f"Without --config or --model, {note}: how many frames a model makes of it is not known.\n"
+        f"Without --config or --model, {note}: the number of memory frames is unknown.\n"
     )
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("text: {tokenizer: sentencepiece}\n")
     assert asr_s2s("check", train, "--config", recipe).stderr == (
-        f"Without --model, {note}: how many tokens they have is not known.\n"
+        f"Without --model, {note}: the number of tokens is unknown.\n"
     )
 
 
-def test_check_refuses_a_manifest_named_twice(tmp_path):
-    train = write_manifest_of(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
+def test_check_rejects_a_manifest_named_twice(tmp_path):
+    train = write_manifest(tmp_path, "train.jsonl", {"audio": "a.wav", "text": "hello"})
     again = tmp_path / "." / ".." / tmp_path.name / "train.jsonl"
     for second in train, again:
         result = asr_s2s("check", train, second)
@@ -156,8 +158,8 @@ def test_check_refuses_a_manifest_named_twice(tmp_path):
         assert str(result.exception) == f"{second}: this manifest is named twice. Name it once."
 
 
-def write_text_of(folder: Path, name: str, *pairs: tuple[str, str]) -> Path:
-    """Two aligned files, by the name that stands for both: `train` for train.{en,de}."""
+def write_parallel_text(folder: Path, name: str, *pairs: tuple[str, str]) -> Path:
+    """Write two files of parallel text, and return the path of both, such as `train.{en,de}`."""
     for suffix, side in ("en", 0), ("de", 1):
         lines = "".join(pair[side] + "\n" for pair in pairs)
         (folder / f"{name}.{suffix}").write_text(lines)
@@ -168,7 +170,7 @@ BEES = ("The bees fly.", "Die Bienen fliegen."), ("The trees bend.", "Die Eichen
 
 
 def test_check_of_good_parallel_text_prints_a_summary(tmp_path):
-    result = asr_s2s("check", write_text_of(tmp_path, "train", *BEES))
+    result = asr_s2s("check", write_parallel_text(tmp_path, "train", *BEES))
     assert (result.exit_code, result.stdout, result.stderr) == (
         0,
         "2 sentence pairs, 0 findings\n",
@@ -176,8 +178,8 @@ def test_check_of_good_parallel_text_prints_a_summary(tmp_path):
     )
 
 
-def test_check_names_what_is_wrong_with_parallel_text(tmp_path):
-    train = write_text_of(tmp_path, "train", *BEES, ("The end", ""))
+def test_check_reports_problems_of_parallel_text(tmp_path):
+    train = write_parallel_text(tmp_path, "train", *BEES, ("The end", ""))
     table = tmp_path / "test.tsv"
     table.write_text("The bees fly.\tBienen fliegen.\nDie Bienen\nBees fly?\tFliegen die Bienen?\n")
     result = asr_s2s("check", train, table)
@@ -190,12 +192,12 @@ def test_check_names_what_is_wrong_with_parallel_text(tmp_path):
     assert lines[-1] == "5 sentence pairs, 5 findings"
 
 
-def test_check_takes_recordings_and_parallel_text_from_one_recipe(tmp_path):
+def test_check_reads_recordings_and_parallel_text_from_one_recipe(tmp_path):
     (tmp_path / "data").mkdir()
-    write_text_of(tmp_path / "data", "a", *BEES)
-    write_text_of(tmp_path / "data", "b", BEES[0])
-    write_text_of(tmp_path / "data", "v", ("THE BEE!", "die biene"))
-    write_manifest_of(tmp_path / "data", "t.jsonl", {"audio": "a.wav", "text": "biene"})
+    write_parallel_text(tmp_path / "data", "a", *BEES)
+    write_parallel_text(tmp_path / "data", "b", BEES[0])
+    write_parallel_text(tmp_path / "data", "v", ("THE BEE!", "die biene"))
+    write_manifest(tmp_path / "data", "t.jsonl", {"audio": "a.wav", "text": "biene"})
     recipe = tmp_path / "recipe.yaml"
     settings = {
         "data": {
@@ -216,8 +218,8 @@ def test_check_takes_recordings_and_parallel_text_from_one_recipe(tmp_path):
         "1 utterance, 0.00 hours, 4 sentence pairs, 1 finding",
     ]
     assert result.stderr == (
-        "Without --model, sentences are not compared with data.max_tokens: how many tokens they "
-        "have is not known.\n"
+        "Without --model, sentences are not compared with data.max_tokens: the number of tokens is "
+        "unknown.\n"
     )
 
     changes = "--set", "data.train=data/a.{en,de}", "--set", "source_text.normalizer=verbatim"
@@ -228,21 +230,23 @@ def test_check_takes_recordings_and_parallel_text_from_one_recipe(tmp_path):
     assert result.stdout.endswith("\n3 sentence pairs, 1 finding\n")
 
 
-def test_check_counts_tokens_by_a_models_vocabulary(tmp_path):
-    train = write_text_of(tmp_path, "train", *BEES)
+def test_check_counts_tokens_with_the_vocabulary_of_a_model(tmp_path):
+    train = write_parallel_text(tmp_path, "train", *BEES)
     (tmp_path / "config.yaml").write_text("format: 1\n")
     CharacterTokenizer("".join(target for _, target in BEES)).save(tmp_path)
     (tmp_path / "recipe.yaml").write_text("data: {max_tokens: 20}\n")
     options = "--config", tmp_path / "recipe.yaml", "--model", tmp_path
     result = asr_s2s("check", train, *options)
-    expected = "train:2: 24 tokens of the target, its end counted, are more than the 20 of data.max"
+    expected = (
+        "train:2: 24 tokens of the target, including the end token, exceed the 20 of data.max"
+    )
     assert expected in result.stdout
     enough = *options, "--set", "data.max_tokens=24"
     assert asr_s2s("check", train, *enough).exit_code == 0
     assert asr_s2s("check", train, *enough, "--set", "data.batch_tokens=23").exit_code == 1
 
 
-def test_check_names_languages_that_training_would_refuse(tmp_path):
+def test_check_reports_languages_that_training_would_reject(tmp_path):
     table = tmp_path / "train.tsv"
     rows = "The bees fly.\tDie Bienen fliegen.\tde\nThe trees bend.\tGli alberi si piegano.\tit\n"
     table.write_text(f"source\ttarget\tlanguage\n{rows}Bend the trees.\tDie Eichen biegen.\t\n")
@@ -250,9 +254,9 @@ def test_check_names_languages_that_training_would_refuse(tmp_path):
     result = asr_s2s("check", table, "--config", tmp_path / "recipe.yaml")
     assert result.exit_code == 1
     found = [line for line in result.stdout.splitlines() if "text.languages" in line]
-    fix = "Give one of text.languages: de, fr; training stops at it."
+    fix = "Give one of text.languages: de, fr; training refuses it."
     assert found == [
-        f"  {table}: train:3: it is no language of the model. {fix}",
+        f"  {table}: train:3: it is not a language of the model. {fix}",
         f"  {table}: train:4: no language is given. {fix}",
     ]
 
@@ -260,13 +264,13 @@ def test_check_names_languages_that_training_would_refuse(tmp_path):
 RIVER = "The quiet river bends twice before it reaches the old mill."
 
 
-def test_check_names_what_shares_words_with_held_out_transcripts(tmp_path):
+def test_check_reports_overlap_with_held_out_transcripts(tmp_path):
     rows = [{"audio": "a.wav", "text": RIVER}, {"audio": "b.wav", "text": "the mill is old"}]
-    train = write_manifest_of(tmp_path, "train.jsonl", *rows)
-    pairs = write_text_of(tmp_path, "pairs", (f"They say: {RIVER}", "Der Fluss"), BEES[0])
+    train = write_manifest(tmp_path, "train.jsonl", *rows)
+    pairs = write_parallel_text(tmp_path, "pairs", (f"They say: {RIVER}", "Der Fluss"), BEES[0])
     lines = tmp_path / "lines.txt"
     lines.write_text(f"{BEES[0][0]}\n\nwhere the river bends twice before it reaches the sea\n")
-    dev = write_manifest_of(tmp_path, "dev.jsonl", {"audio": "d.wav", "text": RIVER.upper()})
+    dev = write_manifest(tmp_path, "dev.jsonl", {"audio": "d.wav", "text": RIVER.upper()})
     test = tmp_path / "test.txt"
     test.write_text("The mill is old!\n")
     result = asr_s2s(
@@ -275,16 +279,16 @@ def test_check_names_what_shares_words_with_held_out_transcripts(tmp_path):
     assert result.exit_code == 1
     found = [json.loads(line) for line in result.stdout.splitlines()]
     shared = [finding for finding in found if finding["kind"] == "held-out text"]
-    first = f"'the quiet river bends twice before it' stands in {dev}: d"
+    first = f"'the quiet river bends twice before it' also appears in {dev}: d"
     assert [(finding["where"], finding["problem"]) for finding in shared] == [
         (f"{train}: a", first),
-        (f"{train}: b", f"'the mill is old' stands in {test}:1"),
+        (f"{train}: b", f"'the mill is old' also appears in {test}:1"),
         (f"{pairs}: pairs:1", first),
-        (f"{lines}:3", f"'river bends twice before it reaches the' stands in {dev}: d"),
+        (f"{lines}:3", f"'river bends twice before it reaches the' also appears in {dev}: d"),
     ]
 
 
-def test_check_of_plain_text_only_compares_it(tmp_path):
+def test_check_only_compares_plain_text(tmp_path):
     lines, dev = tmp_path / "lines.txt.gz", tmp_path / "dev.txt"
     lines.write_bytes(gzip.compress(b"the bees fly\nthe trees bend\nthe bees fly\n"))
     dev.write_text(RIVER)
@@ -292,14 +296,15 @@ def test_check_of_plain_text_only_compares_it(tmp_path):
     assert (result.exit_code, result.stdout, result.stderr) == (0, "3 lines, 0 findings\n", "")
 
 
-def test_check_compares_training_data_with_splits_that_are_held_out_themselves(tmp_path):
+def test_check_compares_training_data_but_not_held_out_splits(tmp_path):
     train, dev = tmp_path / "train.txt", tmp_path / "dev.txt"
     train.write_text("the bees fly\n")
     dev.write_text(RIVER)
     assert asr_s2s("check", train, dev, "--held-out", dev).exit_code == 0
     result = asr_s2s("check", dev, "--held-out", dev)
     assert result.exit_code == 1
-    assert f"  {dev}:1: 'the quiet river bends twice before it' stands in {dev}:1." in result.stdout
+    shared = "'the quiet river bends twice before it'"
+    assert f"  {dev}:1: {shared} also appears in {dev}:1." in result.stdout
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("data: {train: [train.txt, dev.txt], valid: [dev.txt]}\n")
     result = asr_s2s("check", "--config", recipe, "--held-out", dev)
@@ -307,8 +312,8 @@ def test_check_compares_training_data_with_splits_that_are_held_out_themselves(t
     assert result.stdout.endswith("\n3 lines, 1 finding\n")
 
 
-def test_check_says_how_to_name_both_sides_when_the_shell_wrote_them_out(tmp_path):
-    write_text_of(tmp_path, "train", *BEES)
+def test_check_explains_quoting_when_the_shell_expanded_braces(tmp_path):
+    write_parallel_text(tmp_path, "train", *BEES)
     result = asr_s2s("check", tmp_path / "train.en", tmp_path / "train.de")
     assert isinstance(result.exception, ManifestError)
     assert result.exception.where == f"{tmp_path}/train.en"
@@ -316,8 +321,8 @@ def test_check_says_how_to_name_both_sides_when_the_shell_wrote_them_out(tmp_pat
     assert "'train.{en,de}'" in result.exception.fix
 
 
-def test_check_refuses_changes_without_a_recipe(tmp_path):
-    train = write_text_of(tmp_path, "train", *BEES)
+def test_check_rejects_overrides_without_a_recipe(tmp_path):
+    train = write_parallel_text(tmp_path, "train", *BEES)
     result = asr_s2s("check", train, "--set", "data.max_tokens=3")
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith("--set: there is no recipe to change")
@@ -332,7 +337,7 @@ def test_check_without_a_manifest_is_a_user_error(tmp_path):
     assert isinstance(asr_s2s("check", "--config", tmp_path / "no.yaml").exception, ConfigError)
 
 
-def test_prepare_measures_and_normalizes(tmp_path):
+def test_prepare_measures_recordings_and_normalizes_transcripts(tmp_path):
     table = tmp_path / "own.tsv"
     table.write_text("audio\ttext\tspeaker\tduration\na.wav\tHello,  World!\ts1\t9\n")
     record(tmp_path / "a.wav")
@@ -347,8 +352,8 @@ def test_prepare_measures_and_normalizes(tmp_path):
     assert list(read_manifest(again)) == [cut]
 
 
-def test_prepare_names_bad_rows_and_writes_the_others(tmp_path):
-    source = write_manifest_of(
+def test_prepare_reports_bad_rows_and_writes_the_others(tmp_path):
+    source = write_manifest(
         tmp_path,
         "m.jsonl",
         {"audio": "a.wav", "text": "one"},
@@ -363,12 +368,12 @@ def test_prepare_names_bad_rows_and_writes_the_others(tmp_path):
     assert [cut.id for cut in read_manifest(output)] == ["a", "e"]
     errors = result.stderr.splitlines()
     assert f"{source}:2: {tmp_path}/gone.wav: there is no such file. Check the path." in errors
-    assert f"{source}: c: its text is empty once normalized: '?!'. Write what is said." in errors
+    assert f"{source}: c: its text is empty once normalized: '?!'. Add the transcript." in errors
     assert any(line.startswith(f"{source}:4: there is no column 'text'") for line in errors)
     assert errors[-1] == "3 left out"
 
 
-def test_prepare_a_folder_of_recordings_with_texts_beside_them(tmp_path):
+def test_prepare_reads_a_folder_of_recordings_with_text_files(tmp_path):
     folder = tmp_path / "talks"
     for name in "a.wav", "deep/b.flac", "deep/silent.wav":
         record(folder / name)
@@ -383,7 +388,7 @@ def test_prepare_a_folder_of_recordings_with_texts_beside_them(tmp_path):
     assert '"source": "deep/b.flac"' in (folder / "cuts.jsonl").read_text()
 
 
-def test_prepare_a_folder_laid_out_as_librispeech(tmp_path):
+def test_prepare_reads_a_folder_in_the_layout_of_librispeech(tmp_path):
     folder = tmp_path / "84" / "121123"
     for number in range(2):
         record(folder / f"84-121123-000{number}.flac")
@@ -396,7 +401,7 @@ def test_prepare_a_folder_laid_out_as_librispeech(tmp_path):
     assert audio_file(second) == str(folder / "84-121123-0001.flac")
 
 
-def test_prepare_names_a_transcript_file_that_is_not_utf8_once(tmp_path):
+def test_prepare_reports_a_transcript_file_that_is_not_utf8_once(tmp_path):
     for name in "1-1-0000.flac", "1-1-0001.flac", "1-2-0000.flac", "own.wav":
         record(tmp_path / name)
     bad = tmp_path / "1-1.trans.txt"
@@ -414,7 +419,7 @@ def test_prepare_names_a_transcript_file_that_is_not_utf8_once(tmp_path):
     assert [cut.id for cut in read_manifest(output)] == ["1-2-0000", "own"]
 
 
-def test_prepare_tells_recordings_of_one_name_apart_by_their_suffix(tmp_path):
+def test_prepare_keeps_suffixes_in_ids_that_would_be_equal(tmp_path):
     for name in "a.wav", "a.flac", "b.wav":
         record(tmp_path / name)
         (tmp_path / name).with_suffix(".txt").write_text("text")
@@ -425,7 +430,7 @@ def test_prepare_tells_recordings_of_one_name_apart_by_their_suffix(tmp_path):
 
 def test_prepare_splits_by_speaker(tmp_path):
     rows = [{"audio": f"{i}.wav", "text": "x", "speaker": f"s{i % 20}"} for i in range(60)]
-    source = write_manifest_of(tmp_path, "m.jsonl", *rows)
+    source = write_manifest(tmp_path, "m.jsonl", *rows)
 
     def speakers(folder: Path, seed: int) -> dict[str, set[str | None]]:
         arguments = "--split", "valid=0.1,test=0.2", "--seed", seed
@@ -444,7 +449,7 @@ def test_prepare_splits_by_speaker(tmp_path):
 
 def test_prepare_gives_every_split_a_speaker(tmp_path):
     rows = [{"audio": f"{i}.wav", "text": "x", "speaker": f"s{min(i, 2)}"} for i in range(30)]
-    source = write_manifest_of(tmp_path, "m.jsonl", *rows)
+    source = write_manifest(tmp_path, "m.jsonl", *rows)
     output = tmp_path / "c.jsonl"
     assert asr_s2s("prepare", source, "--output", output, "--split", "a=0.3,b=0.3").exit_code == 0
     sizes = [len(read_manifest(tmp_path / f"c_{name}.jsonl")) for name in ("train", "a", "b")]
@@ -466,7 +471,7 @@ def test_prepare_gives_every_split_a_speaker(tmp_path):
     ],
 )
 def test_wrong_options_of_prepare_are_user_errors(tmp_path, options, error):
-    source = write_manifest_of(tmp_path, "m.jsonl", {"audio": "a.wav", "text": "x"})
+    source = write_manifest(tmp_path, "m.jsonl", {"audio": "a.wav", "text": "x"})
     result = asr_s2s("prepare", source, "--output", tmp_path / "c.jsonl", *options)
     assert isinstance(result.exception, ManifestError | TextError)
     assert error in str(result.exception)

@@ -1,4 +1,4 @@
-"""`asr-s2s compare` as a process, on what real models made of the same recordings and sentences."""
+"""The command `asr-s2s compare`, run as a process on outputs of real models."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ def compare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Transcripts of two recognizers, and the manifest of what they heard."""
+    """Transcripts of two recognizers, and the manifest of the recordings."""
     folder = tmp_path_factory.mktemp("spoken")
     sample = Path(__file__).parent.parent.parent / "docs" / "samples" / "digits.wav"
     manifest = write_spoken(folder, sample)
@@ -46,7 +46,7 @@ def spoken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 @pytest.fixture(scope="module")
 def translated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Translations of two models, and the sentences with their references."""
+    """Translations of two models, and the parallel text."""
     folder = tmp_path_factory.mktemp("translated")
     a = write_translations(folder / "a.txt", "en-de")
     b = write_translations(folder / "b.txt", write_pruned(folder / "model", "en-de", 0.3))
@@ -54,12 +54,12 @@ def translated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Pa
 
 
 def texts(path: Path) -> list[str]:
-    """Texts with one blank between words, as blanks are no characters to be wrong in."""
+    """Texts of JSON Lines with single spaces between words, as extra spaces are not scored."""
     lines = path.read_text().splitlines()
     return [" ".join(json.loads(line)["text"].split()) for line in lines]
 
 
-def test_error_rates_of_two_models_are_those_of_an_independent_calculation(
+def test_error_rates_equal_an_independent_calculation(
     spoken: tuple[Path, Path, Path],
 ) -> None:
     done = compare(*spoken[:2], "--reference", spoken[2], "--format", "json")
@@ -89,7 +89,7 @@ def test_error_rates_of_two_models_are_those_of_an_independent_calculation(
     assert "|jiwer:" in found["signature"] and "|bs:10000|seed:12345|" in found["signature"]
 
 
-def test_bleu_of_two_models_is_tested_as_sacrebleu_does(
+def test_bleu_and_its_p_value_equal_those_of_sacrebleu(
     translated: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     a, b, reference = translated
@@ -123,13 +123,13 @@ def test_bleu_of_two_models_is_tested_as_sacrebleu_does(
 
 
 class Page(HTMLParser):
-    """What a page refers to, and what it says."""
+    """Links, tags and visible text of an HTML page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.addresses: list[str] = []
         self.tags: list[str] = []
-        self.said = ""
+        self.text = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[Any]) -> None:
@@ -137,10 +137,10 @@ class Page(HTMLParser):
         self.addresses += [value for name, value in attributes if name in ("src", "href")]
 
     def handle_data(self, data: str) -> None:
-        self.said += data
+        self.text += data
 
 
-def test_the_page_holds_all_that_it_needs(spoken: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_html_page_is_self_contained(spoken: tuple[Path, Path, Path], tmp_path: Path) -> None:
     path = tmp_path / "new" / "page.html"
     options = ("--changed", "3", "--by", "noise", "--html", path)
     done = compare(*spoken[:2], "--reference", spoken[2], *options)
@@ -151,14 +151,14 @@ def test_the_page_holds_all_that_it_needs(spoken: tuple[Path, Path, Path], tmp_p
     assert "link" not in page.tags and "url(" not in path.read_text("utf-8")
     changed = re.findall(r"^(u\d+): word errors", done.stdout, re.MULTILINE)
     assert len(changed) == 3
-    heard, rate = soundfile.read(spoken[2].parent / f"{changed[0]}.wav".replace("u", ""))
+    recording, rate = soundfile.read(spoken[2].parent / f"{changed[0]}.wav".replace("u", ""))
     kind, _, content = page.addresses[0].partition(",")
     assert kind == "data:audio/flac;base64"
     clip, clip_rate = soundfile.read(io.BytesIO(base64.b64decode(content)))
     assert clip_rate == 16_000
-    assert len(clip) / clip_rate == pytest.approx(len(heard) / rate, abs=0.001)
+    assert len(clip) / clip_rate == pytest.approx(len(recording) / rate, abs=0.001)
     for word in ("By length", "By noise", "Substitutions", "Signatures", "jiwer:", *changed):
-        assert word in page.said
+        assert word in page.text
     lines = done.stdout.splitlines()
     assert "WER by noise" in lines and "WER by length" in lines
     assert "Most frequent errors of B" in lines
@@ -174,11 +174,11 @@ def test_the_page_holds_all_that_it_needs(spoken: tuple[Path, Path, Path], tmp_p
         ),
         (
             ("a.txt", "a.txt", "--reference", "test.jsonl", "--by", "accent"),
-            "--by accent: the references have no such field, only language, domain. Name one",
+            "--by accent: the references have no such field, only language, domain",
         ),
         (
             ("a.txt", "a.txt", "--reference", "a.txt", "--bleu-tokenizer", "zh"),
-            "--bleu-tokenizer: this is for bleu, and wer is measured",
+            "--bleu-tokenizer: this option is for bleu",
         ),
         (
             ("a.txt", "a.txt", "--reference", "a.txt", "--html", "folder"),
@@ -186,7 +186,7 @@ def test_the_page_holds_all_that_it_needs(spoken: tuple[Path, Path, Path], tmp_p
         ),
     ],
 )
-def test_mistakes_are_one_line_on_stderr(
+def test_user_errors_are_one_line_on_stderr(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],

@@ -1,4 +1,4 @@
-"""`asr-s2s evaluate` as a process."""
+"""The command `asr-s2s evaluate`, run as a process."""
 
 import gzip
 import json
@@ -37,7 +37,7 @@ def evaluate(*arguments: str | float | Path) -> subprocess.CompletedProcess[str]
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[str | Path, ...]:
-    """Options that score one error in four words."""
+    """Options for scoring transcripts with one error in four words."""
     reference, hypothesis = tmp_path / "ref.tsv", tmp_path / "hyp.jsonl"
     reference.write_text("a\tOne two\nb\tthree four\n")
     hypothesis.write_text('{"id": "b", "text": "three for"}\n{"id": "a", "text": "One two"}\n')
@@ -52,7 +52,7 @@ def test_existing_transcripts_are_scored(pair: tuple[str | Path, ...]) -> None:
     assert lines[-1] == "expected WER <= 25.00 % (+0.00): measured 25.00 %: success"
 
 
-def test_missed_expectation_is_a_failure(pair: tuple[str | Path, ...]) -> None:
+def test_missed_expectation_gives_exit_code_1(pair: tuple[str | Path, ...]) -> None:
     result = evaluate(*pair, "--expect", "20", "--tolerance", "4", "--worst", "0")
     assert result.returncode == 1
     last = result.stdout.splitlines()[-1]
@@ -81,7 +81,7 @@ def test_json_report_is_one_object_on_stdout(pair: tuple[str | Path, ...]) -> No
         (("--reference", "a", "--hypothesis", "b", "--language", "de"), "nothing is decoded"),
     ],
 )
-def test_mistakes_are_one_line_on_stderr(arguments: tuple[str, ...], problem: str) -> None:
+def test_user_errors_are_one_line_on_stderr(arguments: tuple[str, ...], problem: str) -> None:
     result = evaluate(*arguments)
     assert result.returncode == 1
     assert result.stdout == ""
@@ -91,7 +91,7 @@ def test_mistakes_are_one_line_on_stderr(arguments: tuple[str, ...], problem: st
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A small model that was never trained: what it writes is scored all the same."""
+    """A small untrained model; its outputs can still be scored."""
     config = Config(
         text=TextConfig(normalizer="lowercase"),
         speech_encoder=SpeechEncoderConfig(layers=2, size=16, time_reduction=4),
@@ -110,7 +110,7 @@ def test_model_is_evaluated_on_a_manifest_with_a_missing_recording(
     for name in ("a", "b", "c"):
         soundfile.write(tmp_path / f"{name}.wav", 0.1 * rng.standard_normal(8000), 16000)
     manifest, output = tmp_path / "test.jsonl", tmp_path / "hyp.jsonl"
-    # A stated duration keeps the manifest from opening the recording.
+    # With a duration in the manifest, the recording is not opened when the manifest is read.
     manifest.write_text(
         '{"id": "a", "audio": "a.wav", "text": "One"}\n'
         '{"id": "b", "audio": "b.wav", "text": "Two"}\n'
@@ -143,7 +143,7 @@ def test_model_is_evaluated_on_a_manifest_with_a_missing_recording(
     assert json.loads(again.stdout)["words"] == report["words"]
 
 
-def test_output_that_cannot_be_written_is_named(model: Path, tmp_path: Path) -> None:
+def test_output_that_cannot_be_written_is_reported(model: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.full(8000, 0.1), 16000)
     (tmp_path / "test.jsonl").write_text('{"audio": "a.wav", "text": "One"}\n')
     result = evaluate(
@@ -159,7 +159,7 @@ HYPOTHESES = ["Die Katze schläft auf dem Haus.", "Wir gehen morgen ins Kino!", 
 
 @pytest.fixture
 def translations(tmp_path: Path) -> tuple[str | Path, ...]:
-    """Options that score translations in plain line files, one compressed."""
+    """Options for scoring translations in text files, one of them compressed."""
     reference, hypothesis = tmp_path / "test.de.gz", tmp_path / "hyp.txt"
     reference.write_bytes(gzip.compress("".join(f"{line}\n" for line in REFERENCES).encode()))
     hypothesis.write_text("".join(f"{line}\n" for line in HYPOTHESES), "utf-8")
@@ -178,14 +178,14 @@ def test_existing_translations_are_scored(translations: tuple[str | Path, ...]) 
     assert lines[-1] == f"expected BLEU >= {by_hand:.2f} (-0.00): measured {by_hand:.2f}: success"
 
 
-def test_too_low_a_score_is_a_failure(translations: tuple[str | Path, ...]) -> None:
+def test_too_low_bleu_gives_exit_code_1(translations: tuple[str | Path, ...]) -> None:
     result = evaluate(*translations, "--expect", "90", "--tolerance", "1", "--worst", "0")
     assert result.returncode == 1
     assert result.stdout.splitlines()[-1].endswith(": failure")
     assert result.stderr == ""
 
 
-def test_pronunciations_count_against_any_of_a_word(tmp_path: Path) -> None:
+def test_any_pronunciation_of_a_word_is_accepted(tmp_path: Path) -> None:
     reference, hypothesis = tmp_path / "test.tsv", tmp_path / "hyp.txt"
     reference.write_text("source\ttarget\nread\tR IY D\nread\tR EH D\ncat\tK AE T\n")
     hypothesis.write_text("R EH D\nK AE\n")
@@ -201,14 +201,14 @@ def test_pronunciations_count_against_any_of_a_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (("--bleu-tokenizer", "zh"), "--bleu-tokenizer: this is for bleu, and wer is measured"),
-        (("--lowercase-tokenized", "de"), "--lowercase-tokenized: this is for bleu"),
-        (("--metric", "bleu", "--normalizer", "verbatim"), "--normalizer: this is for wer"),
+        (("--bleu-tokenizer", "zh"), "--bleu-tokenizer: this option is for bleu"),
+        (("--lowercase-tokenized", "de"), "--lowercase-tokenized: this option is for bleu"),
+        (("--metric", "bleu", "--normalizer", "verbatim"), "--normalizer: this option is for wer"),
         (("--metric", "bleu", "--bleu-tokenizer", "13b"), "13b: expected one of sacrebleu's"),
         (("--metric", "bleu", "--lowercase-tokenized", "xx"), "xx: expected one of Moses'"),
     ],
 )
-def test_options_of_the_other_metric_and_wrong_names_are_refused(
+def test_options_of_the_other_metric_and_unknown_values_are_rejected(
     pair: tuple[str | Path, ...], arguments: tuple[str, ...], problem: str
 ) -> None:
     result = evaluate(*pair, *arguments)
@@ -219,7 +219,7 @@ def test_options_of_the_other_metric_and_wrong_names_are_refused(
 
 
 def write_text_model(folder: Path, *languages: str) -> Path:
-    """A small text model that was never trained."""
+    """Write a small untrained text model."""
     config = Config(
         model=ModelConfig(encoders=("text",)),
         text=TextConfig(metric="bleu", bleu_tokenizer="char", languages=languages),
@@ -261,7 +261,7 @@ def test_model_is_evaluated_on_parallel_text(text_model: Path, tmp_path: Path) -
         assert json.loads(again.stdout)[name] == report[name]
 
 
-def test_the_language_of_aligned_files_is_an_option(tmp_path: Path) -> None:
+def test_language_of_parallel_files_is_an_option(tmp_path: Path) -> None:
     several, one = (
         write_text_model(tmp_path / name, *languages)
         for name, languages in (("several", ("de", "fr")), ("one", ()))
@@ -272,12 +272,12 @@ def test_the_language_of_aligned_files_is_an_option(tmp_path: Path) -> None:
     result = evaluate(*options, several, "--language", "fr")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["sentences"] == 2
-    refused = evaluate(*options, one, "--language", "fr")
-    assert refused.returncode == 1
-    assert "--language: this model writes one language only" in refused.stderr
+    rejected = evaluate(*options, one, "--language", "fr")
+    assert rejected.returncode == 1
+    assert "--language: this model writes one language only" in rejected.stderr
 
 
-def test_mixed_languages_are_translated_together_and_answered_in_order(tmp_path: Path) -> None:
+def test_mixed_languages_are_batched_by_language_and_keep_their_order(tmp_path: Path) -> None:
     folder = write_text_model(tmp_path / "model", "de", "fr")
     translator = Translator.load(folder, device="cpu")
     batches: list[int] = []
@@ -304,7 +304,7 @@ def test_mixed_languages_are_translated_together_and_answered_in_order(tmp_path:
     ).text  # fmt: skip
 
 
-def test_speech_model_does_not_take_parallel_text(model: Path, tmp_path: Path) -> None:
+def test_speech_model_rejects_parallel_text(model: Path, tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text('{"source": "x", "target": "a"}\n')
     result = evaluate(tmp_path / "test.jsonl", "--model", model, "--device", "cpu")
     assert result.returncode == 1

@@ -1,4 +1,4 @@
-"""`asr-s2s explain` as a process."""
+"""The command `asr-s2s explain`, run as a process."""
 
 import json
 import subprocess
@@ -41,14 +41,14 @@ def test_a_sentence_is_explained_and_checked(tmp_path: Path) -> None:
         (("x", "--model", "en-de", "--output-text", " "), "there is no word to explain"),
     ],
 )
-def test_mistakes_are_one_line_on_stderr(arguments: tuple[str, ...], problem: str) -> None:
+def test_user_errors_are_one_line_on_stderr(arguments: tuple[str, ...], problem: str) -> None:
     done = explain(*arguments)
     assert done.returncode == 1
     assert problem in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_without_captum_it_says_what_to_install(tmp_path: Path) -> None:
+def test_missing_captum_is_reported_with_its_installation(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u\nfind = u.find_spec\n"
         "u.find_spec = lambda name, *rest: None if name == 'captum' else find(name, *rest)\n"

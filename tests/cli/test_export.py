@@ -1,4 +1,4 @@
-"""`asr-s2s export`."""
+"""The command `asr-s2s export`."""
 
 import subprocess
 import sys
@@ -14,10 +14,10 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_copy_in_8_bits_writes_the_same_text(tmp_path: Path, sample: Path) -> None:
+def test_8_bit_copy_gives_the_same_transcript(tmp_path: Path, sample: Path) -> None:
     done = run("export", "digits", "-o", tmp_path / "small")
     assert done.returncode == 0, done.stderr
-    assert "weights of 3.2 MB; they were 6.3 MB" in done.stdout
+    assert "3.2 MB" in done.stdout and "6.3 MB" in done.stdout
     names = sorted(path.name for path in (tmp_path / "small").iterdir())
     assert names == ["README.md", "config.yaml", "model.safetensors", "tokenizer.json"]
     text = run("transcribe", sample, "--model", tmp_path / "small")

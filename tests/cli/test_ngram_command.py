@@ -1,4 +1,4 @@
-"""`asr-s2s ngram` leaves out the lines that held-out transcripts hold."""
+"""The command `asr-s2s ngram`."""
 
 from pathlib import Path
 
@@ -33,22 +33,22 @@ def test_lines_that_overlap_held_out_transcripts_are_left_out(tmp_path: Path) ->
     assert output.read_bytes() == expected.read_bytes()
 
 
-def test_an_arpa_file_has_no_lines_to_leave_out(tmp_path: Path) -> None:
+def test_held_out_text_is_rejected_with_an_arpa_file(tmp_path: Path) -> None:
     arpa, dev = tmp_path / "a.arpa", tmp_path / "dev.txt"
     arpa.write_text("\\data\\\n")
     dev.write_text("one two three four\n")
     result = ngram(arpa, "--held-out", dev, "--output", tmp_path / "ngram.safetensors")
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception).startswith("--held-out: an ARPA file holds no lines")
+    assert result.exception.where == "--held-out"
 
 
-def test_a_text_of_the_domain_has_its_share(tmp_path: Path) -> None:
-    text, said, output = (tmp_path / name for name in ("text.txt", "said.txt", "n.safetensors"))
+def test_domain_text_raises_the_probability_of_its_sentences(tmp_path: Path) -> None:
+    text, domain, output = (tmp_path / name for name in ("text.txt", "domain.txt", "n.safetensors"))
     text.write_text("one two three\n" * 50 + "one two four\n")
-    said.write_text("one two four\n")
+    domain.write_text("one two four\n")
     tokenizer = load_tokenizer(find_model("digits"))
-    chances = []
-    for options in ([], ["--domain", said], ["--domain", said, "--domain-weight", 0.9]):
+    log_probs = []
+    for options in ([], ["--domain", domain], ["--domain", domain, "--domain-weight", 0.9]):
         result = ngram(text, "--words", 9, "--order", 3, "--output", output, *options)
         assert result.exit_code == 0, result.output
         model = load_ngram(output, tokenizer)
@@ -56,24 +56,24 @@ def test_a_text_of_the_domain_has_its_share(tmp_path: Path) -> None:
         for token in [*tokenizer.encode("one two four"), EOS]:
             score, state = model.step(state, torch.tensor(token))
             total += float(score)
-        chances.append(total)
-    assert chances[0] + 1 < chances[1] < chances[2] - 0.5
+        log_probs.append(total)
+    assert log_probs[0] + 1 < log_probs[1] < log_probs[2] - 0.5
 
 
-def test_a_domain_needs_lines_and_no_arpa_file(tmp_path: Path) -> None:
-    text, said, arpa = (tmp_path / name for name in ("text.txt", "said.txt", "a.arpa"))
+def test_domain_text_must_not_be_empty_or_combined_with_an_arpa_file(tmp_path: Path) -> None:
+    text, domain, arpa = (tmp_path / name for name in ("text.txt", "domain.txt", "a.arpa"))
     text.write_text("one two three\n")
-    said.write_text("\n")
+    domain.write_text("\n")
     arpa.write_text("\\data\\\n")
-    result = ngram(text, "--domain", said, "--output", tmp_path / "n.safetensors")
+    result = ngram(text, "--domain", domain, "--output", tmp_path / "n.safetensors")
     assert isinstance(result.exception, TextError)
     assert "no sentence" in str(result.exception)
-    result = ngram(arpa, "--domain", said, "--output", tmp_path / "n.safetensors")
+    result = ngram(arpa, "--domain", domain, "--output", tmp_path / "n.safetensors")
     assert isinstance(result.exception, ConfigError)
-    assert str(result.exception).startswith("--domain: only texts are mixed")
+    assert result.exception.where == "--domain"
 
 
-def test_words_of_text_and_of_an_arpa_file_serve_a_model_that_spells(tmp_path: Path) -> None:
+def test_word_ngrams_are_built_from_text_and_from_an_arpa_file(tmp_path: Path) -> None:
     text, arpa = tmp_path / "text.txt", tmp_path / "words.arpa"
     text.write_text("one two three\none two\nfour fiftyseven\n")
     result = ngram(text, "--words", 50, "--order", 2, "--output", tmp_path / "a.safetensors")
@@ -81,7 +81,12 @@ def test_words_of_text_and_of_an_arpa_file_serve_a_model_that_spells(tmp_path: P
     tokenizer = load_tokenizer(find_model("digits"))
     built = load_ngram(tmp_path / "a.safetensors", tokenizer)
     assert isinstance(built, WordNgramModel)
-    assert sorted(built.spellings) == ["four", "one", "three", "two"]  # "y" cannot be written
+    assert sorted(built.spellings) == [
+        "four",
+        "one",
+        "three",
+        "two",
+    ]  # "y" is not in the vocabulary
     arpa.write_text(
         "\\data\\\nngram 1=5\nngram 2=1\n\n\\1-grams:\n-1\t<s>\t-0.5\n-1\t</s>\n-2\t<unk>\n"
         "-0.5\tone\t-0.2\n-0.7\tfifty\n\n\\2-grams:\n-0.1\t<s> one\n\n\\end\\\n"
@@ -92,7 +97,7 @@ def test_words_of_text_and_of_an_arpa_file_serve_a_model_that_spells(tmp_path: P
     assert isinstance(read, WordNgramModel) and list(read.spellings) == ["one"]
 
 
-def test_words_need_a_model_that_writes_characters(tmp_path: Path) -> None:
+def test_word_ngrams_need_a_model_that_outputs_characters(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("ein hund\n")
     arguments = ["ngram", str(text), "--model", "en-de", "--words", "10"]

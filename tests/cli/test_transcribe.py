@@ -1,4 +1,4 @@
-"""`asr-s2s transcribe` as a user runs it: real processes over real and broken files."""
+"""The command `asr-s2s transcribe`, run as a process on valid and broken files."""
 
 import json
 import os
@@ -33,32 +33,27 @@ def expected(sample: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def tone() -> tuple[np.ndarray, int]:
-    time = np.arange(16_000) / 16_000
-    return (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32), 16_000
-
-
-@pytest.fixture(scope="module")
-def sound(sample: Path) -> tuple[np.ndarray, int]:
+def waveform(sample: Path) -> tuple[np.ndarray, int]:
+    """Samples and sampling rate of the sample recording."""
     samples, rate = soundfile.read(sample, dtype="float32")
     return samples, rate
 
 
-def test_text_goes_to_standard_output_alone(sample: Path, expected: str) -> None:
+def test_only_the_transcript_is_printed_to_standard_output(sample: Path, expected: str) -> None:
     done = run("transcribe", *DIGITS, sample)
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode() == expected + "\n"
     assert done.stderr == b""
 
 
-def test_without_options_the_english_model_transcribes(sample: Path) -> None:
+def test_default_model_transcribes_english(sample: Path) -> None:
     english = sample.with_name("english.wav")
     done = run("transcribe", english)
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode() == english.with_suffix(".txt").read_text()
 
 
-def test_json_is_one_object_a_recording(sample: Path, expected: str) -> None:
+def test_json_has_one_object_per_recording(sample: Path, expected: str) -> None:
     done = run("transcribe", *DIGITS, sample, sample, "--format", "json", "--n-best", "3")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(rows) == 2
@@ -81,7 +76,7 @@ def test_folders_globs_and_standard_input(sample: Path, expected: str, tmp_path:
     assert {text for _, text in lines} == {expected}
 
 
-def test_output_folder_gets_a_file_for_each_recording(
+def test_output_folder_has_a_file_for_each_recording(
     sample: Path, expected: str, tmp_path: Path
 ) -> None:
     for name in ("x", "y"):
@@ -96,12 +91,12 @@ def test_output_folder_gets_a_file_for_each_recording(
     }
 
 
-def test_every_rate_width_and_channel_count_is_transcribed_alike(
-    sound: tuple[np.ndarray, int], expected: str, tmp_path: Path
+def test_transcript_does_not_depend_on_rate_sample_format_or_channels(
+    waveform: tuple[np.ndarray, int], expected: str, tmp_path: Path
 ) -> None:
     import librosa
 
-    samples, rate = sound
+    samples, rate = waveform
     for kind in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"):
         soundfile.write(tmp_path / f"{kind}.wav", samples, rate, subtype=kind)
     for other in (11_025, 22_050, 44_100, 48_000, 96_000):
@@ -119,10 +114,10 @@ def test_every_rate_width_and_channel_count_is_transcribed_alike(
     assert {name for name, text in rows.items() if text != expected} <= {"PCM_U8.wav"}
 
 
-def test_bad_recordings_are_named_and_the_others_still_transcribed(
-    sample: Path, sound: tuple[np.ndarray, int], expected: str, tmp_path: Path
+def test_bad_recordings_are_reported_and_the_others_transcribed(
+    sample: Path, waveform: tuple[np.ndarray, int], expected: str, tmp_path: Path
 ) -> None:
-    samples, rate = sound
+    samples, rate = waveform
     shutil.copy(sample, tmp_path / "good.wav")
     whole = sample.read_bytes()
     (tmp_path / "zero-bytes.wav").write_bytes(b"")
@@ -140,7 +135,7 @@ def test_bad_recordings_are_named_and_the_others_still_transcribed(
     locked.chmod(0)
     bad = ["zero-bytes.wav", "truncated.wav", "text.wav", "no-samples.wav", "ten-milliseconds.wav",
            "silence.wav", "nan.wav", "missing.wav", "empty-folder", "nothing-*.wav"]  # fmt: skip
-    if os.geteuid() != 0:  # root reads everything
+    if os.geteuid() != 0:  # root can read any file
         bad.append("locked.wav")
     sources = ["good.wav", *bad, "good.wav"]
     done = run("transcribe", *DIGITS, *sources, "--format", "json", cwd=tmp_path)
@@ -151,7 +146,7 @@ def test_bad_recordings_are_named_and_the_others_still_transcribed(
         assert sum(line.startswith(f"asr-s2s: {name}: ") for line in messages.splitlines()) == 1
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["text"] for row in rows if row["source"] == "good.wav"] == [expected] * 2
-    # Silence is answered, with no words; what cannot be read is not.
+    # Silence has an empty transcript; unreadable files have none.
     assert {row["source"]: row["text"] for row in rows if row["source"] != "good.wav"} == {
         "silence.wav": ""
     }
@@ -166,7 +161,7 @@ def test_bad_recordings_are_named_and_the_others_still_transcribed(
         (["--format", "docx"], 2, "docx"),
     ],
 )
-def test_a_wrong_option_is_one_message(
+def test_invalid_option_is_reported_without_traceback(
     sample: Path, arguments: list[str], code: int, words: str
 ) -> None:
     done = run("transcribe", *DIGITS, sample, *arguments)
@@ -174,13 +169,13 @@ def test_a_wrong_option_is_one_message(
     assert words in done.stderr.decode() and b"Traceback" not in done.stderr
 
 
-def test_results_come_one_by_one_and_an_interrupt_keeps_them(sample: Path) -> None:
+def test_results_are_printed_one_by_one_and_kept_after_an_interrupt(sample: Path) -> None:
     command = [*COMMAND, "transcribe", *DIGITS, *[str(sample)] * 500, "--batch-seconds", "5"]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # A shell starts background jobs with SIGINT ignored, and the tests may be such a job.
+        # The tests may run as a background job, for which a shell ignores SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     first = process.stdout.readline()
@@ -193,18 +188,18 @@ def test_results_come_one_by_one_and_an_interrupt_keeps_them(sample: Path) -> No
     assert rest == b"" or rest.endswith(b"\n")
 
 
-def test_a_folder_killed_half_way_ends_as_one_unbroken(
-    sound: tuple[np.ndarray, int], tmp_path: Path
+def test_killed_command_continues_with_the_output_of_an_uninterrupted_one(
+    waveform: tuple[np.ndarray, int], tmp_path: Path
 ) -> None:
-    samples, rate = sound
+    samples, rate = waveform
     recordings = tmp_path / "recordings"
     recordings.mkdir()
     for number in range(60):
         soundfile.write(recordings / f"{number:02}.wav", np.roll(samples, 4000 * number), rate)
     options = ("--format", "json", "--format", "txt", "--format", "srt", "--batch-seconds", "5")
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    complete, killed = tmp_path / "complete", tmp_path / "killed"
     assert (
-        run("transcribe", *DIGITS, recordings, *options, "--output-dir", unbroken).returncode == 0
+        run("transcribe", *DIGITS, recordings, *options, "--output-dir", complete).returncode == 0
     )
 
     command = [
@@ -214,32 +209,32 @@ def test_a_folder_killed_half_way_ends_as_one_unbroken(
         str(recordings),
         *options,
         "--output-dir",
-        str(broken),
+        str(killed),
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for _ in range(10):
         process.stdout.readline()
     process.kill()
     process.communicate()
-    before = {path: path.stat().st_mtime_ns for path in broken.glob("*.*")}
-    whole = [
+    before = {path: path.stat().st_mtime_ns for path in killed.glob("*.*")}
+    finished = [
         name
         for name in {path.stem for path in before}
-        if all((broken / f"{name}.{suffix}") in before for suffix in ("json", "txt", "srt"))
+        if all((killed / f"{name}.{suffix}") in before for suffix in ("json", "txt", "srt"))
     ]
-    assert 0 < len(whole) < 60
-    again = run("transcribe", *DIGITS, recordings, *options, "--output-dir", broken)
+    assert 0 < len(finished) < 60
+    again = run("transcribe", *DIGITS, recordings, *options, "--output-dir", killed)
     assert again.returncode == 0, again.stderr
-    assert f"skipped {len(whole)} of 60".encode() in again.stderr
-    for path in unbroken.iterdir():
-        assert (broken / path.name).read_bytes() == path.read_bytes()
-    assert {path.name for path in broken.iterdir()} == {path.name for path in unbroken.iterdir()}
+    assert f"skipped {len(finished)} of 60".encode() in again.stderr
+    for path in complete.iterdir():
+        assert (killed / path.name).read_bytes() == path.read_bytes()
+    assert {path.name for path in killed.iterdir()} == {path.name for path in complete.iterdir()}
     for path, written in before.items():
-        if path.stem in whole:
+        if path.stem in finished:
             assert path.stat().st_mtime_ns == written  # not transcribed again
 
 
-def test_output_may_be_closed_early(sample: Path) -> None:
+def test_standard_output_may_be_closed_early(sample: Path) -> None:
     recordings = " ".join([str(sample)] * 100)
     line = f"{sys.executable} -m asr_s2s transcribe --model digits {recordings} | head -1"
     done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
@@ -250,8 +245,8 @@ def test_output_may_be_closed_early(sample: Path) -> None:
 @pytest.mark.parametrize(
     "command", ["", "train", "transcribe", "evaluate", "prepare", "check", "info"]
 )
-def test_help_needs_neither_torch_nor_audio_libraries(command: str) -> None:
-    """Torch takes seconds to import; help must not wait for it."""
+def test_help_imports_neither_torch_nor_audio_libraries(command: str) -> None:
+    """Torch takes seconds to import."""
     script = (
         "import sys; sys.argv = ['asr-s2s', *sys.argv[1:], '--help']\n"
         "from asr_s2s.cli.main import main\n"
@@ -267,24 +262,24 @@ def test_help_needs_neither_torch_nor_audio_libraries(command: str) -> None:
     assert b"Usage" in done.stdout
 
 
-def test_a_transcript_by_a_person_beside_a_recording_is_not_replaced(
+def test_existing_transcript_beside_a_recording_is_not_overwritten(
     sample: Path, tmp_path: Path
 ) -> None:
     shutil.copy(sample, tmp_path / "a.wav")
     shutil.copy(sample, tmp_path / "b.wav")
-    (tmp_path / "a.txt").write_text("by a person")
+    (tmp_path / "a.txt").write_text("written by hand")
     done = run("transcribe", *DIGITS, tmp_path, "--output-dir", tmp_path, "--overwrite")
     assert done.returncode == 1
-    assert b"a.txt: it lies beside its recording" in done.stderr
-    assert (tmp_path / "a.txt").read_text() == "by a person"
+    assert b"a.txt: " in done.stderr
+    assert (tmp_path / "a.txt").read_text() == "written by hand"
     assert (tmp_path / "b.txt").is_file()
     again = run("transcribe", *DIGITS, tmp_path, "--output-dir", tmp_path)
     assert again.returncode == 0
     assert b"skipped 2 of 2" in again.stderr
-    assert (tmp_path / "a.txt").read_text() == "by a person"
+    assert (tmp_path / "a.txt").read_text() == "written by hand"
 
 
-def test_a_name_in_no_encoding_is_opened_and_printed_as_it_is(
+def test_file_name_that_is_not_utf8_is_opened_and_printed_unchanged(
     sample: Path, expected: str, tmp_path: Path
 ) -> None:
     name = os.fsencode(tmp_path) + b"/bad\xff.wav"
@@ -294,7 +289,7 @@ def test_a_name_in_no_encoding_is_opened_and_printed_as_it_is(
     assert done.stdout == 2 * (name + b"\t" + expected.encode() + b"\n")
 
 
-def test_a_full_disk_is_one_message(sample: Path) -> None:
+def test_full_disk_is_reported_without_traceback(sample: Path) -> None:
     line = f"{sys.executable} -m asr_s2s transcribe --model digits {sample} > /dev/full"
     done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60)
     assert done.returncode == 1
@@ -308,7 +303,7 @@ def test_info_describes_the_installation_and_a_model() -> None:
     assert b"parameters" in described and b"time_reduction" in described
 
 
-def test_a_long_recording_becomes_subtitles(sample: Path, expected: str, tmp_path: Path) -> None:
+def test_subtitles_of_a_long_recording(sample: Path, expected: str, tmp_path: Path) -> None:
     spoken = write_joined(tmp_path / "long.flac", sample, times=7)
     formats = ("srt", "json", "vtt", "tsv", "txt")
     options = [option for format in formats for option in ("--format", format)]
@@ -331,14 +326,16 @@ def test_a_long_recording_becomes_subtitles(sample: Path, expected: str, tmp_pat
         assert (int(row[0]), int(row[1])) == pytest.approx((1000 * start, 1000 * end), abs=300)
 
 
-def test_silero_finds_the_same_words(sample: Path, expected: str, tmp_path: Path) -> None:
+def test_silero_detector_gives_the_same_transcript(
+    sample: Path, expected: str, tmp_path: Path
+) -> None:
     write_joined(tmp_path / "long.flac", sample, times=6)
     done = run("transcribe", *DIGITS, tmp_path / "long.flac", "--vad", "silero", "--beam-size", "1")
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode() == " ".join([expected] * 6) + "\n"
 
 
-def test_a_damaged_long_recording_is_reported_by_every_run(
+def test_damaged_long_recording_is_reported_by_every_run(
     sample: Path, expected: str, tmp_path: Path
 ) -> None:
     write_joined(tmp_path / "long.flac", sample, times=9)
@@ -357,10 +354,10 @@ def test_a_damaged_long_recording_is_reported_by_every_run(
 
 
 @pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="Linux tells the highest memory of a process"
+    not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc"
 )
 def test_memory_does_not_grow_with_the_recording(sample: Path, tmp_path: Path) -> None:
-    # Not resource.getrusage: a child's highest begins at what its parent held.
+    # resource.getrusage is not used, as the peak of a child starts at the memory of its parent.
     script = (
         "import re, sys\n"
         "from asr_s2s.cli.main import main\n"
@@ -392,7 +389,9 @@ def test_memory_does_not_grow_with_the_recording(sample: Path, tmp_path: Path) -
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_a_killed_job_goes_on_where_it_stopped(sample: Path, tmp_path: Path) -> None:
+def test_killed_command_continues_in_nested_folders_with_a_bad_recording(
+    sample: Path, tmp_path: Path
+) -> None:
     for number in range(12):
         folder = tmp_path / "in" / f"{number:02}"
         folder.mkdir(parents=True)
@@ -407,8 +406,8 @@ def test_a_killed_job_goes_on_where_it_stopped(sample: Path, tmp_path: Path) -> 
             "--output-dir", str(tmp_path / output),
         ]  # fmt: skip
 
-    unbroken = subprocess.run(command("unbroken"), capture_output=True, timeout=120)
-    assert unbroken.returncode == 1
+    complete = subprocess.run(command("complete"), capture_output=True, timeout=120)
+    assert complete.returncode == 1
     process = subprocess.Popen(
         command("out"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
     )
@@ -421,18 +420,20 @@ def test_a_killed_job_goes_on_where_it_stopped(sample: Path, tmp_path: Path) -> 
     assert stamps and not (out / "same-11.txt").exists()
     again = subprocess.run(command("out"), capture_output=True, timeout=120)
     assert again.returncode == 1
-    assert b"transcribed before" in again.stderr
     finished = {p.stem for p in stamps if p.with_suffix(".txt") in stamps}
     finished &= {p.stem for p in stamps if p.with_suffix(".vtt") in stamps}
+    assert f"skipped {len(finished)} of ".encode() in again.stderr
     for path, stamp in stamps.items():
         assert (path.stat().st_mtime_ns == stamp) == (path.stem in finished)
     assert again.stdout.count(b"\n") == 12 - len(finished)
     assert {p.name: p.read_bytes() for p in out.iterdir()} == {
-        p.name: p.read_bytes() for p in (tmp_path / "unbroken").iterdir()
+        p.name: p.read_bytes() for p in (tmp_path / "complete").iterdir()
     }
 
 
-def test_done_work_is_done_again_when_asked(sample: Path, tmp_path: Path) -> None:
+def test_up_to_date_files_are_skipped_unless_overwrite_is_given(
+    sample: Path, tmp_path: Path
+) -> None:
     command = ["transcribe", *DIGITS, sample, "--output-dir", tmp_path]
     for options, skipped in (([], False), ([], True), (["--overwrite"], False)):
         done = run(*command, *options)

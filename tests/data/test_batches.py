@@ -47,28 +47,28 @@ def assert_same(left: list, right: list) -> None:
         assert torch.equal(a.source, b.source) and torch.equal(a.tokens, b.tokens)
 
 
-def test_an_epoch_holds_every_utterance_once(cuts: CutSet) -> None:
+def test_an_epoch_contains_every_utterance_once(cuts: CutSet) -> None:
     for number in (0, 1):
         ids = [name for batch in epoch(cuts, number) for name in batch.ids]
         assert sorted(ids) == sorted(cut.id for cut in cuts)
 
 
-def test_batches_stay_within_their_seconds_padding_included(cuts: CutSet) -> None:
+def test_batches_stay_within_batch_seconds_including_padding(cuts: CutSet) -> None:
     for batch in training_batches(cuts, make_dataset(False), CONFIG, seed=1, epoch=1, skip=0):
         assert batch.source.numel() / 16_000 <= CONFIG.batch_seconds
 
 
-def test_the_same_seed_and_epoch_give_the_same_batches_in_any_number_of_processes(
+def test_the_same_seed_and_epoch_give_the_same_batches_with_any_number_of_workers(
     cuts: CutSet,
 ) -> None:
-    here = epoch(cuts, 2)
-    assert_same(here, epoch(cuts, 2))
+    expected = epoch(cuts, 2)
+    assert_same(expected, epoch(cuts, 2))
     workers = DataConfig(batch_seconds=3, buckets=3, workers=2, short_first=False)
-    assert_same(here, epoch(cuts, 2, config=workers))
-    assert [b.ids for b in here] != [b.ids for b in epoch(cuts, 3)]
+    assert_same(expected, epoch(cuts, 2, config=workers))
+    assert [b.ids for b in expected] != [b.ids for b in epoch(cuts, 3)]
 
 
-def test_the_utterances_of_a_batch_share_a_speed_that_changes_from_batch_to_batch(
+def test_speed_is_constant_within_a_batch_and_varies_between_batches(
     cuts: CutSet,
 ) -> None:
     durations = {cut.id: cut.duration for cut in cuts}
@@ -84,7 +84,7 @@ def test_skipping_batches_continues_the_same_epoch(cuts: CutSet) -> None:
     assert_same(epoch(cuts, 2)[3:], epoch(cuts, 2, skip=3))
 
 
-def test_a_process_that_stops_in_the_midst_of_an_epoch_does_not_wait_for_its_readers(
+def test_a_process_that_exits_during_an_epoch_does_not_wait_for_its_workers(
     cuts: CutSet, tmp_path: Path
 ) -> None:
     cuts.to_file(tmp_path / "cuts.jsonl")
@@ -96,7 +96,7 @@ from lhotse import CutSet
 from asr_s2s.config import DataConfig
 from asr_s2s.data.batches import training_batches
 kill = BaseProcess.kill
-BaseProcess.kill = lambda self: (kill(self), time.sleep(0.2))  # dead before the next is killed
+BaseProcess.kill = lambda self: (kill(self), time.sleep(0.2))  # dies before the next is killed
 from asr_s2s.data.datasets import Output, SpeechDataset
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import CharacterTokenizer
@@ -104,14 +104,14 @@ dataset = SpeechDataset(Output(CharacterTokenizer("abcd"), normalizer("verbatim"
 cuts = CutSet.from_file({str(tmp_path / "cuts.jsonl")!r}).to_eager()
 config = DataConfig(batch_seconds=1, workers=2)
 sys.batches = training_batches(cuts, dataset, config, seed=1, epoch=0, skip=0)
-print(len(next(sys.batches).ids))  # kept until the interpreter ends, as a traceback might
+print(len(next(sys.batches).ids))  # referenced until the interpreter exits, as by a traceback
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
 
 
-def test_the_first_epoch_comes_in_order_of_length(cuts: CutSet) -> None:
+def test_the_first_epoch_is_ordered_by_length(cuts: CutSet) -> None:
     config = DataConfig(batch_seconds=3, workers=0, short_first=True)
     dataset = make_dataset(augment=False)
     batches = training_batches(cuts, dataset, config, seed=1, epoch=0, skip=0)
@@ -119,7 +119,7 @@ def test_the_first_epoch_comes_in_order_of_length(cuts: CutSet) -> None:
     assert longest == sorted(longest)
 
 
-def test_an_utterance_is_augmented_anew_each_epoch(cuts: CutSet) -> None:
+def test_augmentation_differs_between_epochs(cuts: CutSet) -> None:
     def waveform(number: int) -> np.ndarray:
         dataset = make_dataset()
         dataset.epoch = number
@@ -130,25 +130,25 @@ def test_an_utterance_is_augmented_anew_each_epoch(cuts: CutSet) -> None:
     assert first.shape != other.shape or not np.array_equal(first, other)
 
 
-def test_reading_draws_nothing_from_the_generator_that_training_uses(cuts: CutSet) -> None:
+def test_reading_does_not_change_the_global_random_state(cuts: CutSet) -> None:
     before = torch.get_rng_state()
     list(ordered_batches(cuts, make_dataset(False), CONFIG))
     epoch(cuts, 1)
     assert torch.equal(before, torch.get_rng_state())
 
 
-TEXT = DataConfig(batch_tokens=120, buckets=3, workers=0)
+TEXT_CONFIG = DataConfig(batch_tokens=120, buckets=3, workers=0)
 
 
 @pytest.fixture(scope="module")
-def parallel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def parallel_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs")
     ciphers.write_corpus(folder, sentences=200)
     return folder
 
 
-def make_text(folder: Path, sampling: float = 0.2) -> tuple[CutSet, TextDataset]:
-    """Pairs in subwords, and the dataset that reads them."""
+def make_text_dataset(folder: Path, sampling: float = 0.2) -> tuple[CutSet, TextDataset]:
+    """Return pairs with token counts, and the dataset that segments them into subwords."""
     pairs = read_parallel(folder / "train.{xx,yy}")
     texts = [text for pair in pairs for text in (pair.source, pair.target)]
     tokenizer = train_tokenizer(TextConfig(tokenizer="sentencepiece", vocabulary_size=40), texts)
@@ -165,27 +165,31 @@ def make_text(folder: Path, sampling: float = 0.2) -> tuple[CutSet, TextDataset]
 
 
 def text_epoch(
-    folder: Path, number: int, skip: int = 0, config: DataConfig = TEXT, sampling: float = 0.2
+    folder: Path,
+    number: int,
+    skip: int = 0,
+    config: DataConfig = TEXT_CONFIG,
+    sampling: float = 0.2,
 ) -> list:
-    pairs, dataset = make_text(folder, sampling)
+    pairs, dataset = make_text_dataset(folder, sampling)
     return list(training_batches(pairs, dataset, config, seed=5, epoch=number, skip=skip))
 
 
 @pytest.mark.parametrize("buckets", [1, 3, 50])
-def test_text_batches_hold_every_pair_once_and_keep_their_tokens(
-    parallel: Path, buckets: int
+def test_text_batches_contain_every_pair_once_and_stay_within_batch_tokens(
+    parallel_folder: Path, buckets: int
 ) -> None:
     config = DataConfig(batch_tokens=120, buckets=buckets, workers=0)
     for number in (0, 1):
-        batches = text_epoch(parallel, number, config=config, sampling=0.0)
+        batches = text_epoch(parallel_folder, number, config=config, sampling=0.0)
         names = [name for batch in batches for name in batch.ids]
         assert sorted(names) == sorted(f"train:{line}" for line in range(1, 201))
-        for batch in batches:  # the end token is counted on both sides
+        for batch in batches:  # the end token counts on both sides
             assert len(batch.ids) * max(batch.source.size(1), batch.tokens.size(1) + 1) <= 120
         assert len(batches) < 100
 
 
-def test_a_long_pair_among_short_ones_does_not_swell_its_batch(tmp_path: Path) -> None:
+def test_a_long_pair_does_not_make_its_batch_too_large(tmp_path: Path) -> None:
     lines = ["bado"] * 40
     lines[20] = "bado " * 90
     for side in ("xx", "yy"):
@@ -201,18 +205,20 @@ def test_a_long_pair_among_short_ones_does_not_swell_its_batch(tmp_path: Path) -
     assert max(batch.source.numel() for batch in batches) <= 500
 
 
-def test_text_batches_are_the_same_in_any_number_of_processes_and_go_on_where_they_were(
-    parallel: Path,
+def test_text_batches_do_not_depend_on_workers_and_can_be_resumed(
+    parallel_folder: Path,
 ) -> None:
-    here = text_epoch(parallel, 2)
+    expected = text_epoch(parallel_folder, 2)
     workers = DataConfig(batch_tokens=120, buckets=3, workers=2)
-    assert_same(here, text_epoch(parallel, 2, config=workers))
-    assert_same(here[3:], text_epoch(parallel, 2, skip=3))
-    assert [b.ids for b in here] != [b.ids for b in text_epoch(parallel, 3)]
+    assert_same(expected, text_epoch(parallel_folder, 2, config=workers))
+    assert_same(expected[3:], text_epoch(parallel_folder, 2, skip=3))
+    assert [b.ids for b in expected] != [b.ids for b in text_epoch(parallel_folder, 3)]
 
 
-def test_pairs_are_segmented_anew_each_epoch_and_spell_the_same_text(parallel: Path) -> None:
-    pairs, dataset = make_text(parallel)
+def test_segmentation_differs_between_epochs_and_keeps_the_text(
+    parallel_folder: Path,
+) -> None:
+    pairs, dataset = make_text_dataset(parallel_folder)
     seen = []
     for number in (0, 0, 1):
         dataset.epoch = number
@@ -229,8 +235,8 @@ def test_pairs_are_segmented_anew_each_epoch_and_spell_the_same_text(parallel: P
     )
 
 
-def test_pairs_begin_with_the_token_of_their_language(parallel: Path) -> None:
-    pairs = read_parallel(parallel / "train.tsv")
+def test_prompts_are_the_tokens_of_the_languages(parallel_folder: Path) -> None:
+    pairs = read_parallel(parallel_folder / "train.tsv")
     tokenizer = CharacterTokenizer("".join(pair.source + pair.target for pair in pairs))
     verbatim = normalizer("verbatim")
     dataset = TextDataset(Output(tokenizer, verbatim, ["zz", "yy"]), tokenizer, verbatim)

@@ -20,15 +20,14 @@ def pairs(*texts: tuple[str, str], language: str | None = None) -> list[TextPair
 
 
 def sentences(number: int, seed: int = 0) -> list[tuple[str, str]]:
-    """Pairs of made-up words, the target somewhat longer than its source."""
-    chance = random.Random(seed)
+    """Return pairs of random words, the target up to one word longer than its source."""
+    rng = random.Random(seed)
 
     def sentence(words: int) -> str:
-        return " ".join("".join(chance.choices(LETTERS, k=5)) for _ in range(words)) + "."
+        return " ".join("".join(rng.choices(LETTERS, k=5)) for _ in range(words)) + "."
 
     return [
-        (sentence(n), sentence(n + chance.randint(0, 1)))
-        for n in chance.choices(range(3, 9), k=number)
+        (sentence(n), sentence(n + rng.randint(0, 1))) for n in rng.choices(range(3, 9), k=number)
     ]
 
 
@@ -40,7 +39,7 @@ def kinds(splits: dict[str, list[TextPair]], **options: object) -> list[tuple[st
     return [(finding.kind, finding.where) for finding in check_pairs(splits, **options)]
 
 
-def test_nothing_is_found_in_good_pairs():
+def test_good_pairs_have_no_findings():
     splits = {
         "train": pairs(*sentences(200, seed=1), ("yes", "but of course"), ("oh", "oh")),
         "valid": pairs(*sentences(50, seed=2), ("no", "but of course")),
@@ -54,18 +53,22 @@ def test_nothing_is_found_in_good_pairs():
         (("", "ein haus"), "empty text", "the source is empty"),
         (("a house", " \u3000"), "empty text", "the target is empty"),
         (("a house by the wide gray sea", "ja"), "length ratio", "2 characters for 28 characters"),
-        (("ja", "a house by the wide gray sea, with a garden"), "length ratio", "training has"),
+        (
+            ("ja", "a house by the wide gray sea, with a garden"),
+            "length ratio",
+            "training texts suggest",
+        ),
         (("the old town hall of rome",) * 2, "copied", "the target is a copy of the source"),
-        (("nine pears", "neun \ufffdpfel"), "wrong encoding", "the target holds '\ufffd'"),
-        (("nine pears", "neun Ã¤pfel"), "wrong encoding", "the target holds 'Ã¤'"),
-        (("it\u2019s".encode().decode("cp1252"), "es ist"), "wrong encoding", "holds 'â€'"),
-        (("it\x92s mine", "es ist mein"), "wrong encoding", r"the source holds '\x92'"),
+        (("nine pears", "neun \ufffdpfel"), "wrong encoding", "the target contains '\ufffd'"),
+        (("nine pears", "neun Ã¤pfel"), "wrong encoding", "the target contains 'Ã¤'"),
+        (("it\u2019s".encode().decode("cp1252"), "es ist"), "wrong encoding", "contains 'â€'"),
+        (("it\x92s mine", "es ist mein"), "wrong encoding", r"the source contains '\x92'"),
         (("три года".encode().decode("cp1252", "replace"), "drei jahre"), "wrong encoding", "Ñ"),
-        (("好的先生".encode().decode("latin-1"), "ja, mein herr"), "wrong encoding", "holds"),
+        (("好的先生".encode().decode("latin-1"), "ja, mein herr"), "wrong encoding", "contains"),
         (("a\x07 house", "ein haus"), "control characters", r"the control character '\x07'"),
     ],
 )
-def test_what_is_wrong_with_one_pair(pair, kind, problem):
+def test_problems_of_single_pairs_are_found(pair, kind, problem):
     training = [*sentences(50), pair, ("a tree", "ein baum")]
     (finding,) = find(training, normalizer=str.strip, source_normalizer=str.strip)
     assert (finding.kind, finding.where) == (kind, "train: 51")
@@ -77,16 +80,16 @@ def test_what_is_wrong_with_one_pair(pair, kind, problem):
     "text",
     ["«l'été…»", "Spaß“ und „Maß“", "AMANHÃ, NÃO", "ĐÃ…", "naïve façade", "20 °C ± 1", "ÎLE ÑÓ"],
 )
-def test_letters_beside_marks_are_not_taken_for_wrong_encoding(text):
+def test_accented_letters_beside_punctuation_are_not_a_wrong_encoding(text):
     assert find([(text, "so it is")]) == []
 
 
-def test_lengths_are_judged_by_what_is_usual_in_training():
-    # Sources three times as long as their targets, as of English into Chinese.
-    chance = random.Random(0)
+def test_lengths_are_compared_with_the_ratio_in_training():
+    # Sources are three times as long as their targets, as from English to Chinese.
+    rng = random.Random(0)
     short = [
-        ("".join(chance.choices(LETTERS, k=3 * n)), "".join(chance.choices(LETTERS, k=n)))
-        for n in chance.choices(range(8, 30), k=100)
+        ("".join(rng.choices(LETTERS, k=3 * n)), "".join(rng.choices(LETTERS, k=n)))
+        for n in rng.choices(range(8, 30), k=100)
     ]
     assert find(short) == []
     even = (LETTERS, LETTERS[::-1])
@@ -94,19 +97,19 @@ def test_lengths_are_judged_by_what_is_usual_in_training():
     long = (LETTERS, LETTERS[::-1] * 2)
     assert kinds({"train": pairs(*short), "valid": pairs(long)}) == [("length ratio", "valid: 1")]
 
-    # Where lengths hardly depend on each other, as in summaries, none is unusual.
+    # If lengths hardly depend on each other, as in summaries, no length is suspect.
     summaries = [(LETTERS * n, LETTERS[: 1 + n % 26]) for n in range(1, 100)]
     assert find(summaries) == []
 
 
-def test_copies_are_no_fault_where_the_task_is_to_correct():
+def test_copies_are_accepted_if_most_training_pairs_are_copies():
     right = [(source, source) for source, _ in sentences(50) if len(source) > 20]
     wrong = sentences(10, seed=3)
     assert find(right + wrong) == []
     assert len(find(right + sentences(200, seed=3))) == len(right)
 
 
-def test_characters_are_those_of_training_or_of_a_models_vocabularies():
+def test_characters_outside_the_training_texts_or_the_vocabulary_are_found():
     splits = {"train": pairs(("a bee", "eine biene")), "valid": pairs(("one bee?", "äne biene!"))}
     source, target = check_pairs(splits)
     assert source.problem == "'?' 'n' 'o' of the source not in the training sources"
@@ -120,7 +123,7 @@ def test_characters_are_those_of_training_or_of_a_models_vocabularies():
     )
 
 
-def test_texts_are_judged_as_their_normalizers_leave_them():
+def test_texts_are_checked_after_normalization():
     training = [("Hello, bee!", "Grün!"), ("?", "!")]
     splits = {"train": pairs(*training), "valid": pairs(("BEE hello", "GRÜN"))}
     found = list(
@@ -132,13 +135,13 @@ def test_texts_are_judged_as_their_normalizers_leave_them():
     assert found[0].problem == "the source is empty once normalized: '?'"
 
 
-def test_tokens_are_counted_where_tokenizers_are_known():
+def test_lengths_in_tokens_are_checked_if_tokenizers_are_given():
     splits = {"train": pairs(("a a a a", "b b b"), ("a a a", "b b b b"))}
     options = {"source_tokenizer": WordTokenizer(["a"]), "max_tokens": 4}
     (finding,) = check_pairs(splits, **options)
     assert (finding.kind, finding.where) == ("too long", "train: 1")
     assert finding.problem == (
-        "5 tokens of the source, its end counted, are more than the 4 of data.max_tokens and "
+        "5 tokens of the source, including the end token, exceed the 4 of data.max_tokens and "
         "data.batch_tokens"
     )
     options["tokenizer"] = CharacterTokenizer("b ")
@@ -147,7 +150,7 @@ def test_tokens_are_counted_where_tokenizers_are_known():
 
 
 @pytest.mark.parametrize("kind", ["characters", "sentencepiece"])
-def test_a_text_is_too_long_exactly_where_training_leaves_it_out(kind):
+def test_the_length_limit_is_that_of_training(kind):
     tokenizer = train_tokenizer(TextConfig(tokenizer=kind, vocabulary_size=8), ["abc", "a b"])
     splits = {"train": pairs(("cba", "abc"))}
     dataset = TextDataset(Output(tokenizer, str), tokenizer, str)
@@ -159,7 +162,7 @@ def test_a_text_is_too_long_exactly_where_training_leaves_it_out(kind):
 
 @pytest.mark.parametrize("language", ["de", "fr", None])
 @pytest.mark.parametrize("languages", [(), ("de",), ("de", "fr")])
-def test_a_language_is_wrong_exactly_where_training_refuses_it(language, languages):
+def test_the_accepted_languages_are_those_of_training(language, languages):
     splits = {"train": pairs(("a bee", "eine biene"), language=language)}
     try:
         Output(CharacterTokenizer("a"), str, languages).prompt(language, "train")
@@ -169,7 +172,7 @@ def test_a_language_is_wrong_exactly_where_training_refuses_it(language, languag
     assert kinds(splits, languages=languages) == expected
 
 
-def test_a_pair_that_stands_twice_is_found_and_a_source_of_many_targets_is_not():
+def test_repeated_pairs_are_found_but_several_targets_of_a_source_are_accepted():
     training = [("a bee", "eine biene"), ("a bee", "biene"), ("a fly", "biene")]
     assert find(training) == []
     (finding,) = find([*training, ("a bee", "biene")])
@@ -177,7 +180,7 @@ def test_a_pair_that_stands_twice_is_found_and_a_source_of_many_targets_is_not()
     assert finding.problem == "the same pair as train: 2"
 
 
-def test_what_splits_share_is_found_whatever_its_case_and_punctuation():
+def test_texts_shared_by_splits_are_found_regardless_of_case_and_punctuation():
     training = [("The bee, it flies.", "Die Biene fliegt doch gern."), ("we're off", "wir gehen")]
     splits = {
         "train": pairs(*training),
@@ -192,7 +195,7 @@ def test_what_splits_share_is_found_whatever_its_case_and_punctuation():
             ("we\u2019re off", "los"),
         ),
     }
-    # Only what is shared counts here, not characters.
+    # All characters are in the vocabulary, so that only shared texts are found.
     every = CharacterTokenizer(map(chr, range(32, 0x2030)))
     found = list(check_pairs(splits, tokenizer=every, source_tokenizer=every))
     assert [(f.kind, f.where, f.problem) for f in found] == [
@@ -204,7 +207,7 @@ def test_what_splits_share_is_found_whatever_its_case_and_punctuation():
     ]
 
 
-def test_marks_and_signs_of_other_scripts_count_in_comparing():
+def test_combining_marks_of_other_scripts_distinguish_texts():
     training = pairs(("कि", "k i"), ("advisers", "x"), ("你好\uff0c先生。", "y"))
     other = pairs(("के", "k e"), ("advisers'", "x z"), ("你好先生", "y z"))
     every = WordTokenizer(
@@ -214,7 +217,7 @@ def test_marks_and_signs_of_other_scripts_count_in_comparing():
     assert kinds({"train": training, "valid": other}, **options) == [("shared source", "valid: 3")]
 
 
-def test_the_same_source_for_another_language_is_not_shared():
+def test_the_same_source_with_another_target_language_is_not_shared():
     german = pairs(("a bee", "eine biene"), language="de")
     french = pairs(("a bee", "une abeille"), language="fr")
     assert "shared source" not in dict(kinds({"train": german, "valid": french}))
@@ -223,7 +226,7 @@ def test_the_same_source_for_another_language_is_not_shared():
     assert "shared source" in dict(kinds({"train": german, "valid": unknown}))
 
 
-def test_shared_targets_are_no_fault_where_many_sources_mean_the_same():
+def test_shared_targets_are_accepted_if_common_in_training():
     target = "turn left and walk, and walk again"
     many = [(f"command {letter}", target) for letter in LETTERS]
     valid = pairs(("amend abc", target))
@@ -232,7 +235,7 @@ def test_shared_targets_are_no_fault_where_many_sources_mean_the_same():
     assert kinds({"train": training, "valid": valid})[-1] == ("shared target", "valid: 1")
 
 
-def test_a_real_corpus_is_nearly_free_of_findings(shared_data):
+def test_a_real_corpus_has_few_findings(shared_data):
     splits = {
         name: read_parallel(shared_data / "multi30k" / f"{name}.{{en,de}}.gz")
         for name in ("train", "val")

@@ -22,7 +22,7 @@ from asr_s2s.errors import AudioError, ManifestError
 
 
 def record(path: Path, seconds: float = 1.0, rate: int = 16_000, channels: int = 1) -> Path:
-    """A recording of noise whose level rises, so that its parts differ."""
+    """Write a recording of noise of rising level, so that its parts differ."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = np.random.default_rng(0).normal(size=(round(seconds * rate), channels))
     soundfile.write(path, 0.1 * samples * np.linspace(0.1, 1, len(samples))[:, None], rate)
@@ -52,7 +52,7 @@ def test_json_lines_tsv_and_csv_give_the_same_cuts(tmp_path):
     assert list(read_manifest(tsv)) == list(read_manifest(table)) == [cut]
 
 
-def test_recordings_of_stated_duration_are_not_opened(tmp_path):
+def test_recordings_with_a_given_duration_are_not_opened(tmp_path):
     row = {"audio": "not/there.flac", "text": "hello", "duration": 2.5}
     (cut,) = read_manifest(write_rows(tmp_path / "m.jsonl", row))
     assert (cut.start, cut.duration, cut.sampling_rate) == (0.0, 2.5, 16_000)
@@ -71,14 +71,14 @@ def test_recordings_without_duration_are_measured(tmp_path):
     assert (samples.dtype, samples.shape) == (np.float32, (24_000,))
 
 
-def test_measuring_replaces_a_stated_duration(tmp_path):
+def test_measuring_replaces_a_given_duration(tmp_path):
     record(tmp_path / "a.wav", seconds=1.5)
     row = {"audio": "a.wav", "text": "hi", "duration": 3.0}
     (cut,) = iter_manifest(write_rows(tmp_path / "m.jsonl", row), measure=True)
     assert cut.duration == 1.5
 
 
-def test_a_start_makes_the_row_a_part_of_its_recording(tmp_path):
+def test_rows_with_a_start_are_parts_of_a_recording(tmp_path):
     whole = soundfile.read(record(tmp_path / "talk.wav", seconds=2.0), dtype="float32")[0]
     parts = read_manifest(
         write_rows(
@@ -93,19 +93,19 @@ def test_a_start_makes_the_row_a_part_of_its_recording(tmp_path):
     np.testing.assert_array_equal(np.concatenate([read_cut_audio(cut) for cut in parts]), whole)
 
 
-def test_files_of_the_same_name_get_ids_of_their_own(tmp_path):
+def test_files_of_the_same_name_get_different_ids(tmp_path):
     rows = [{"audio": f"{d}/1.wav", "text": "x", "duration": 1} for d in "abc"]
     manifest = read_manifest(write_rows(tmp_path / "m.jsonl", *rows))
     assert [cut.id for cut in manifest] == ["1", "1-2", "1-3"]
 
 
-def test_quotation_marks_in_a_tsv_belong_to_the_text(tmp_path):
+def test_quotation_marks_in_a_tsv_are_part_of_the_text(tmp_path):
     path = tmp_path / "m.tsv"
     path.write_text('audio\ttext\tduration\na.wav\t"hello" he said\t1\nb.wav\t"oh\t1\n')
     assert [cut_text(cut) for cut in read_manifest(path)] == ['"hello" he said', '"oh']
 
 
-def test_byte_order_mark_line_ends_and_blank_lines_do_no_harm(tmp_path):
+def test_byte_order_mark_crlf_and_blank_lines_are_ignored(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_bytes(
         b'\xef\xbb\xbf{"audio": "a.wav", "text": "x", "duration": 1}\r\n\r\n'
@@ -128,21 +128,21 @@ def test_a_lone_carriage_return_does_not_end_a_line_of_a_table(tmp_path, name, h
         assert [cut_text(cut) for cut in read_manifest(path)] == ["x\ry", "z"]
 
 
-def test_an_array_of_json_is_told_what_both_kinds_look_like(tmp_path):
+def test_the_error_of_a_json_array_shows_an_example_of_both_kinds(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_text('[{"source": "a", "target": "b"}]')
     with pytest.raises(ManifestError, match=r'\{"audio": .*\} or \{"source": .*\}'):
         read_manifest(path)
 
 
-def test_numbers_serve_as_ids_and_speakers(tmp_path):
+def test_ids_and_speakers_may_be_numbers(tmp_path):
     row = {"audio": "a.wav", "text": "x", "duration": 1, "id": 0, "speaker": 1272}
     (cut,) = read_manifest(write_rows(tmp_path / "m.jsonl", row))
     assert (cut.id, cut_speaker(cut)) == ("0", "1272")
 
 
 @pytest.mark.parametrize("name", ["cuts.jsonl", "cuts.jsonl.gz"])
-def test_written_manifest_moves_with_its_folder(tmp_path, name):
+def test_a_written_manifest_can_be_moved_with_its_folder(tmp_path, name):
     inside = record(tmp_path / "here" / "wav" / "a.wav")
     outside = record(tmp_path / "b.wav", channels=2)
     rows = [{"audio": str(path), "text": path.stem} for path in (inside, outside)]
@@ -164,7 +164,7 @@ def test_the_same_cuts_give_the_same_file(tmp_path):
     assert (tmp_path / "one.jsonl.gz").read_bytes() == (tmp_path / "two.jsonl.gz").read_bytes()
 
 
-def test_writing_that_fails_leaves_the_old_manifest(tmp_path):
+def test_a_failed_write_keeps_the_old_manifest(tmp_path):
     path = write_rows(tmp_path / "m.jsonl", {"audio": "a.wav", "text": "x", "duration": 1})
     before = path.read_bytes()
 
@@ -182,7 +182,7 @@ def test_writing_that_fails_leaves_the_old_manifest(tmp_path):
         write_manifest([], path / "m.jsonl")
 
 
-def test_lhotse_cuts_are_read_and_their_paths_start_at_the_manifest(tmp_path):
+def test_paths_of_lhotse_cuts_are_relative_to_the_manifest(tmp_path):
     record(tmp_path / "wav" / "a.wav", seconds=2.0)
     cut = Recording.from_file(tmp_path / "wav" / "a.wav", relative_path_depth=2).to_cut()
     CutSet([cut.truncate(offset=0.5, duration=1.0)]).to_file(tmp_path / "cuts.jsonl.gz")
@@ -193,7 +193,7 @@ def test_lhotse_cuts_are_read_and_their_paths_start_at_the_manifest(tmp_path):
     assert cut_speaker(part) is None
 
 
-def test_what_only_lhotse_can_read_is_read_through_lhotse(tmp_path):
+def test_mixed_and_in_memory_cuts_are_read_with_lhotse(tmp_path):
     stereo = record(tmp_path / "a.wav", rate=8_000, channels=2)
     left = MonoCut("left", 0.0, 1.0, channel=0, recording=Recording.from_file(stereo))
     mixed = left.append(left)
@@ -236,10 +236,13 @@ GOOD = '{"audio": "a.wav", "text": "x", "duration": 1}\n'
             "sample_rate: expected a rate from 4,000 to 768,000 Hz, found 0.1",
         ),
         ('{"audio": "b.wav", "text": "x", "duration": 1, "sample_rate": 1e300}', "found 1e+300"),
-        ('{"audio": "\\ud800.wav", "text": "x", "duration": 1}', r"'audio' holds '\ud800'"),
-        ('{"audio": "b.wav", "text": "\\udfff", "duration": 1}', r"'text' holds '\udfff'"),
-        ('{"audio": "b.wav", "text": "x", "duration": 1, "id": "\\ud800"}', "'id' holds"),
-        ('{"audio": "b.wav", "text": "x", "duration": 1, "moods": ["\\ud800"]}', "'moods' holds"),
+        ('{"audio": "\\ud800.wav", "text": "x", "duration": 1}', r"'audio' contains '\ud800'"),
+        ('{"audio": "b.wav", "text": "\\udfff", "duration": 1}', r"'text' contains '\udfff'"),
+        ('{"audio": "b.wav", "text": "x", "duration": 1, "id": "\\ud800"}', "'id' contains"),
+        (
+            '{"audio": "b.wav", "text": "x", "duration": 1, "moods": ["\\ud800"]}',
+            "'moods' contains",
+        ),
         ('{"audio": "b.wav", "text": "x", "duration": "long"}', "found 'long'"),
         ('{"audio": "b.wav", "text": "x", "duration": true}', "found True"),
         (
@@ -248,10 +251,10 @@ GOOD = '{"audio": "a.wav", "text": "x", "duration": 1}\n'
         ),
         ('{"audio": "b.wav", "text": "x", "speaker": ["s"]}', "speaker: expected text"),
         ('{"audio": "b.wav", "text": "x"}', "b.wav: there is no such file"),
-        ('{"type": "MonoCut", "id": "z"}', "this lhotse cut is not complete"),
+        ('{"type": "MonoCut", "id": "z"}', "this lhotse cut is incomplete"),
     ],
 )
-def test_a_bad_row_is_named_by_its_line(tmp_path, line, problem):
+def test_the_error_of_a_bad_row_names_its_line(tmp_path, line, problem):
     path = tmp_path / "m.jsonl"
     path.write_text(GOOD + line + "\n" + GOOD.replace("a.wav", "c.wav"))
     with pytest.raises(ManifestError) as caught:
@@ -275,12 +278,12 @@ def test_a_part_outside_its_recording_is_refused(tmp_path, start, duration):
         ("m.jsonl", b"", "", "it is empty"),
         ("m.tsv", b"\r\n\n", "", "it is empty"),
         ("m.json", b"[\n  " + GOOD.encode() + b"]\n", "", "this is a JSON array"),
-        ("m.tsv", b"audio\ttext\n", "", "it holds no utterance"),
+        ("m.tsv", b"audio\ttext\n", "", "it contains no utterances"),
         ("m.tsv", b"file\ttext\na.wav\tx\n", ":1", "there is no column 'audio'; found file, text"),
-        ("m.tsv", b"audio\ttext\na.wav\n", ":2", "found 1 columns where the header names 2"),
+        ("m.tsv", b"audio\ttext\na.wav\n", ":2", "expected the 2 columns of the header, found 1"),
         ("m.tsv", b"audio\ttext\tduration\na.wav\tx\tz\n", ":2", "found 'z'"),
-        ("m.csv", b'audio,text\n"a.wav,x\n', ":2", "found 1 columns"),
-        ("m.csv", b"audio,text\na.wav,x\ry\n", ":2", "a carriage return stands within a value"),
+        ("m.csv", b'audio,text\n"a.wav,x\n', ":2", "found 1"),
+        ("m.csv", b"audio,text\na.wav,x\ry\n", ":2", "a carriage return in a value"),
         ("m.jsonl", GOOD.encode() + b'{"audio": "\xff"}\n', ":2", "this is not UTF-8 text"),
         (
             "m.jsonl.gz",
@@ -291,7 +294,7 @@ def test_a_part_outside_its_recording_is_refused(tmp_path, start, duration):
         ("m.jsonl.gz", b"\x1f\x8b" + bytes(40), "", "cannot be read"),
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_one_error(tmp_path, name, content, where, problem):
+def test_an_unusable_manifest_gives_one_error(tmp_path, name, content, where, problem):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ManifestError) as caught:
@@ -316,11 +319,11 @@ def test_real_recordings_are_read_from_their_manifest(shared_data):
         assert cut_text(cut)
 
 
-def test_repeated_ids_are_told_apart_when_read_and_named_when_checked(tmp_path):
+def test_repeated_ids_are_numbered_by_read_and_errors_in_iter(tmp_path):
     path = tmp_path / "m.jsonl"
     row = '{"audio": "a.wav", "text": "x", "id": "%s", "duration": 1}\n'
     path.write_text("".join(row % name for name in ("a", "a-2", "a", "a")))
     assert [cut.id for cut in read_manifest(path)] == ["a", "a-2", "a-3", "a-4"]
     items = list(iter_manifest(path))
     assert [isinstance(item, ManifestError) for item in items] == [False, False, True, True]
-    assert "the id 'a' is already that" in str(items[2])
+    assert "the id 'a' is already used" in str(items[2])

@@ -1,4 +1,4 @@
-"""Text that shares words in a row with held-out transcripts is named."""
+"""Overlap of training text with held-out transcripts."""
 
 import gzip
 import json
@@ -18,25 +18,25 @@ HELD_OUT = HeldOut(
 )
 
 
-def test_seven_words_in_a_row_are_an_overlap_whatever_their_case() -> None:
+def test_seven_consecutive_words_overlap_regardless_of_case() -> None:
     shared = HELD_OUT.overlap("They say: the RIVER bends twice, before it reaches the town")
     assert shared == ("river bends twice before it reaches the", 0)
 
 
-def test_six_words_in_a_row_are_not() -> None:
+def test_six_consecutive_words_do_not_overlap() -> None:
     assert HELD_OUT.overlap("They say the river bends twice before it goes on") is None
 
 
-def test_a_whole_transcript_of_four_words_is() -> None:
+def test_a_whole_transcript_of_four_words_overlaps() -> None:
     assert HELD_OUT.overlap("Open the window, please!") == ("open the window please", 1)
     assert HELD_OUT.overlap("Open the window please and leave") is None
 
 
-def test_a_greeting_is_no_copy() -> None:
+def test_a_short_transcript_does_not_overlap() -> None:
     assert HELD_OUT.overlap("Good morning!") is None
 
 
-def test_held_out_transcripts_come_from_every_kind_of_file(tmp_path: Path) -> None:
+def test_held_out_transcripts_are_read_from_every_kind_of_file(tmp_path: Path) -> None:
     manifest, lines = tmp_path / "dev.jsonl", tmp_path / "dev.txt.gz"
     texts = ["nobody heard the small bell ring", "the ferry leaves at noon"]
     rows = [{"audio": f"{i}.wav", "duration": 1.0, "text": text} for i, text in enumerate(texts)]
@@ -56,13 +56,13 @@ def test_held_out_transcripts_come_from_every_kind_of_file(tmp_path: Path) -> No
         check_overlap([(str(i), [text]) for i, text in enumerate(texts)], held_out, places)
     )
     assert [(finding.where, finding.problem) for finding in found] == [
-        ("0", f"'the ferry leaves at noon' stands in {manifest}: 1"),
-        ("1", f"'five green bottles are left' stands in {lines}:3"),
-        ("2", f"'mein regenschirm ist ganz nass' stands in {parallel}: test:1"),
+        ("0", f"'the ferry leaves at noon' also appears in {manifest}: 1"),
+        ("1", f"'five green bottles are left' also appears in {lines}:3"),
+        ("2", f"'mein regenschirm ist ganz nass' also appears in {parallel}: test:1"),
     ]
 
 
-def test_held_out_text_that_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+def test_held_out_text_without_latin_letters_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "dev.txt"
     path.write_text("\u4eca\u5929\u4e0b\u96e8\u4e86\n")
     with pytest.raises(ManifestError, match="no word in Latin letters"):

@@ -22,7 +22,7 @@ PAIRS = [
 
 
 def write_sides(folder: Path, name: str = "train.{en,de}") -> Path:
-    """Two line-aligned files, by the name with braces that stands for both."""
+    """Write two line-aligned files, and return their common name with braces."""
     before, _, rest = name.partition("{")
     alternatives, _, after = rest.partition("}")
     for alternative, side in zip(alternatives.split(","), ("source", "target"), strict=True):
@@ -39,7 +39,7 @@ def texts(path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("name", ["train.{en,de}", "train.{en,de}.gz", "train.{en,de}.xz"])
-def test_two_aligned_files_are_read_by_one_name_with_braces(tmp_path, name):
+def test_two_aligned_files_are_read_with_one_name_in_braces(tmp_path, name):
     path = write_sides(tmp_path, name)
     assert is_parallel(path)
     assert read_parallel(path) == PAIRS
@@ -56,7 +56,7 @@ def test_two_aligned_files_are_read_by_one_name_with_braces(tmp_path, name):
         ("news{,.de}", "news", None),
     ],
 )
-def test_names_of_sides_give_ids_and_language(tmp_path, name, stem, language):
+def test_file_names_give_ids_and_language(tmp_path, name, stem, language):
     first, second = read_parallel(write_sides(tmp_path, name))
     assert (first.id, second.id) == (f"{stem}:1", f"{stem}:2")
     assert first.language == second.language == language
@@ -79,7 +79,7 @@ def test_all_tables_give_the_same_pairs(tmp_path):
             assert read_parallel(path) == PAIRS
 
 
-def test_a_tsv_without_header_is_source_target_and_what_follows_is_ignored(tmp_path):
+def test_further_columns_of_a_tsv_without_header_are_ignored(tmp_path):
     path = tmp_path / "words.tsv"
     path.write_text("a\tEY\r\n\nsource code\tS AO R S\tnote\tmore\n\tno source\n")
     assert is_parallel(path)
@@ -90,7 +90,7 @@ def test_a_tsv_without_header_is_source_target_and_what_follows_is_ignored(tmp_p
     ]
 
 
-def test_only_line_feeds_end_lines(tmp_path):
+def test_only_line_feeds_end_a_line(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeffone\u2028still one\x0b\r\n\ntwo\rstill two".encode())
     assert read_lines(path) == ["one\u2028still one\x0b", "", "two\rstill two"]
@@ -98,7 +98,7 @@ def test_only_line_feeds_end_lines(tmp_path):
     assert read_lines(path) == []
 
 
-def test_manifests_of_audio_are_not_parallel_text(tmp_path):
+def test_manifests_of_recordings_are_not_parallel_text(tmp_path):
     contents = {
         "m.tsv": "audio\ttext\na.wav\thello\n",
         "n.tsv": "\n \n\taudio\ttext\n\ta.wav\thello\n",
@@ -137,40 +137,40 @@ def test_blank_lines_may_come_first(tmp_path, name, content):
 
 
 @pytest.mark.parametrize("first", [("text", "Text"), ("audio", "Audio")])
-def test_the_first_word_of_a_glossary_is_no_header(tmp_path, first):
+def test_a_pair_of_column_names_is_not_a_header(tmp_path, first):
     path = tmp_path / "glossary.tsv"
     path.write_text("\t".join(first) + "\nword\tWort\n")
     assert is_parallel(path)
     assert texts(path) == [first, ("word", "Wort")]
 
 
-def test_one_side_alone_is_told_apart_and_its_error_says_how_to_name_both(tmp_path):
+def test_the_error_of_a_single_side_shows_how_to_give_both(tmp_path):
     write_sides(tmp_path, "train.{en,de}.gz")
     side = tmp_path / "train.en.gz"
     assert is_one_side(side)
     assert not is_parallel(side)
-    with pytest.raises(ManifestError, match=r"quote it.*'train\.{en,de}'"):
+    with pytest.raises(ManifestError, match=r"quoted.*'train\.{en,de}'"):
         read_parallel(side)
 
 
-def test_repeated_ids_are_told_apart_when_read_and_named_when_checked(tmp_path):
+def test_repeated_ids_are_numbered_by_read_and_errors_in_iter(tmp_path):
     path = tmp_path / "t.tsv"
     path.write_text("id\tsource\ttarget\na\tx\ty\na-2\tx\ty\na\tx\ty\n\tx\ty\n")
     assert [pair.id for pair in read_parallel(path)] == ["a", "a-2", "a-3", "t:5"]
     third = list(iter_parallel(path))[2]
     assert isinstance(third, ManifestError)
     assert third.where == f"{path}:4"
-    assert f"the id 'a' is already that of {path}:2" in third.problem
+    assert f"the id 'a' is already used by {path}:2" in third.problem
 
 
 @pytest.mark.parametrize("name", ["t.{en}", "t.{en,de,fr}", "{a,b}.{en,de}", "t.{en,en}", "t.{en"])
-def test_braces_that_do_not_stand_for_two_files_are_an_error(tmp_path, name):
+def test_braces_without_two_different_names_are_an_error(tmp_path, name):
     assert is_parallel(tmp_path / name)
-    with pytest.raises(ManifestError, match=r"braces stand for two files.*'train\.{en,de}'"):
+    with pytest.raises(ManifestError, match=r"one pair of braces.*'train\.{en,de}'"):
         read_parallel(tmp_path / name)
 
 
-def test_files_of_different_length_are_one_error_that_names_both(tmp_path):
+def test_files_of_different_length_give_one_error_that_names_both(tmp_path):
     path = write_sides(tmp_path)
     (tmp_path / "train.de").write_text("Guten Morgen.\n")
     with pytest.raises(ManifestError) as caught:
@@ -188,7 +188,7 @@ def test_files_of_different_length_are_one_error_that_names_both(tmp_path):
         (None, "", "there is no such text file"),
     ],
 )
-def test_a_side_that_cannot_be_read_is_named(tmp_path, content, where, problem):
+def test_the_error_of_an_unreadable_side_names_it(tmp_path, content, where, problem):
     path = write_sides(tmp_path)
     target = tmp_path / "train.de"
     target.unlink()
@@ -203,22 +203,22 @@ def test_a_side_that_cannot_be_read_is_named(tmp_path, content, where, problem):
 @pytest.mark.parametrize(
     ("name", "content", "where", "problem"),
     [
-        ("t.tsv", "a\tb\nonly one\nc\td\n", ":2", "parted by a tab, found one column"),
+        ("t.tsv", "a\tb\nonly one\nc\td\n", ":2", "separated by a tab, found one column"),
         ("t.tsv", "source\ttext_de\na\tb\n", ":1", "no column 'target'; found source, text_de"),
         ("t.csv", "target,de\na,b\n", ":1", "there is no column 'source'"),
         ("t.csv", "a,b\nc,d\n", ":1", "there is no column 'source'"),
-        ("t.tsv", "source\ttarget\na\n", ":2", "found 1 columns where the header names 2"),
-        ("t.tsv", "source\ttarget\n", "", "it holds no sentence pair"),
-        ("t.{en,de}", "", "", "it holds no sentence pair"),
+        ("t.tsv", "source\ttarget\na\n", ":2", "expected the 2 columns of the header, found 1"),
+        ("t.tsv", "source\ttarget\n", "", "it contains no sentence pairs"),
+        ("t.{en,de}", "", "", "it contains no sentence pairs"),
         ("t.jsonl", '{"source": "a", "target": 5}', ":1", "target: expected text, found 5"),
         ("t.jsonl", '{"source": "a", "target": null}', ":1", "expected text, found None"),
         ("t.jsonl", '{"source": "a"}', ":1", "there is no column 'target'"),
         ("t.jsonl", '{"source": "a", "target": "b", "id": []}', ":1", "id: expected text"),
-        ("t.jsonl", '{"source": "\\ud800", "target": "b"}', ":1", r"'source' holds '\ud800'"),
+        ("t.jsonl", '{"source": "\\ud800", "target": "b"}', ":1", r"'source' contains '\ud800'"),
         ("t.jsonl", '{"source": "a"', ":1", "this line is not JSON"),
     ],
 )
-def test_what_cannot_be_used_is_named_by_its_line(tmp_path, name, content, where, problem):
+def test_the_error_of_a_bad_line_names_it(tmp_path, name, content, where, problem):
     path = tmp_path / name
     for file in [tmp_path / "t.en", tmp_path / "t.de"] if "{" in name else [path]:
         file.write_text(content)

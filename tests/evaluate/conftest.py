@@ -1,4 +1,4 @@
-"""What several tests of evaluation measure."""
+"""Fixtures for tests of evaluation."""
 
 import pytest
 
@@ -7,6 +7,7 @@ from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, score
 
 @pytest.fixture
 def rates() -> ErrorRates:
+    """Error rates of three short utterances."""
     return score(
         [
             Utterance("a", "one two three four", "one too three four five"),

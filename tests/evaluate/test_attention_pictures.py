@@ -1,4 +1,4 @@
-"""Where attention rested, and pictures of it."""
+"""Attention weights of a given output, and pictures of them."""
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -18,18 +18,19 @@ from asr_s2s.config import (
     TextEncoderConfig,
 )
 from asr_s2s.data.datasets import Output, SpeechDataset, TextDataset
-from asr_s2s.evaluate.attention import Attended, Sound, attend, draw_attention
+from asr_s2s.evaluate.attention import AttentionMap, Spectrogram, attention_map, draw_attention
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import CharacterTokenizer
 
 DECODER = DecoderConfig(attention="additive", size=8, attention_size=8, embedding_size=8)
 
 
-def diagonal(output: list[str], source: list[str]) -> Attended:
+def diagonal(output: list[str], source: list[str]) -> AttentionMap:
+    """Attention weights with a maximum along the diagonal."""
     weights = np.full((len(output), len(source)), 0.1, np.float32)
     rows = np.arange(len(output))
     weights[rows, rows * len(source) // len(output)] = 1.0
-    return Attended(weights / weights.sum(1, keepdims=True), output, source)
+    return AttentionMap(weights / weights.sum(1, keepdims=True), output, source)
 
 
 def speech_model(encoder: SpeechEncoderConfig, edge_frames: int) -> tuple[Seq2Seq, SpeechDataset]:
@@ -41,28 +42,28 @@ def speech_model(encoder: SpeechEncoderConfig, edge_frames: int) -> tuple[Seq2Se
 
 @pytest.mark.parametrize("edge_frames", [0, 8, 13])
 @pytest.mark.parametrize(("convolutions", "reduction"), [(0, 1), (0, 4), (1, 8), (2, 4)])
-def test_a_click_is_seen_when_it_is_heard(
+def test_times_of_weights_match_the_position_of_a_click(
     convolutions: int, reduction: int, edge_frames: int
 ) -> None:
     encoder = SpeechEncoderConfig(
         convolution_layers=convolutions, layers=2, size=16, time_reduction=reduction
     )
     model, dataset = speech_model(encoder, edge_frames)
-    quiet = 0.001 * torch.randn(24_000)
-    clicked = quiet.clone()
-    clicked[12_000 - 80 : 12_000 + 80] += 0.5  # at 0.75 s
+    noise = 0.001 * torch.randn(24_000)
+    click = noise.clone()
+    click[12_000 - 80 : 12_000 + 80] += 0.5  # at 0.75 s
     length = torch.tensor(24_000)
-    sound = attend(model, dataset, clicked, length, [4]).source
-    assert isinstance(sound, Sound)
-    assert abs(int(sound.log_mel.mean(1).argmax()) - 75) <= 1
+    spectrogram = attention_map(model, dataset, click, length, [4]).source
+    assert isinstance(spectrogram, Spectrogram)
+    assert abs(int(spectrogram.log_mel.mean(1).argmax()) - 75) <= 1
     with torch.inference_mode():
-        memories = [model.encode("speech", w[None], length[None]).values for w in (quiet, clicked)]
+        memories = [model.encode("speech", w[None], length[None]).values for w in (noise, click)]
     change = (memories[1] - memories[0]).norm(dim=-1)[0]
-    seen = sound.times(len(change))[int(change.argmax())]
-    assert abs(seen - 0.75) <= max(sound.step, 0.02)
+    time = spectrogram.times(len(change))[int(change.argmax())]
+    assert abs(time - 0.75) <= max(spectrogram.step, 0.02)
 
 
-def test_rows_are_the_output_with_its_language_and_its_end_and_sum_to_1() -> None:
+def test_rows_are_language_output_and_end_tokens_and_sum_to_1() -> None:
     config = Config(
         model=ModelConfig(encoders=("text",)),
         text=TextConfig(languages=("de", "fr")),
@@ -75,17 +76,17 @@ def test_rows_are_the_output_with_its_language_and_its_end_and_sum_to_1() -> Non
     dataset = TextDataset(output, source, str.lower)
     tokens = torch.tensor([*dataset.source_tokens("X yq"), 0, 0])  # padded, as in a batch
     written = [*output.prompt("fr", "test"), *output.tokenizer.encode("ab")]
-    attended = attend(model, dataset, tokens, torch.tensor(5), written)
+    attended = attention_map(model, dataset, tokens, torch.tensor(5), written)
     assert attended.output == ["<fr>", "a", "b", "</s>"]
     assert attended.source == ["x", " ", "y", "<unk>", "</s>"]
     assert attended.weights.shape == (4, 5)
     assert attended.weights.sum(1) == pytest.approx(np.ones(4), abs=1e-5)
 
 
-def test_a_picture_of_speech_shows_it_above_the_attention(tmp_path: Path) -> None:
+def test_picture_of_speech_has_the_spectrogram(tmp_path: Path) -> None:
     model, dataset = speech_model(SpeechEncoderConfig(layers=2, size=16), 8)
-    attended = attend(model, dataset, 0.1 * torch.randn(9_000), torch.tensor(8_000), [4, 5])
-    assert isinstance(attended.source, Sound)
+    attended = attention_map(model, dataset, 0.1 * torch.randn(9_000), torch.tensor(8_000), [4, 5])
+    assert isinstance(attended.source, Spectrogram)
     assert attended.source.seconds == 0.5
     assert attended.source.log_mel.shape == (51, 80)
     draw_attention(tmp_path / "new" / "a.png", attended, "sound.wav")
@@ -96,7 +97,7 @@ def test_a_picture_of_speech_shows_it_above_the_attention(tmp_path: Path) -> Non
     assert (tmp_path / "a.svg").stat().st_size < 500_000
 
 
-def test_pictures_grow_with_text_but_not_beyond_bounds(tmp_path: Path) -> None:
+def test_pictures_grow_with_the_text_up_to_a_maximum(tmp_path: Path) -> None:
     sizes = []
     for tokens in (5, 25, 300, 1200):
         words = [f"\u2581word{i}" for i in range(tokens)]
@@ -107,7 +108,7 @@ def test_pictures_grow_with_text_but_not_beyond_bounds(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_any_script_and_odd_characters_are_drawn_without_a_word(tmp_path: Path) -> None:
+def test_any_script_and_unusual_characters_are_drawn_without_warnings(tmp_path: Path) -> None:
     tokens = [
         "犬",
         "หมา",
@@ -128,11 +129,11 @@ def test_any_script_and_odd_characters_are_drawn_without_a_word(tmp_path: Path) 
     assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
 
 
-def test_other_fonts_are_found_for_what_the_first_lacks(tmp_path: Path) -> None:
+def test_fallback_fonts_are_used_for_missing_characters(tmp_path: Path) -> None:
     pictures = []
-    # Circled letters are in STIX, which comes with matplotlib, and not in DejaVu Sans.
+    # STIX, which is installed with matplotlib, has circled letters; DejaVu Sans has none.
     for letter in "\u24b6\u24b7":
         draw_attention(tmp_path / "a.png", diagonal([letter], [letter]))
         pictures.append(matplotlib.image.imread(tmp_path / "a.png"))
     assert pictures[0].shape == pictures[1].shape
-    assert (pictures[0] != pictures[1]).any()  # boxes for missing letters would be alike
+    assert (pictures[0] != pictures[1]).any()  # boxes for missing characters would be equal

@@ -1,4 +1,4 @@
-"""Confidence as the probability of being right."""
+"""Calibration of word confidences."""
 
 import json
 from pathlib import Path
@@ -24,49 +24,50 @@ from asr_s2s.search.confidence import Evidence, confidence
 
 
 def drawn_words(count: int, seed: int = 0) -> list[JudgedWord]:
-    """Words that are right with a probability known from their evidence."""
+    """Draw words that are right with the probability given by `TRUE_WEIGHTS`."""
     rng = np.random.default_rng(seed)
     words = []
     for index in range(count):
         evidence = Evidence(*rng.normal(-1.0, 0.7, 4).tolist())
-        chance = confidence(evidence, TRUTH)
-        words.append(JudgedWord(evidence, 0.99, bool(rng.random() < chance), f"s{index % 9}"))
+        probability = confidence(evidence, TRUE_WEIGHTS)
+        right = bool(rng.random() < probability)
+        words.append(JudgedWord(evidence, 0.99, right, f"s{index % 9}"))
     return words
 
 
-TRUTH = (2.0, 1.5, 0.5, 0.0, -0.5)
+TRUE_WEIGHTS = (2.0, 1.5, 0.5, 0.0, -0.5)
 
 
-def test_the_fit_finds_the_weights_that_words_were_drawn_by() -> None:
+def test_fit_recovers_the_true_weights() -> None:
     weights = fit_confidence(drawn_words(20_000), "here")
-    assert np.abs(np.subtract(weights, TRUTH)).max() < 0.15
+    assert np.abs(np.subtract(weights, TRUE_WEIGHTS)).max() < 0.15
 
 
-def test_other_words_are_as_often_right_as_the_fit_says() -> None:
+def test_cross_validated_confidence_is_calibrated() -> None:
     words = drawn_words(4_000)
     right = [word.right for word in words]
     assert calibration_error([word.confidence for word in words], right) > 0.15
     assert calibration_error(cross_validated(words, "here"), right) < 0.03
 
 
-def test_the_error_is_the_mean_gap_between_confidence_and_right() -> None:
-    # 0.9 to 1: four words at 0.95, of which three are right; 0 to 0.1: one at 0.05, wrong.
-    given, right = [0.95] * 4 + [0.05], [True, True, True, False, False]
-    assert calibration_error(given, right) == pytest.approx((4 * 0.2 + 0.05) / 5)
+def test_calibration_error_of_a_small_example() -> None:
+    # Bin 0.9 to 1: four words at 0.95, three of them right. Bin 0 to 0.1: one word at 0.05, wrong.
+    confidences, right = [0.95] * 4 + [0.05], [True, True, True, False, False]
+    assert calibration_error(confidences, right) == pytest.approx((4 * 0.2 + 0.05) / 5)
     assert calibration_error([], []) == 0.0
 
 
-def test_without_a_fit_the_decoder_is_believed() -> None:
+def test_confidence_without_a_fit_is_the_decoder_probability() -> None:
     assert confidence(Evidence(np.log(0.25), -9.0, -9.0, -9.0), ()) == pytest.approx(0.25)
 
 
-def test_too_few_errors_are_no_ground_to_calibrate_on() -> None:
+def test_too_few_errors_are_rejected() -> None:
     words = [word._replace(right=True) for word in drawn_words(50)]
     with pytest.raises(UserError, match="of 50 words, 0 are wrong"):
         fit_confidence(words, "dev.jsonl")
 
 
-def test_noisy_digits_are_calibrated(shared_data: Path, tmp_path: Path) -> None:
+def test_calibration_on_noisy_digits_lowers_the_error(shared_data: Path, tmp_path: Path) -> None:
     names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
     rng = np.random.default_rng(1)
     rows = []
@@ -88,8 +89,8 @@ def test_noisy_digits_are_calibrated(shared_data: Path, tmp_path: Path) -> None:
         (folder / file.name).write_bytes(file.read_bytes())
 
     command = ["calibrate", str(manifest), "--beam-size", "1"]
-    refused = CliRunner().invoke(app, [*command, "--model", "digits"])
-    assert "this model ships with the package" in str(refused.exception)
+    rejected = CliRunner().invoke(app, [*command, "--model", "digits"])
+    assert "this model ships with the package" in str(rejected.exception)
     result = CliRunner().invoke(app, [*command, "--model", str(folder)])
     assert result.exit_code == 0, result.output
     counts, errors, _ = result.stdout.splitlines()

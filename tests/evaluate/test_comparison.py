@@ -1,4 +1,4 @@
-"""Two systems compared: their scores, parts of the set, what changed, and how it is shown."""
+"""Comparison of two systems: scores, breakdowns, changed utterances and reports."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ def comparison() -> Comparison:
     return compare_recognition(A, B, "verbatim", ["place"])
 
 
-def test_parts_are_scored_as_if_they_were_all(comparison: Comparison) -> None:
+def test_parts_have_the_scores_of_a_comparison_on_the_part_alone(comparison: Comparison) -> None:
     assert list(comparison.parts) == ["length", "speaker", "place"]
     own = [u for u in A if u.fields["place"] == 0], [u for u in B if u.fields["place"] == 0]
     alone = compare_recognition(*own, "verbatim")
@@ -44,7 +44,7 @@ def test_parts_are_scored_as_if_they_were_all(comparison: Comparison) -> None:
     assert sizes == {"ann": 4, "bob": 2}
 
 
-def test_the_better_system_and_its_utterances_are_named(comparison: Comparison) -> None:
+def test_better_system_and_changed_utterances(comparison: Comparison) -> None:
     wer = comparison.scores[0]
     assert (wer.a, wer.b) == (pytest.approx(100 * 4 / 15), 100 * 3 / 15)
     assert wer.difference == wer.b - wer.a
@@ -60,7 +60,7 @@ def test_the_better_system_and_its_utterances_are_named(comparison: Comparison) 
     ]  # fmt: skip
 
 
-def test_equal_systems_do_not_differ() -> None:
+def test_equal_systems_have_no_difference() -> None:
     for found in (compare_recognition(A, A, "verbatim"), compare_translation(A, A, "13a")):
         for pair in found.scores:
             assert (pair.difference, pair.p_value, pair.better) == (0, 1.0, None)
@@ -68,7 +68,7 @@ def test_equal_systems_do_not_differ() -> None:
         assert "equal in 6" in text_report(found, FILES, 5)
 
 
-def test_bleu_of_parts_is_sacrebleus() -> None:
+def test_bleu_of_parts_equals_sacrebleu() -> None:
     found = compare_translation(A, B, "13a", ["place"])
     for part in found.parts["place"]:
         own = [u for u in B if str(u.fields["place"]) == part.name]
@@ -79,7 +79,7 @@ def test_bleu_of_parts_is_sacrebleus() -> None:
     assert best.score_b - best.score_a == -100 and best.better == "A"
 
 
-def test_reports_agree_and_are_strict_json(comparison: Comparison) -> None:
+def test_text_and_json_reports_agree(comparison: Comparison) -> None:
     lines = text_report(comparison, FILES, 2).split("\n")
     report = json.loads(json.dumps(json_report(comparison, FILES, 2), allow_nan=False))
     wer = report["scores"]["WER"]
@@ -97,7 +97,7 @@ def test_reports_agree_and_are_strict_json(comparison: Comparison) -> None:
     assert any(line.startswith("* Fewer than 20 utterances") for line in lines)
 
 
-def test_what_is_infinite_or_alone_is_reported_and_drawn() -> None:
+def test_infinite_rates_and_parts_of_one_utterance_are_reported() -> None:
     empty = [Utterance("x", "", "oh"), Utterance("y", "", ""), Utterance("z", "one", "one")]
     quiet = [replace(u, hypothesis=u.reference) for u in empty]
     found = compare_recognition(empty, quiet, "verbatim")
@@ -107,7 +107,7 @@ def test_what_is_infinite_or_alone_is_reported_and_drawn() -> None:
     assert next(part for part in found.parts["length"] if part.name == "1-5").score.p_value is None
 
 
-def test_texts_of_the_page_are_texts_only(comparison: Comparison) -> None:
+def test_markup_in_texts_is_escaped_in_the_page(comparison: Comparison) -> None:
     bad = "<script>alert(1)</script>"
     a, b = (
         [replace(u, id=bad, reference=bad, source=bad, speaker=bad, hypothesis=t) for u in A]
@@ -121,7 +121,7 @@ def test_texts_of_the_page_are_texts_only(comparison: Comparison) -> None:
     assert read_clips(comparison.changes) == ({}, [])
 
 
-def test_values_are_put_together_and_numbers_in_ranges() -> None:
+def test_fields_are_grouped_by_value_or_numeric_range() -> None:
     assert group_by_field(["b", "a", "b", None, ""]) == {"b": [0, 2], "a": [1], "(none)": [3, 4]}
     assert group_by_field([1, "1", True, ["x"]]) == {"1": [0, 1], '["x"]': [3], "true": [2]}
     seconds = [str(0.5 * i) for i in range(20)]
@@ -131,9 +131,9 @@ def test_values_are_put_together_and_numbers_in_ranges() -> None:
     assert group_by_length([0, 3, 25, 5]) == {"0": [0], "1-5": [1, 3], "21+": [2]}
 
 
-def test_a_comparison_needs_two_utterances_and_fields_that_are_there() -> None:
+def test_comparison_needs_two_utterances_and_existing_fields() -> None:
     for compare, setting in ((compare_recognition, "verbatim"), (compare_translation, "13a")):
-        with pytest.raises(UserError, match="needs two"):
+        with pytest.raises(UserError, match="found 1"):
             compare(A[:1], B[:1], setting)
         with pytest.raises(UserError, match="no such field, only place"):
             compare(A, B, setting, ["plaec"])

@@ -1,4 +1,4 @@
-"""Error rates, and the files they are read from."""
+"""Error rates, and files of transcripts."""
 
 import gzip
 import json
@@ -20,7 +20,7 @@ def test_errors_are_counted_over_the_whole_set(rates: ErrorRates) -> None:
     assert rates.words == Counts(hits=6, substitutions=1, deletions=2, insertions=1)
     assert rates.word_error_rate == 4 / 9
     assert rates.sentence_error_rate == 2 / 3
-    # "two"/"too": 1 of 18; " five": 5 more; "seven eight " lost: 12 of 16; 8 of 8 right.
+    # "two"/"too": 1 of 18; " five" inserted: 5; "seven eight " deleted: 12 of 16; 8 of 8 right.
     assert rates.characters.errors == 1 + 5 + 12
     assert rates.character_error_rate == 18 / (18 + 8 + 16)
 
@@ -39,7 +39,7 @@ def test_words_recognized_in_silence_are_insertions() -> None:
     assert score([Utterance("a", " ", "oh no")]).word_error_rate == math.inf
 
 
-def test_nothing_recognized_is_all_deletions() -> None:
+def test_empty_hypothesis_is_all_deletions() -> None:
     assert score([Utterance("a", "one two", "")]).words == Counts(deletions=2)
 
 
@@ -52,7 +52,7 @@ def test_normalizer_is_applied_to_both_sides() -> None:
 
 
 def test_the_closest_of_several_references_counts() -> None:
-    # Phonemes of words with several pronunciations, by hand:
+    # Phonemes of words with several pronunciations, with errors counted by hand.
     rates = score(
         [
             Utterance("either", "IY DH ER", "AY DH ER", ("AY DH ER",)),  # equals the second
@@ -70,17 +70,17 @@ def test_the_closest_of_several_references_counts() -> None:
     assert "|references:closest|" in rates.signature
 
 
-def test_of_equally_close_references_the_longest_counts_then_the_first() -> None:
+def test_ties_between_references_are_resolved_by_length_then_order() -> None:
     rates = score([Utterance("a", "one two", "one too three", ("one three", "one two three"))])
     assert rates.utterances[0].reference == "one two three"
     rates = score([Utterance("a", "one two three", "one too three", ("one tow three",))])
     assert rates.utterances[0].reference == "one two three"
-    # An added word weighs as much as a changed one; the longer reference has the lower rate.
+    # A deletion and an insertion have equal cost; the longer reference has the lower rate.
     rates = score([Utterance("a", "one", "one two", ("one two three",))])
     assert rates.words == Counts(hits=2, deletions=1)
 
 
-def test_an_empty_reference_is_accepted_too() -> None:
+def test_empty_alternative_reference_is_accepted() -> None:
     assert score([Utterance("a", "uh", "", ("",))]).word_error_rate == 0
 
 
@@ -89,7 +89,7 @@ def test_every_reference_is_normalized() -> None:
     assert rates.word_error_rate == 0
 
 
-def test_unknown_normalizer_is_refused() -> None:
+def test_unknown_normalizer_is_rejected() -> None:
     with pytest.raises(TextError, match="englisch"):
         score([Utterance("a", "x", "x")], "englisch")
 
@@ -102,7 +102,7 @@ def test_unknown_normalizer_is_refused() -> None:
         ("english", "lower", "apostrophes"),
     ],
 )
-def test_signature_names_what_the_score_depends_on(
+def test_signature_has_everything_the_score_depends_on(
     normalizer: str, case: str, punctuation: str
 ) -> None:
     assert score([Utterance("a", "Don't!", "don't")], normalizer).signature == (
@@ -112,7 +112,7 @@ def test_signature_names_what_the_score_depends_on(
 
 
 def test_worst_utterances_come_first(rates: ErrorRates) -> None:
-    # Both have two errors; those of "c" are in fewer words.
+    # Both have two errors, but "c" has fewer words.
     assert [utterance.id for utterance in rates.worst(5)] == ["c", "a"]
     assert [utterance.id for utterance in rates.worst(1)] == ["c"]
 
@@ -127,7 +127,7 @@ def test_alignment_shows_each_error_under_its_word(rates: ErrorRates) -> None:
     )
 
 
-def test_long_alignment_goes_on_in_further_blocks() -> None:
+def test_long_alignment_continues_in_further_blocks() -> None:
     words = " ".join(["word"] * 20)
     alignment = score([Utterance("a", words, words)]).utterances[0].alignment(width=50)
     assert alignment.count("REF:") == 3
@@ -135,7 +135,7 @@ def test_long_alignment_goes_on_in_further_blocks() -> None:
     assert alignment.count("word") == 40
 
 
-def test_wide_characters_keep_the_columns_apart() -> None:
+def test_alignment_of_wide_characters_keeps_its_columns() -> None:
     alignment = score([Utterance("a", "你好 世界", "你 世界")]).utterances[0].alignment()
     assert alignment.split("\n")[:2] == ["REF: 你好 世界", "HYP: 你   世界"]
 
@@ -229,7 +229,7 @@ def test_speakers_come_from_the_references(tmp_path: Path) -> None:
         assert [u.speaker for u in _pair(reference, hypothesis)] == ["ann"]
 
 
-def test_missing_utterances_are_named_with_both_files_and_counts(tmp_path: Path) -> None:
+def test_missing_utterances_are_reported_with_both_files_and_counts(tmp_path: Path) -> None:
     reference = _write(tmp_path / "ref.tsv", *(f"u{i}\tone" for i in range(9)))
     hypothesis = _write(tmp_path / "hyp.tsv", "u0\tone", "u1\tone", "v\tone")
     with pytest.raises(UserError) as caught:
@@ -239,19 +239,19 @@ def test_missing_utterances_are_named_with_both_files_and_counts(tmp_path: Path)
     assert "7 have no hypothesis (u2, u3, u4, ...) and 1 have no reference (v)" in message
 
 
-def test_text_files_of_different_length_are_refused(tmp_path: Path) -> None:
+def test_text_files_of_different_length_are_rejected(tmp_path: Path) -> None:
     reference = _write(tmp_path / "ref.txt", "one", "two")
     hypothesis = _write(tmp_path / "hyp.txt", "one")
     with pytest.raises(UserError, match=r"holds 2 references and .* 1 hypotheses"):
         _pair(reference, hypothesis)
 
 
-def test_nothing_to_score_is_refused() -> None:
-    with pytest.raises(UserError, match="it holds no transcript"):
+def test_empty_reference_file_is_rejected() -> None:
+    with pytest.raises(UserError, match="no transcripts"):
         pair([], [Entry("one")], reference_file="ref.txt", hypothesis_file="hyp.txt")
 
 
-def test_two_transcripts_of_one_recording_need_ids() -> None:
+def test_several_transcripts_of_one_recording_need_ids() -> None:
     same = [Entry("one", source=Path("/x.wav")), Entry("two", source=Path("/x.wav"))]
     with pytest.raises(UserError, match=r"/x\.wav has 2 transcripts"):
         pair(same, same, reference_file="ref.jsonl", hypothesis_file="hyp.jsonl")
@@ -273,7 +273,7 @@ def test_two_transcripts_of_one_recording_need_ids() -> None:
         ("a.doc", ["one"], "", "expected .txt, .tsv, .jsonl or a manifest, found .doc"),
     ],
 )
-def test_bad_file_is_named_with_its_line(
+def test_bad_line_is_reported_with_file_and_line_number(
     tmp_path: Path, name: str, lines: list[str], line: str, problem: str
 ) -> None:
     path = _write(tmp_path / name, *lines)
@@ -283,7 +283,7 @@ def test_bad_file_is_named_with_its_line(
     assert problem in caught.value.problem
 
 
-def test_any_sentence_may_be_the_source_of_a_translation(tmp_path: Path) -> None:
+def test_source_of_a_translation_need_not_be_a_valid_path(tmp_path: Path) -> None:
     source = json.dumps("a\0b " + "word " * 2000)
     path = _write(tmp_path / "hyp.jsonl", f'{{"source": {source}, "text": "one"}}')
     paired = pair(
@@ -303,12 +303,12 @@ def test_any_sentence_may_be_the_source_of_a_translation(tmp_path: Path) -> None
         ("a.jsonl", '{"id": "a", "text": "one\\rtwo"}\r\n{"id": "b",\r"text": "three"}\n'),
     ],
 )
-def test_only_line_feeds_end_lines(tmp_path: Path, name: str, content: str) -> None:
+def test_lines_end_only_at_line_feeds(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_bytes(content.encode())
     assert [entry.text for entry in read_transcripts(tmp_path / name)] == ["one\rtwo", "three"]
 
 
-def test_missing_and_binary_files_and_folders_are_named(tmp_path: Path) -> None:
+def test_missing_files_binary_files_and_folders_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no such readable file"):
         read_transcripts(tmp_path / "none.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
@@ -338,7 +338,7 @@ def test_target_side_of_parallel_text_is_the_reference(tmp_path: Path) -> None:
         assert found == [("one", "eins"), ("two", "zwei")]
 
 
-def test_lines_of_one_source_are_references_of_one_hypothesis(tmp_path: Path) -> None:
+def test_lines_with_the_same_source_are_references_of_one_hypothesis(tmp_path: Path) -> None:
     reference = _write(tmp_path / "ref.tsv", "read\tR IY D", "cat\tK AE T", "read\tR EH D")
     hypothesis = _write(tmp_path / "hyp.txt", "R EH D", "K AE")
     pairs = pair(
@@ -354,6 +354,6 @@ def test_lines_of_one_source_are_references_of_one_hypothesis(tmp_path: Path) ->
     assert score(pairs).words == Counts(hits=5, deletions=1)
 
 
-def test_only_parallel_text_has_several_references(tmp_path: Path) -> None:
+def test_any_reference_needs_parallel_text(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="not parallel text"):
         read_transcripts(_write(tmp_path / "ref.txt", "one"), any_reference=True)

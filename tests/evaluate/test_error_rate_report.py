@@ -1,4 +1,4 @@
-"""Error rates for people and for programs."""
+"""Text and JSON reports of error rates."""
 
 import json
 
@@ -28,7 +28,7 @@ def test_text_report_is_an_aligned_table(rates: ErrorRates) -> None:
     assert "a: 2 errors in 4 words" not in lines
 
 
-def test_nothing_is_said_of_intervals_where_there_is_none() -> None:
+def test_report_without_intervals_does_not_mention_them() -> None:
     for only in (Utterance("a", "one", "two"), Utterance("a", "one", "one")):
         rates = score([only])
         lines = text_report(rates, confidence(rates)).split("\n")
@@ -43,7 +43,7 @@ def test_nothing_is_said_of_intervals_where_there_is_none() -> None:
 
 @pytest.fixture
 def spoken() -> ErrorRates:
-    """Seven speakers; the later, the more errors. One has a very long name."""
+    """Seven speakers with increasing numbers of errors; the last has a very long name."""
     name = "long" * 10
     return score(
         [
@@ -74,13 +74,13 @@ def test_text_report_shows_lengths_and_the_worst_speakers(spoken: ErrorRates) ->
     assert lines[start + 7] == ""
 
 
-def test_a_single_speaker_and_a_single_length_are_no_breakdown() -> None:
+def test_single_speaker_and_single_length_are_not_broken_down() -> None:
     rates = score([Utterance(name, "one", "two", speaker="ann") for name in "ab"])
     report = text_report(rates, confidence(rates))
     assert "By " not in report
 
 
-def test_json_report_holds_every_speaker_and_length(spoken: ErrorRates) -> None:
+def test_json_report_has_every_speaker_and_length(spoken: ErrorRates) -> None:
     report = json_report(spoken, confidence(spoken))
     assert len(report["by_speaker"]) == 8
     for parts in (report["by_speaker"], report["by_length"]):
@@ -108,7 +108,7 @@ def test_json_report_is_strict_json() -> None:
     json.dumps(report, allow_nan=False)
 
 
-def test_expectation_allows_its_tolerance_and_no_more() -> None:
+def test_expectation_is_met_within_its_tolerance() -> None:
     assert Expectation(1.0, 0.0, 100 * (1 / 100)).met
     assert Expectation(7.0, 0.0, 100 * (7 / 100)).met
     assert Expectation(1.0, 0.5, 1.5).met

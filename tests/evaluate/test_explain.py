@@ -1,4 +1,4 @@
-"""What output words rest on, in what the shipped models make of real sound and text."""
+"""Explanations of outputs of the shipped models for real speech and text."""
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -34,7 +34,7 @@ def output_of(loaded: LoadedModel) -> Output:
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[LoadedModel, SpeechDataset, torch.Tensor, list[int]]:
-    """The first two words of the sample."""
+    """Speech model, dataset, waveform and tokens of the first two words of the sample."""
     loaded = load_model("digits")
     path = Path(__file__).parent.parent.parent / "docs" / "samples" / "digits.wav"
     samples = torch.from_numpy(read_audio(path, duration=1.2))
@@ -43,6 +43,7 @@ def digits() -> tuple[LoadedModel, SpeechDataset, torch.Tensor, list[int]]:
 
 @pytest.fixture(scope="module")
 def german() -> tuple[LoadedModel, TextDataset, str, list[int]]:
+    """Translation model, dataset, sentence and tokens of its translation."""
     loaded = load_model("en-de")
     assert loaded.source_tokenizer is not None
     normalize = normalizer(loaded.config.source_text.normalizer)
@@ -51,51 +52,54 @@ def german() -> tuple[LoadedModel, TextDataset, str, list[int]]:
 
 
 @pytest.fixture(scope="module")
-def heard(digits: tuple[LoadedModel, SpeechDataset, torch.Tensor, list[int]]) -> Explanation:
+def speech_explanation(
+    digits: tuple[LoadedModel, SpeechDataset, torch.Tensor, list[int]],
+) -> Explanation:
     loaded, dataset, samples, tokens = digits
     return explain(loaded.model, dataset, samples, [], tokens, most_steps=300)
 
 
 @pytest.fixture(scope="module")
-def read(german: tuple[LoadedModel, TextDataset, str, list[int]]) -> Explanation:
+def text_explanation(german: tuple[LoadedModel, TextDataset, str, list[int]]) -> Explanation:
     loaded, dataset, sentence, tokens = german
     return explain(loaded.model, dataset, sentence, [], tokens)
 
 
 def test_integrated_gradients_are_complete_within_1_percent(
-    heard: Explanation, read: Explanation
+    speech_explanation: Explanation, text_explanation: Explanation
 ) -> None:
-    for word in (*heard.words, *read.words):
+    for word in (*speech_explanation.words, *text_explanation.words):
         assert word.gain > 1
         assert float(word.gradients.sum()) == pytest.approx(word.gain, rel=0.01)
         assert word.completeness_error <= 0.01
 
 
-def test_log_probabilities_are_the_models_own(
-    heard: Explanation, digits: tuple[LoadedModel, SpeechDataset, torch.Tensor, list[int]]
+def test_log_probabilities_equal_those_of_forced_decoding(
+    speech_explanation: Explanation,
+    digits: tuple[LoadedModel, SpeechDataset, torch.Tensor, list[int]],
 ) -> None:
     loaded, _, samples, tokens = digits
     memory = loaded.model.encode("speech", samples[None], torch.tensor([len(samples)]))
     found = align(loaded.model, memory, [tokens], torch.zeros(1, 0, dtype=torch.long))[0]
-    assert [word.text for word in heard.words] == ["three", "one"]
+    assert [word.text for word in speech_explanation.words] == ["three", "one"]
     summed = [sum(found.decoder[:5]), sum(found.decoder[5:])]  # "three" and " one"
-    assert [word.log_prob for word in heard.words] == pytest.approx(summed, abs=1e-4)
+    assert [word.log_prob for word in speech_explanation.words] == pytest.approx(summed, abs=1e-4)
 
 
-def test_a_spoken_word_rests_on_where_it_is_said(heard: Explanation) -> None:
-    three, one = (int(word.occlusion.argmax()) for word in heard.words)
-    assert three < 44 < 60 < one < 112  # frames of 10 ms; between the words it is silent
+def test_spoken_word_is_attributed_to_its_position(speech_explanation: Explanation) -> None:
+    three, one = (int(word.occlusion.argmax()) for word in speech_explanation.words)
+    assert three < 44 < 60 < one < 112  # frames of 10 ms; frames 44 to 60 are silent
 
 
-def test_a_translated_word_rests_on_its_source(read: Explanation) -> None:
-    assert read.source == ["A", "small", "dog", "sleeps."]
-    assert [word.text for word in read.words] == ["Ein", "kleiner", "Hund", "schläft."]
-    for place, word in list(enumerate(read.words))[1:]:
+def test_translated_word_is_attributed_to_its_source_word(text_explanation: Explanation) -> None:
+    assert text_explanation.source == ["A", "small", "dog", "sleeps."]
+    assert [word.text for word in text_explanation.words] == ["Ein", "kleiner", "Hund", "schläft."]
+    for place, word in list(enumerate(text_explanation.words))[1:]:
         assert word.gradients.argmax() == word.occlusion.argmax() == place
 
 
-def test_an_occluded_word_costs_what_the_model_loses_without_it(
-    read: Explanation, german: tuple[LoadedModel, TextDataset, str, list[int]]
+def test_occlusion_equals_the_loss_without_the_source_word(
+    text_explanation: Explanation, german: tuple[LoadedModel, TextDataset, str, list[int]]
 ) -> None:
     loaded, dataset, sentence, tokens = german
     ids = dataset.source_tokens(sentence)
@@ -105,26 +109,29 @@ def test_an_occluded_word_costs_what_the_model_loses_without_it(
     memory = loaded.model.encoders["text"](embedded, torch.tensor([len(ids)]))
     found = align(loaded.model, memory, [tokens], torch.zeros(1, 0, dtype=torch.long))[0]
     dog = dataset.output.tokenizer.words(TRANSLATION)
-    left = sum(value for value, word in zip(found.decoder, dog, strict=True) if word == "Hund")
-    hund = read.words[2]
-    assert hund.occlusion[2] == pytest.approx(hund.log_prob - left, abs=1e-4)
+    occluded = sum(value for value, word in zip(found.decoder, dog, strict=True) if word == "Hund")
+    hund = text_explanation.words[2]
+    assert hund.occlusion[2] == pytest.approx(hund.log_prob - occluded, abs=1e-4)
 
 
-def test_random_weights_explain_otherwise(
-    heard: Explanation,
-    read: Explanation,
+def test_attributions_with_random_weights_differ(
+    speech_explanation: Explanation,
+    text_explanation: Explanation,
     digits: tuple[LoadedModel, SpeechDataset, torch.Tensor, list[int]],
     german: tuple[LoadedModel, TextDataset, str, list[int]],
 ) -> None:
-    for explanation, (loaded, dataset, source, tokens) in ((heard, digits), (read, german)):
+    for explanation, (loaded, dataset, source, tokens) in (
+        (speech_explanation, digits),
+        (text_explanation, german),
+    ):
         assert rank_correlations(explanation, explanation) == pytest.approx((1, 1))
-        question = (loaded.model, dataset, source, [], tokens)
-        found = compare_with_random_weights(explanation, *question)
-        assert max(found) < ALIKE
-        assert min(found) >= -1
+        inputs = (loaded.model, dataset, source, [], tokens)
+        correlations = compare_with_random_weights(explanation, *inputs)
+        assert max(correlations) < ALIKE
+        assert min(correlations) >= -1
 
 
-def test_random_weights_are_the_same_values_in_another_order() -> None:
+def test_randomized_weights_are_shuffled_values() -> None:
     model = load_model("digits").model
     shuffled = randomized(model, 0)
     for one, other in zip(model.parameters(), shuffled.parameters(), strict=True):
@@ -132,26 +139,26 @@ def test_random_weights_are_the_same_values_in_another_order() -> None:
     assert not torch.equal(model.decoder.readout.weight, shuffled.decoder.readout.weight)
 
 
-def test_steps_go_where_a_function_leaps() -> None:
+def test_adaptive_steps_integrate_an_abrupt_function() -> None:
     weights = torch.tensor([[0.2, 0.8]])
 
-    def leap(rows: torch.Tensor) -> torch.Tensor:
+    def abrupt(rows: torch.Tensor) -> torch.Tensor:
         return 5 * torch.sigmoid(400 * ((rows * weights).sum((1, 2)) - 0.6))[:, None]
 
     inputs, baseline = torch.ones(1, 2), torch.zeros(1, 2)
-    gradients, steps = integrate(leap, inputs, baseline, 0, 5.0, 1000)
+    gradients, steps = integrate(abrupt, inputs, baseline, 0, 5.0, 1000)
     assert completeness_error(gradients, 5.0) <= 0.01
     assert gradients[0] == pytest.approx([1, 4], rel=0.05)
     assert steps < 150
-    few, steps = integrate(leap, inputs, baseline, 0, 5.0, 0)
+    gradients, steps = integrate(abrupt, inputs, baseline, 0, 5.0, 0)
     assert steps == 16
-    assert completeness_error(few, 5.0) > 0.01
+    assert completeness_error(gradients, 5.0) > 0.01
 
 
-def test_pictures_of_sound_and_text_are_written(
-    heard: Explanation, read: Explanation, tmp_path: Path
+def test_pictures_of_speech_and_text_are_written(
+    speech_explanation: Explanation, text_explanation: Explanation, tmp_path: Path
 ) -> None:
-    for name, explanation in (("sound", heard), ("text", read)):
+    for name, explanation in (("speech", speech_explanation), ("text", text_explanation)):
         draw_explanation(tmp_path / "new" / f"{name}.png", explanation, "$ 50")
         picture = matplotlib.image.imread(tmp_path / "new" / f"{name}.png")
         assert 300 < min(picture.shape[:2]) <= max(picture.shape[:2]) < 3500
@@ -161,11 +168,11 @@ def test_pictures_of_sound_and_text_are_written(
         assert (tmp_path / f"{name}.svg").stat().st_size < 1_000_000
 
 
-def test_nothing_to_explain_is_a_users_mistake(
+def test_output_or_source_without_words_is_rejected(
     german: tuple[LoadedModel, TextDataset, str, list[int]],
 ) -> None:
     loaded, dataset, sentence, tokens = german
     with pytest.raises(TextError, match="no word to explain"):
         explain(loaded.model, dataset, sentence, [], [])
-    with pytest.raises(TextError, match="no word to rest on"):
+    with pytest.raises(TextError, match="no word to attribute to"):
         explain(loaded.model, dataset, " ", [], tokens)

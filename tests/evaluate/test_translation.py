@@ -1,4 +1,4 @@
-"""BLEU, chrF, TER, their comparison by bootstrap, and the reports made of them."""
+"""BLEU, chrF and TER, their comparison by bootstrap, and reports."""
 
 import json
 import sys
@@ -39,21 +39,21 @@ def scores() -> TranslationScores:
     return score_translations(HYPOTHESES, SINGLE, lowercase_tokenized="de")
 
 
-def test_scores_are_those_of_sacrebleu(scores: TranslationScores) -> None:
+def test_scores_equal_those_of_sacrebleu(scores: TranslationScores) -> None:
     assert scores.bleu.value == sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCES]).score
     assert scores.chrf.value == sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCES]).score
     assert scores.ter.value == sacrebleu.corpus_ter(HYPOTHESES, [REFERENCES]).score
     assert 0 < scores.bleu.value < 100
 
 
-def test_signatures_name_what_the_scores_depend_on(scores: TranslationScores) -> None:
+def test_signatures_have_everything_the_scores_depend_on(scores: TranslationScores) -> None:
     version = f"version:{sacrebleu.__version__}"
     assert scores.bleu.signature == f"nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|{version}"
     assert scores.chrf.signature == f"nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|{version}"
     assert scores.ter.signature.startswith("nrefs:1|case:lc|tok:tercom|")
 
 
-def test_older_bleu_is_of_moses_tokens_in_lower_case(scores: TranslationScores) -> None:
+def test_lowercase_tokenized_bleu_uses_moses_tokens(scores: TranslationScores) -> None:
     normalizer, tokenizer = MosesPunctNormalizer("de"), MosesTokenizer("de")
 
     def prepare(text: str) -> str:
@@ -70,7 +70,7 @@ def test_older_bleu_is_of_moses_tokens_in_lower_case(scores: TranslationScores) 
     assert "|prep:moses-de-lc|sacremoses:" in older.signature
 
 
-def test_older_bleu_is_given_only_when_asked_for() -> None:
+def test_lowercase_tokenized_bleu_is_computed_only_on_request() -> None:
     assert score_translations(HYPOTHESES, SINGLE).lowercase_tokenized_bleu is None
 
 
@@ -84,7 +84,7 @@ def test_sentences_may_have_different_numbers_of_references() -> None:
     assert scores.bleu.signature.startswith("nrefs:var|")
 
 
-def test_the_tokenizer_can_be_chosen() -> None:
+def test_tokenizer_of_bleu_can_be_chosen() -> None:
     hypothesis, reference = ["我今天在家看书。"], ["我今天在学校看书。"]
     chinese = score_translations(hypothesis, [reference], tokenizer="zh")
     by_hand = sacrebleu.corpus_bleu(hypothesis, [reference], tokenize="zh")
@@ -93,7 +93,7 @@ def test_the_tokenizer_can_be_chosen() -> None:
     assert score_translations(hypothesis, [reference]).bleu.value < chinese.bleu.value
 
 
-def test_a_wrong_character_of_chinese_is_not_a_wrong_sentence() -> None:
+def test_ter_counts_chinese_characters_as_words() -> None:
     hypotheses, references = ["我今天在家看书。"], [["我今天在店看书。"]]
     chinese = score_translations(hypotheses, references, tokenizer="zh").ter
     assert chinese.value == pytest.approx(100 / 8)
@@ -109,14 +109,14 @@ def test_a_wrong_character_of_chinese_is_not_a_wrong_sentence() -> None:
         ("13a", "german", "german: expected one of Moses' languages, as, bn, ca"),
     ],
 )
-def test_unknown_settings_are_refused_with_the_choices(
+def test_unknown_settings_are_rejected_with_the_choices(
     tokenizer: str, language: str | None, words: str
 ) -> None:
     with pytest.raises(TextError, match=words):
         check_settings(tokenizer, language)
 
 
-def test_a_tokenizer_that_is_not_installed_is_refused_with_the_fix(
+def test_tokenizer_that_is_not_installed_is_reported_with_the_fix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "MeCab", None)  # cannot be imported
@@ -130,7 +130,7 @@ def test_each_hypothesis_needs_a_reference(references: list[tuple[str, ...]]) ->
         score_translations(HYPOTHESES, references)
 
 
-def test_worst_sentences_come_first_and_right_ones_not_at_all() -> None:
+def test_worst_sentences_come_first_without_correct_ones() -> None:
     scores = score_translations(
         ["one two three", "quite another", "one too three"],
         [["one two three"], ["four five six"], ["one two three"]],
@@ -153,7 +153,7 @@ POOR = [
 ]
 
 
-def test_equal_outputs_do_not_differ_significantly() -> None:
+def test_equal_outputs_are_not_significantly_different() -> None:
     result = compare_translations(POOR, POOR, MANY, samples=200)
     for difference in (result.bleu, result.chrf):
         assert difference.difference == 0
@@ -161,7 +161,7 @@ def test_equal_outputs_do_not_differ_significantly() -> None:
         assert difference.system == difference.baseline
 
 
-def test_a_better_output_is_significantly_better() -> None:
+def test_large_difference_is_significant() -> None:
     result = compare_translations(RIGHT, POOR, MANY, samples=200)
     assert result.bleu.system.value == pytest.approx(100)
     assert result.bleu.baseline.value == sacrebleu.corpus_bleu(POOR, [RIGHT]).score
@@ -173,13 +173,13 @@ def test_a_better_output_is_significantly_better() -> None:
     assert "|bs:200|seed:12345|" in result.bleu.signature
 
 
-def test_one_better_sentence_of_many_is_no_evidence() -> None:
+def test_one_better_sentence_of_many_is_not_significant() -> None:
     result = compare_translations([RIGHT[0], *POOR[1:]], POOR, MANY, samples=200)
     assert result.bleu.difference > 0
     assert result.bleu.p_value > 0.05
 
 
-def test_bootstrap_depends_on_the_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_is_determined_by_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = [*RIGHT[:7], *POOR[7:]]
     once = compare_translations(mixed, POOR, MANY, samples=100, seed=7)
     monkeypatch.setenv("SACREBLEU_SEED", "none")
@@ -194,7 +194,7 @@ def _utterances() -> list[Utterance]:
     ]
 
 
-def test_text_report_is_a_table_and_the_worst_sentences(scores: TranslationScores) -> None:
+def test_text_report_has_a_table_and_the_worst_sentences(scores: TranslationScores) -> None:
     decoding = TextDecoding(sentences=4, seconds=2.0)
     lines = text_report(scores, _utterances(), decoding, worst=1).split("\n")
     assert [line.split()[0] for line in lines[1:5]] == ["BLEU", "BLEU", "chrF", "TER"]
@@ -211,7 +211,7 @@ def test_text_report_is_a_table_and_the_worst_sentences(scores: TranslationScore
     ]
 
 
-def test_json_report_holds_scores_signatures_and_sentences(scores: TranslationScores) -> None:
+def test_json_report_has_scores_signatures_and_sentences(scores: TranslationScores) -> None:
     expectation = BleuExpectation(10.0, 0.5, scores.bleu.value)
     report = json_report(
         scores, _utterances(), TextDecoding(4, 2.0), worst=2, expectation=expectation
@@ -230,7 +230,7 @@ def test_json_report_holds_scores_signatures_and_sentences(scores: TranslationSc
     json.dumps(report, allow_nan=False)
 
 
-def test_expected_bleu_must_be_reached_but_for_the_tolerance() -> None:
+def test_expected_bleu_must_be_reached_within_the_tolerance() -> None:
     assert BleuExpectation(30.0, 0.0, 30.0).met
     assert BleuExpectation(30.0, 0.5, 29.5).met
     assert not BleuExpectation(30.0, 0.5, 29.49).met

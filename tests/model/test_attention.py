@@ -50,7 +50,7 @@ def test_forward_equals_repeated_step(kind: str, input_feeding: bool, layers: in
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("input_feeding", [True, False])
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_forward_equals_repeated_step_from_a_state_made_of_the_source(
+def test_forward_equals_repeated_step_with_a_first_state_from_the_source(
     cell: str, input_feeding: bool, tied: bool
 ) -> None:
     config = DecoderConfig(
@@ -68,7 +68,7 @@ def test_forward_equals_repeated_step_from_a_state_made_of_the_source(
     assert torch.all(first.abs().sum(-1) > 0.0)
 
 
-def test_without_attention_the_source_is_seen_through_the_first_state_alone() -> None:
+def test_without_attention_the_decoder_sees_only_the_summary_of_the_source() -> None:
     decoder, memory = make_decoder("none", input_feeding=False), make_memory()
     prefix = torch.randint(1, 11, (3, 5))
     logits, weights = decoder(prefix, memory)
@@ -82,7 +82,7 @@ def test_without_attention_the_source_is_seen_through_the_first_state_alone() ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hypotheses_of_a_beam_step_as_they_would_alone(kind: str) -> None:
+def test_hypotheses_of_a_beam_do_not_affect_each_other(kind: str) -> None:
     decoder = make_decoder(kind, input_feeding=True)
     memory = make_memory()
     tokens = torch.randint(1, 11, (3, 4, 5))  # (batch, beam, steps)
@@ -110,7 +110,7 @@ def test_padded_frames_get_exactly_zero_attention_and_gradient(kind: str) -> Non
         assert torch.any(memory.values.grad[row, :length] != 0.0)
 
 
-def test_additive_attention_follows_its_definition() -> None:
+def test_additive_attention_equals_its_formula() -> None:
     config = DecoderConfig(attention="additive", attention_size=5)
     attention = ATTENTION["additive"](4, 3, config)
     memory = Memory(torch.randn(1, 6, 3), torch.tensor([6]), torch.zeros(1, 3))

@@ -1,4 +1,4 @@
-"""A CTC head that predicts several times a frame of the memory."""
+"""CTC head with several predictions per memory frame."""
 
 import numpy as np
 import pytest
@@ -38,12 +38,12 @@ def model() -> Seq2Seq:
 
 
 def speech(*seconds: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise of these lengths: waveforms and their lengths."""
+    """Noise of these durations, padded, and the lengths in samples."""
     lengths = torch.tensor([int(16_000 * s) for s in seconds])
     return torch.randn(len(seconds), int(lengths.max())) * 0.1, lengths
 
 
-def test_a_frames_predictions_follow_each_other() -> None:
+def test_predictions_of_a_frame_are_consecutive() -> None:
     head = CTCHead(3, 5, per_frame=2)
     values = torch.randn(2, 4, 3)
     logits = head(values)
@@ -53,7 +53,7 @@ def test_a_frames_predictions_follow_each_other() -> None:
     torch.testing.assert_close(logits[:, 1::2], second)
 
 
-def test_what_ctc_hears_is_the_same_alone_and_padded(model: Seq2Seq) -> None:
+def test_padding_does_not_change_ctc_log_probabilities(model: Seq2Seq) -> None:
     waveforms, lengths = speech(2.0, 0.7)
     with torch.inference_mode():
         together = model.ctc_frames(model.encode("speech", waveforms, lengths))
@@ -69,7 +69,7 @@ def test_what_ctc_hears_is_the_same_alone_and_padded(model: Seq2Seq) -> None:
     )
 
 
-def test_it_learns_a_text_of_more_characters_than_the_encoder_has_frames(model: Seq2Seq) -> None:
+def test_it_learns_a_transcript_with_more_characters_than_memory_frames(model: Seq2Seq) -> None:
     waveforms, lengths = speech(1.0)  # 13 frames
     written = [4, 5, 6, 4, 6, 5, 4, 5, 4, 6, 4, 6, 5, 6, 4, 5, 6, 5, 4, 6]
     batch = Batch(
@@ -90,7 +90,7 @@ def test_it_learns_a_text_of_more_characters_than_the_encoder_has_frames(model: 
         losses.total.backward()
         optimizer.step()
     assert losses.ctc is not None
-    assert 0.0 < losses.ctc < 0.1  # 0 is what a text too long for its frames costs
+    assert 0.0 < losses.ctc < 0.1  # the loss of an output too long for its frames is 0
     with torch.inference_mode():
         memory = model.encode("speech", waveforms, lengths)
         assert int(memory.lengths) < len(written)
@@ -102,7 +102,7 @@ def test_it_learns_a_text_of_more_characters_than_the_encoder_has_frames(model: 
     assert int(memory.lengths) < alignment.spans[-1].end <= 2 * int(memory.lengths)
 
 
-def test_words_stand_where_they_would_with_one_prediction_a_frame() -> None:
+def test_word_times_do_not_depend_on_the_predictions_per_frame() -> None:
     recognizer = asr_s2s.load("digits", device="cpu")
     tokenizer = recognizer.output.tokenizer
     tokens = tokenizer.encode("one two")

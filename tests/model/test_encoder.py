@@ -22,19 +22,19 @@ def make_encoder(config: SpeechEncoderConfig, normalization: str = "utterance") 
     features = FeatureConfig(mel_bins=20, normalization=normalization, edge_frames=4)
     encoder = SpeechEncoder(config, features, AugmentConfig()).eval()
     for parameter in encoder.parameters():
-        if parameter.ndim == 1:  # fresh biases are zero, and would hide a leak
+        if parameter.ndim == 1:  # initial biases are zero and would hide leaks from padding
             torch.nn.init.normal_(parameter, std=0.3)
     return encoder
 
 
 @pytest.mark.parametrize("normalization", ["utterance", "global"])
 @pytest.mark.parametrize("config", VARIANTS)
-def test_memory_is_the_same_alone_and_padded(
+def test_padding_does_not_change_the_memory(
     config: SpeechEncoderConfig, normalization: str
 ) -> None:
     encoder = make_encoder(config, normalization)
     lengths = torch.tensor([16_000, 9_999, 400, 12_345])
-    waveforms = torch.randn(4, 21_000) * 0.1  # what lies beyond a length must not matter
+    waveforms = torch.randn(4, 21_000) * 0.1  # samples beyond a length must have no effect
     together = encoder(waveforms, lengths)
     for row, length in enumerate(lengths.tolist()):
         alone = encoder(waveforms[row : row + 1, :length], lengths[row : row + 1])
@@ -47,7 +47,7 @@ def test_memory_is_the_same_alone_and_padded(
 
 
 @pytest.mark.parametrize("config", VARIANTS)
-def test_padding_and_neighbors_get_exactly_zero_gradient(config: SpeechEncoderConfig) -> None:
+def test_padding_and_other_rows_get_exactly_zero_gradient(config: SpeechEncoderConfig) -> None:
     encoder = make_encoder(config)
     waveforms = (torch.randn(2, 8_000) * 0.1).requires_grad_()
     memory = encoder(waveforms, torch.tensor([8_000, 3_000]))
@@ -59,7 +59,7 @@ def test_padding_and_neighbors_get_exactly_zero_gradient(config: SpeechEncoderCo
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
 
-def test_backward_direction_reads_each_row_from_its_own_end() -> None:
+def test_backward_direction_starts_at_the_end_of_each_row() -> None:
     layer = RecurrentLayer(3, 4)
     inputs = torch.randn(2, 6, 3)
     outputs = layer(inputs, torch.tensor([6, 4]))
@@ -85,6 +85,6 @@ def test_time_is_reduced_as_configured(config: SpeechEncoderConfig) -> None:
     ("changes", "words"),
     [({"time_reduction": 6}, "power of 2"), ({"time_reduction": 32, "layers": 3}, "reduce time")],
 )
-def test_impossible_time_reduction_is_refused(changes: dict[str, int], words: str) -> None:
+def test_impossible_time_reduction_is_rejected(changes: dict[str, int], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         pair_layers(SpeechEncoderConfig(**changes))

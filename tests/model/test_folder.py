@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
-def test_a_model_loads_as_it_was_saved(tmp_path: Path) -> None:
+def test_a_saved_model_loads_unchanged(tmp_path: Path) -> None:
     model = Seq2Seq(CONFIG, len(TOKENIZER)).eval()
     save_model(tmp_path, CONFIG, TOKENIZER, None, model.state_dict())
     loaded = load_model(tmp_path)
@@ -45,7 +45,7 @@ def test_sixteen_bit_weights_halve_the_size_and_load_as_float32(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "model.safetensors", "tokenizer.json"])
-def test_a_missing_part_is_named(folder: Path, name: str) -> None:
+def test_a_missing_file_is_reported(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ModelError):
         load_model(folder)
@@ -54,22 +54,22 @@ def test_a_missing_part_is_named(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("model.safetensors", b"garbage", "these are no weights"),
+        ("model.safetensors", b"garbage", "not a valid safetensors file"),
         ("config.yaml", b"text: {tokenizer: [", "not valid YAML"),
         ("config.yaml", b"format: 99\n", "has format 99"),
-        ("config.yaml", b"", "holds no settings"),
+        ("config.yaml", b"", "has no settings"),
         ("config.yaml", b"decoder: {size: 16}\n", "the weights do not fit"),
         ("config.yaml", b"decoder: {sise: 16}\n", "Did you mean decoder.size"),
     ],
 )
-def test_a_damaged_part_is_named(folder: Path, name: str, content: bytes, words: str) -> None:
+def test_a_damaged_file_is_reported(folder: Path, name: str, content: bytes, words: str) -> None:
     (folder / name).write_bytes(content)
     with pytest.raises(ModelError, match=words):
         load_model(folder)
 
 
 @pytest.mark.parametrize("name", pretrained_names())
-def test_shipped_models_are_small_and_have_a_card(name: str) -> None:
+def test_shipped_models_are_small_and_have_a_model_card(name: str) -> None:
     loaded = load_model(name)
     size = sum(path.stat().st_size for path in loaded.folder.iterdir())
     assert size <= {"digits": 12e6, "english": 60e6}.get(name, 25e6)

@@ -7,7 +7,7 @@ from asr_s2s.text.tokenizer import BOS
 CONFIG = LanguageModelConfig(layers=2, size=12, embedding_size=6, dropout=0.5)
 
 
-def test_forward_equals_step_repeated() -> None:
+def test_forward_equals_repeated_step() -> None:
     model = LanguageModel(9, CONFIG).eval()
     prefix = torch.randint(3, 9, (4, 7))
     prefix[:, 0] = BOS
@@ -18,7 +18,7 @@ def test_forward_equals_step_repeated() -> None:
         torch.testing.assert_close(logits, whole[:, index])
 
 
-def test_states_of_rows_are_independent() -> None:
+def test_states_can_be_reordered_between_steps() -> None:
     model = LanguageModel(9, CONFIG).eval()
     _, state = model.step(torch.tensor([3, 4, 5]), model.start(3))
     reordered = type(state)(*(part.index_select(0, torch.tensor([2, 0, 0])) for part in state))

@@ -11,7 +11,7 @@ from asr_s2s.audio.decode import read_audio
 from asr_s2s.model import folder, low_precision
 from asr_s2s.model.folder import convert_model, find_model, load_model
 from asr_s2s.model.low_precision import (
-    LEAST_WEIGHTS,
+    MIN_WEIGHTS,
     Bf16Linear,
     Int8Linear,
     LowPrecisionLSTM,
@@ -33,7 +33,7 @@ def digits_in_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
-def test_each_row_is_rounded_by_its_own_largest_value_and_once() -> None:
+def test_each_row_is_quantized_with_its_own_scale_and_a_second_time_without_loss() -> None:
     weights = {"w": torch.randn(5, 40) * torch.logspace(-4, 2, 5)[:, None], "b": torch.randn(5)}
     rounded = round_matrices(weights)
     assert rounded["w"].dtype == torch.int8
@@ -45,7 +45,7 @@ def test_each_row_is_rounded_by_its_own_largest_value_and_once() -> None:
     assert torch.equal(restore_matrices(weights)["w"], weights["w"])
 
 
-def test_a_row_of_zeros_stays_one() -> None:
+def test_a_row_of_zeros_is_restored() -> None:
     weights = {"w": torch.zeros(2, 3)}
     assert torch.equal(restore_matrices(round_matrices(weights))["w"], weights["w"])
 
@@ -60,7 +60,7 @@ def kind(request: pytest.FixtureRequest) -> type[Int8Linear | Bf16Linear]:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("bias", [True, False])
-def test_linear_layers_stay_within_the_rounding_of_weights_and_inputs(
+def test_linear_layers_are_close_to_float32(
     kind: type[Int8Linear | Bf16Linear], bias: bool
 ) -> None:
     torch.manual_seed(0)
@@ -71,7 +71,7 @@ def test_linear_layers_stay_within_the_rounding_of_weights_and_inputs(
 
 
 @torch.inference_mode()
-def test_a_row_comes_out_the_same_whatever_stands_beside_it(
+def test_rows_of_a_batch_do_not_affect_each_other(
     kind: type[Int8Linear | Bf16Linear], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(low_precision, "multiplies_bf16_tiles", lambda: kind is Bf16Linear)
@@ -87,7 +87,7 @@ def test_a_row_comes_out_the_same_whatever_stands_beside_it(
 
 
 @pytest.mark.parametrize(("bf16", "tiles"), [(True, True), (True, False), (False, False)])
-def test_lstm_layers_stay_close_and_step_as_they_unroll(
+def test_lstm_layers_are_close_to_float32_and_steps_to_whole_sequences(
     bf16: bool, tiles: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if bf16 and not multiplies_bf16():
@@ -107,27 +107,27 @@ def test_lstm_layers_stay_close_and_step_as_they_unroll(
             after = step(rounded, each, hidden, cell)
             hidden, cell = (torch.stack(states, 1) for states in after)
             steps.append(after[0][-1])
-        # Steps round what weights multiply.
+        # Not equal: single steps quantize inputs in another precision.
         assert (torch.stack(steps, 1) - together).abs().max() < 0.05 * exact.std()
 
 
 @pytest.mark.parametrize("name", ["digits", "en-de", "english"])
-def test_every_large_linear_and_every_lstm_layer_of_a_recurrent_model_is_replaced(
+def test_all_large_linear_layers_and_all_lstm_layers_are_replaced(
     name: str,
 ) -> None:
     model = load_model(name, exact=True).model
     use_low_precision(model)
     kept = [m for m in model.modules() if type(m) in (nn.Linear, nn.LSTM)]
-    # Small ones are quicker as they are.
-    assert kept and all(type(m) is nn.Linear and m.weight.numel() < LEAST_WEIGHTS for m in kept)
+    # Small layers are faster in float32.
+    assert kept and all(type(m) is nn.Linear and m.weight.numel() < MIN_WEIGHTS for m in kept)
     assert any(isinstance(m, LowPrecisionLSTM) for m in model.modules())
     large = [m for m in model.modules() if isinstance(m, Int8Linear | Bf16Linear)]
     assert all(m.bias is not None and m.bias.numel() for m in large)
-    assert bool(large) is (name != "digits")  # whose linear layers are all small
+    assert bool(large) is (name != "digits")  # digits has only small linear layers
 
 
 @torch.inference_mode()
-def test_a_tied_output_layer_is_replaced_and_says_the_same() -> None:
+def test_a_tied_output_layer_is_replaced_and_close_to_float32() -> None:
     model = load_model("en-de", exact=True).model
     logits = model.decoder._logits(torch.ones(1, 320), torch.ones(1, 512))
     use_low_precision(model)
@@ -136,14 +136,16 @@ def test_a_tied_output_layer_is_replaced_and_says_the_same() -> None:
     assert (rounded - logits).abs().max() < 0.05 * logits.std()
 
 
-def test_without_8_bit_products_weights_are_multiplied_in_float32(
+def test_processors_without_8_bit_products_compute_in_float32(
     digits_in_int8: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folder, "multiplies_int8", lambda: False)
     assert LowPrecisionLSTM not in map(type, load_model(digits_in_int8).model.modules())
 
 
-def test_words_are_the_same_alone_and_in_a_batch(digits_in_int8: Path, sample: Path) -> None:
+def test_quantized_models_give_the_same_words_as_exact_ones_alone_and_in_a_batch(
+    digits_in_int8: Path, sample: Path
+) -> None:
     exact, rounded = asr_s2s.load("digits", device="cpu"), asr_s2s.load(digits_in_int8)
     whole = read_audio(sample)
     sources = [whole, whole[: len(whole) // 2], whole[len(whole) // 3 :]]
@@ -158,7 +160,7 @@ def test_words_are_the_same_alone_and_in_a_batch(digits_in_int8: Path, sample: P
         assert left == pytest.approx(right, abs=0.05)
 
 
-def test_weights_in_8_bits_take_half_the_space_of_16_and_give_gradients_where_asked(
+def test_8_bit_weights_take_half_the_space_of_16_bits_and_exact_loading_gives_gradients(
     digits_in_int8: Path,
 ) -> None:
     sizes = [

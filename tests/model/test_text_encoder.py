@@ -22,9 +22,9 @@ def make(variant: dict, layers: int = 2):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_a_row_is_encoded_alike_alone_and_padded(variant: dict) -> None:
+def test_padding_does_not_change_the_memory(variant: dict) -> None:
     encoder = make(variant)
-    embedded = torch.randn(3, 7, 12)  # what lies beyond a length must not matter
+    embedded = torch.randn(3, 7, 12)  # values beyond a length must have no effect
     together = encoder(embedded, LENGTHS)
     assert together.values.shape == (3, 7, encoder.output_size)
     for row, length in enumerate(LENGTHS.tolist()):
@@ -46,7 +46,7 @@ def test_padded_tokens_get_exactly_zero_gradient(variant: dict) -> None:
         assert torch.all(embedded.grad[row, :length].abs().sum(-1) > 0.0)
 
 
-def test_a_reversed_source_is_summed_up_at_its_first_word() -> None:
+def test_the_summary_of_a_reversed_source_is_the_output_at_its_first_token() -> None:
     encoder = make({"cell": "lstm", "bidirectional": False, "reverse": True})
     memory = encoder(torch.randn(3, 7, 12), LENGTHS)
     torch.testing.assert_close(memory.summary, memory.values[:, 0])
@@ -62,7 +62,7 @@ def make_model(**encoder: object) -> Seq2Seq:
     return Seq2Seq(config, vocabulary=11)
 
 
-def test_one_embedding_serves_source_input_and_output() -> None:
+def test_a_shared_embedding_is_used_by_source_decoder_and_output_layer() -> None:
     model = make_model(shared_embedding=True)
     tables = [name for name, p in model.named_parameters() if p.shape == (11, 6)]
     assert tables == ["decoder.embedding.weight"]
@@ -88,16 +88,16 @@ def make_transformer(*, shared: bool, tied: bool) -> Seq2Seq:
 
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
-def test_an_untrained_transformer_tells_sentences_apart(shared: bool, tied: bool) -> None:
+def test_an_untrained_transformer_distinguishes_sentences(shared: bool, tied: bool) -> None:
     model = make_transformer(shared=shared, tied=tied)
     source, lengths = torch.randint(4, 300, (8, 15)), torch.full((8,), 15)
     values = model.encode("text", source, lengths).values
-    alike = torch.cosine_similarity(values[:4], values[4:], dim=-1).mean()
-    assert alike < 0.8  # where positions drown the words, it is 0.99
+    similarity = torch.cosine_similarity(values[:4], values[4:], dim=-1).mean()
+    assert similarity < 0.8  # 0.99 if positional encodings dominate the embeddings
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-def test_recurrent_layers_read_a_shared_embedding_as_it_is(cell: str) -> None:
+def test_recurrent_layers_do_not_scale_a_shared_embedding(cell: str) -> None:
     model = make_model(shared_embedding=True, cell=cell).eval()
     source, lengths = torch.tensor([[4, 5, 2]]), torch.tensor([3])
     memory = model.encode("text", source, lengths)
@@ -135,7 +135,7 @@ def test_recurrent_layers_read_a_shared_embedding_as_it_is(cell: str) -> None:
         ),
     ],
 )
-def test_encoders_that_cannot_be_built_are_refused(sections: dict, key: str) -> None:
+def test_inconsistent_encoder_settings_are_rejected(sections: dict, key: str) -> None:
     if sections["model"].encoders == ("speech", "text"):
         sections["text_encoder"] = TextEncoderConfig(size=100)
     with pytest.raises(ConfigError) as error:

@@ -1,4 +1,4 @@
-"""N-gram models over words, asked character by character."""
+"""N-gram models over words that score character by character."""
 
 import math
 from pathlib import Path
@@ -49,7 +49,7 @@ def by_words(ngrams: NgramModel, units: WordTokenizer, text: str) -> float:
 
 
 @pytest.mark.parametrize("text", [*LINES, "ran ran ant a", "can an", ""])
-def test_a_sentence_spelled_has_the_probability_of_its_words(
+def test_a_spelled_sentence_has_the_probability_of_its_words(
     model: WordNgramModel, ngrams: tuple[NgramModel, WordTokenizer], text: str
 ) -> None:
     known = [word for word in text.split() if word in ngrams[1].pieces]
@@ -58,7 +58,7 @@ def test_a_sentence_spelled_has_the_probability_of_its_words(
 
 
 @pytest.mark.parametrize("word", ["nnn", "cant", "anr", "c", "ca"])
-def test_a_word_that_is_not_known_pays_for_its_letters(
+def test_unknown_words_have_a_uniform_probability_per_letter(
     model: WordNgramModel, ngrams: tuple[NgramModel, WordTokenizer], word: str
 ) -> None:
     units = ngrams[1]
@@ -68,13 +68,13 @@ def test_a_word_that_is_not_known_pays_for_its_letters(
         assert by_characters(model, text) == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_first_letters_of_frequent_words_are_likelier(model: WordNgramModel) -> None:
+def test_first_letters_of_frequent_words_are_more_likely(model: WordNgramModel) -> None:
     ids = torch.tensor([CHARACTERS.encode(letter)[0] for letter in "ct"])
     scores, _ = model.step(model.start.repeat(2), ids)
-    assert scores[0] > scores[1]  # "can" is said five times, "tan" once
+    assert scores[0] > scores[1]  # "can" occurs five times, "tan" once
 
 
-def test_all_candidates_are_scored_at_once(model: WordNgramModel) -> None:
+def test_candidates_get_the_same_scores_as_the_whole_vocabulary(model: WordNgramModel) -> None:
     scorer = NgramScorer(model, 2)
     state = scorer.start(1)
     previous = torch.tensor([BOS, BOS])
@@ -84,22 +84,24 @@ def test_all_candidates_are_scored_at_once(model: WordNgramModel) -> None:
         previous = torch.tensor(CHARACTERS.encode(letter) * 2)
     candidates = torch.tensor([CHARACTERS.encode("ar"), CHARACTERS.encode("ca")])
     scores, state = scorer.step(previous, state, candidates)
-    everything, _ = scorer.step(torch.tensor([BOS, BOS]), state, None)  # BOS leaves the state alone
+    everything, _ = scorer.step(torch.tensor([BOS, BOS]), state, None)  # keeps the state
     assert torch.equal(scores, everything.gather(1, candidates))
     assert torch.equal(everything[0], everything[1])
 
 
-def test_a_model_of_words_is_kept_in_a_file(model: WordNgramModel, tmp_path: Path) -> None:
+def test_saving_keeps_scores_and_words(model: WordNgramModel, tmp_path: Path) -> None:
     save_ngram(tmp_path / "n.safetensors", model, CHARACTERS)
     loaded = load_ngram(tmp_path / "n.safetensors", CHARACTERS)
     assert isinstance(loaded, WordNgramModel)
     for text in ("can a can", "cant", "tan"):
         assert by_characters(loaded, text) == pytest.approx(by_characters(model, text), abs=0.02)
-    with pytest.raises(ModelError, match="of another vocabulary"):
+    with pytest.raises(ModelError, match="another vocabulary"):
         load_ngram(tmp_path / "n.safetensors", CharacterTokenizer("abc "))
 
 
-def test_only_characters_can_spell(ngrams: tuple[NgramModel, WordTokenizer]) -> None:
+def test_tokens_other_than_characters_with_spaces_are_rejected(
+    ngrams: tuple[NgramModel, WordTokenizer],
+) -> None:
     for units in (CharacterTokenizer("acnrt"), ngrams[1]):
-        with pytest.raises(ModelError, match="characters or phonemes, and blanks"):
+        with pytest.raises(ModelError, match="characters or phonemes"):
             spell(ngrams[0], ngrams[1].pieces[4:], units)

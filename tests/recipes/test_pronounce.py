@@ -1,4 +1,4 @@
-"""Pronunciations for a lexicon, by the dictionary that is installed."""
+"""Tests of the script that makes the lexicon, with the installed dictionary."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from asr_s2s.text.phonemes import read_lexicon
 
 ENGLISH = Path(__file__).parents[2] / "recipes" / "english"
 
-needs_festival = pytest.mark.skipif(not shutil.which("festival"), reason="no Festival is installed")
+needs_festival = pytest.mark.skipif(not shutil.which("festival"), reason="no Festival installed")
 
 
 def pronounce(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -22,7 +22,7 @@ def pronounce(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_festival
-def test_words_of_texts_and_manifests_are_pronounced(tmp_path: Path) -> None:
+def test_lexicon_has_the_words_of_texts_and_manifests(tmp_path: Path) -> None:
     row = {"id": "a", "audio": "a.wav", "duration": 1.0, "speaker": "s", "corpus": "c"}
     manifest = tmp_path / "train.jsonl"
     manifest.write_text(json.dumps(row | {"text": "schoolhouse"}) + "\n")
@@ -30,7 +30,7 @@ def test_words_of_texts_and_manifests_are_pronounced(tmp_path: Path) -> None:
     result = pronounce(tmp_path, "--manifest", str(manifest), "--output", str(output))
     assert result.returncode == 0, result.stderr
     lexicon = read_lexicon(output)
-    assert next(iter(lexicon)) == "the"  # the most frequent
+    assert next(iter(lexicon)) == "the"  # the most frequent word
     assert " ".join(lexicon["cat's"][0]) == "k ae t s"
     assert " ".join(lexicon["o'clock"][0]) == "ax k l aa k"
     assert " ".join(lexicon["schoolhouse"][0]) == "s k uw l hh aw s"
@@ -38,9 +38,7 @@ def test_words_of_texts_and_manifests_are_pronounced(tmp_path: Path) -> None:
     assert all(word.replace("'", "").isalpha() for word in lexicon)
 
 
-def test_without_a_dictionary_the_fix_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_dictionary_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     result = pronounce(tmp_path, "--output", str(tmp_path / "lexicon.txt"))
     assert result.returncode == 1

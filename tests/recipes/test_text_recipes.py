@@ -1,4 +1,4 @@
-"""The recipes of text to text: what a person would run, on a few lines of the real data."""
+"""Tests of the text-to-text recipes on a few lines of the real data."""
 
 import gzip
 import os
@@ -26,15 +26,15 @@ DATA = {
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
-def test_a_recipe_is_a_configuration_that_can_be_trained(path: Path) -> None:
+def test_the_configuration_of_a_recipe_is_valid(path: Path) -> None:
     check_settings(load_config(path), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda p: f"{p.parent.name}/{p.name}")
-def test_a_script_without_its_data_says_how_it_is_used(script: Path) -> None:
-    ended = subprocess.run([script], capture_output=True, text=True)
-    assert ended.returncode != 0
-    assert f"usage: recipes/{script.parent.name}/{script.name} " in ended.stderr
+def test_a_script_without_arguments_prints_its_usage(script: Path) -> None:
+    result = subprocess.run([script], capture_output=True, text=True)
+    assert result.returncode != 0
+    assert f"usage: recipes/{script.parent.name}/{script.name} " in result.stderr
 
 
 @pytest.mark.parametrize("recipe", DATA)
@@ -46,8 +46,8 @@ def test_a_recipe_runs_on_the_first_lines_of_its_corpus(
     for split, count in zip(splits, (200, 20), strict=True):
         name = pattern.format(split)
         for file in _files(shared_data / folder, name):
-            with gzip.open(file) as lines, gzip.open(tmp_path / file.name, "wb") as kept:
-                kept.writelines(line for line, _ in zip(lines, range(count), strict=False))
+            with gzip.open(file) as lines, gzip.open(tmp_path / file.name, "wb") as shortened:
+                shortened.writelines(line for line, _ in zip(lines, range(count), strict=False))
         names.append(name)
     config = (RECIPES / recipe).read_text().replace("data/", "")
     (tmp_path / "recipe.yaml").write_text(config)
@@ -60,11 +60,11 @@ def test_a_recipe_runs_on_the_first_lines_of_its_corpus(
         cwd=tmp_path, env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
-    checked = subprocess.run(
+    evaluated = subprocess.run(
         [*command, "evaluate", names[1], "--model", "runs/recipe/model", "--format", "json"],
         cwd=tmp_path, env=environment, capture_output=True, text=True,
     )  # fmt: skip
-    assert checked.returncode == 0, checked.stderr
+    assert evaluated.returncode == 0, evaluated.stderr
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Times of words: from CTC, from attention, and settled by the sound."""
+"""Word times from CTC, from attention, and with boundaries moved to pauses."""
 
 import math
 import random
@@ -24,7 +24,7 @@ def recognizer() -> Transcriber:
 
 
 def log_probs(labels: list[int], vocabulary: int = 6) -> torch.Tensor:
-    """Frames of which each is nearly sure of its label."""
+    """Log-probabilities of frames that have nearly all probability on their label."""
     scores = torch.full((len(labels), vocabulary), 0.01)
     scores[torch.arange(len(labels)), labels] = 1.0
     return scores.log().log_softmax(-1)
@@ -35,17 +35,17 @@ def test_ctc_finds_the_frames_of_each_token() -> None:
     assert ctc_spans(frames, [4, 4, 5]) == [Span(1, 3), Span(5, 6), Span(6, 7)]
 
 
-def test_ctc_aligns_nothing_with_nothing_and_not_more_than_fits() -> None:
+def test_ctc_aligns_empty_outputs_and_none_that_are_too_long() -> None:
     assert ctc_spans(log_probs([0, 0]), []) == []
-    assert ctc_spans(log_probs([4, 4]), [4, 4]) is None  # a blank must part them
+    assert ctc_spans(log_probs([4, 4]), [4, 4]) is None  # equal tokens need a blank in between
     assert ctc_spans(log_probs([4, 0, 4]), [4, 4]) == [Span(0, 1), Span(2, 3)]
 
 
-def test_attention_is_read_in_order() -> None:
+def test_attention_spans_are_monotone() -> None:
     weights = torch.tensor(
         [
             [0.9, 0.8, 0.1, 0.0, 0.0],
-            [0.1, 0.1, 0.8, 0.1, 0.7],  # looks once more at the end
+            [0.1, 0.1, 0.8, 0.1, 0.7],  # attends to the end again
             [0.0, 0.1, 0.1, 0.9, 0.9],
         ]
     )
@@ -59,7 +59,7 @@ def test_attention_is_read_in_order() -> None:
     ]
 
 
-def test_bounds_move_to_the_edges_of_pauses_and_to_the_quietest_place() -> None:
+def test_word_boundaries_move_to_the_edges_of_pauses_or_to_the_quietest_point() -> None:
     rng = np.random.default_rng(0)
     loud = 0.3 * rng.standard_normal(8000)
     dip = np.concatenate([loud, 0.1 * rng.standard_normal(480), loud])  # 0.5 s, 30 ms, 0.5 s
@@ -71,19 +71,19 @@ def test_bounds_move_to_the_edges_of_pauses_and_to_the_quietest_place() -> None:
     assert np.abs(np.subtract(settled, expected)).max() < 0.03
 
 
-def test_digits_are_found_where_they_were_joined(
+def test_times_of_concatenated_digits_are_accurate(
     recognizer: Transcriber, shared_data: Path
 ) -> None:
-    chance = random.Random(7)
+    rng = random.Random(7)
     errors: list[float] = []
     for _ in range(24):
-        speaker = chance.choice(SPEAKERS)
+        speaker = rng.choice(SPEAKERS)
         parts, bounds, position = [], [], 0
-        digits = [chance.randrange(10) for _ in range(5)]
+        digits = [rng.randrange(10) for _ in range(5)]
         for digit in digits:
-            name = f"{digit}_{speaker}_{chance.randrange(5)}.wav"
+            name = f"{digit}_{speaker}_{rng.randrange(5)}.wav"
             word = read_audio(shared_data / "fsdd" / "recordings" / name)
-            pause = np.zeros(chance.choice((0, 1600, 4800)), np.float32)
+            pause = np.zeros(rng.choice((0, 1600, 4800)), np.float32)
             start = position + len(pause)
             position = start + len(word)
             bounds.append((start / 16000, position / 16000))
@@ -99,7 +99,7 @@ def test_digits_are_found_where_they_were_joined(
     assert np.median(errors) <= 0.06
 
 
-def test_words_are_in_order_within_their_segments_and_sure(
+def test_words_are_ordered_within_their_segment_and_confident(
     recognizer: Transcriber, sample: Path
 ) -> None:
     result = recognizer.transcribe(sample, words=True)
@@ -110,7 +110,7 @@ def test_words_are_in_order_within_their_segments_and_sure(
     assert all(0.5 < word.confidence <= 1.0 for word in segment.words)
 
 
-def test_times_are_the_same_alone_and_in_a_batch(recognizer: Transcriber, sample: Path) -> None:
+def test_batching_does_not_change_times(recognizer: Transcriber, sample: Path) -> None:
     whole = read_audio(sample)
     sources = [whole, whole[: len(whole) // 2], np.tile(whole, 2)]
     together = recognizer.transcribe(sources, words=True)

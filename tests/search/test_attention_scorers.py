@@ -1,4 +1,4 @@
-"""The search's scores are those of teacher forcing, with prompts and the coverage penalty."""
+"""Scores of attention in beam search, compared with teacher forcing."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from asr_s2s.text.tokenizer import BLANK, BOS, EOS, UNK
 
 LANGUAGES = ("yy", "zz")
 VOCABULARY = 12
-"""Tokens that text is made of; those of the languages follow."""
+"""Number of tokens that outputs may contain; tokens of languages follow."""
 LENGTHS = torch.tensor([6, 3, 1, 5])
 SEARCH = SearchConfig(beam_size=4, length_normalization=1.0, end_threshold=None)
 DECODERS = [
@@ -32,7 +32,7 @@ def make_model(decoder: dict) -> Seq2Seq:
         decoder=DecoderConfig(size=10, embedding_size=6, attention_size=8, **decoder),
     )
     model = Seq2Seq(config, VOCABULARY + len(LANGUAGES), source_vocabulary=9).eval()
-    for parameter in model.parameters():  # larger than they start, so that outputs differ
+    for parameter in model.parameters():  # larger than initial weights, so that outputs differ
         parameter.data.mul_(3.0)
     return model
 
@@ -44,7 +44,7 @@ def make_sources() -> torch.Tensor:
 
 @torch.inference_mode()
 def teacher_forced(model: Seq2Seq, source: torch.Tensor, written: list[int]) -> torch.Tensor:
-    """Log-probability of each token of an output, and of its end."""
+    """Log-probability of each token of an output and of the end token."""
     memory = model.encode("text", source[None], torch.tensor([len(source)]))
     logits, _ = model.decoder(torch.tensor([[BOS, *written]]), memory)
     log_probs = logits[0].log_softmax(-1)
@@ -53,9 +53,7 @@ def teacher_forced(model: Seq2Seq, source: torch.Tensor, written: list[int]) -> 
 
 @pytest.mark.parametrize("decoder", DECODERS, ids=lambda d: f"{d['cell']}-{d['attention']}")
 @pytest.mark.parametrize("prompted", [True, False])
-def test_a_hypothesis_scores_what_teacher_forcing_gives_it_after_its_prompt(
-    decoder: dict, prompted: bool
-) -> None:
+def test_scores_equal_teacher_forcing_after_the_prompt(decoder: dict, prompted: bool) -> None:
     model, source = make_model(decoder), make_sources()
     prompts = torch.tensor([[VOCABULARY], [VOCABULARY + 1], [VOCABULARY + 1], [VOCABULARY]])
     results = decode(
@@ -65,12 +63,12 @@ def test_a_hypothesis_scores_what_teacher_forcing_gives_it_after_its_prompt(
         prompt = prompts[row].tolist() if prompted else []
         for tokens, score in hypotheses:
             scores = teacher_forced(model, source[row, : int(LENGTHS[row])], [*prompt, *tokens])
-            # The prompt is given, so its own score does not count.
+            # The score of the prompt does not count.
             expected = scores[len(prompt) :].mean().item()
             assert score == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_language_asked_for_changes_what_is_written() -> None:
+def test_the_language_of_the_prompt_changes_the_output() -> None:
     model, source = make_model(DECODERS[0]), make_sources()
     written = []
     for language in range(2):
@@ -81,7 +79,7 @@ def test_the_language_asked_for_changes_what_is_written() -> None:
 
 
 @pytest.mark.parametrize("unknown", [False, True])
-def test_languages_and_specials_are_never_written(unknown: bool) -> None:
+def test_outputs_never_contain_languages_or_special_tokens(unknown: bool) -> None:
     model, source = make_model(DECODERS[1]), make_sources()
     forbidden = [BLANK, BOS, *range(VOCABULARY, VOCABULARY + len(LANGUAGES))]
     model.decoder.output.bias.data[[*forbidden, UNK]] = 9.0
@@ -96,7 +94,7 @@ def test_languages_and_specials_are_never_written(unknown: bool) -> None:
 
 
 @pytest.mark.parametrize("decoder", DECODERS[:3], ids=lambda d: f"{d['cell']}-{d['attention']}")
-def test_the_coverage_penalty_is_the_sum_over_the_source_of_what_was_left_unread(
+def test_the_coverage_penalty_equals_its_formula(
     decoder: dict,
 ) -> None:
     model, source = make_model(decoder), make_sources()
@@ -115,7 +113,7 @@ def test_the_coverage_penalty_is_the_sum_over_the_source_of_what_was_left_unread
             assert score == pytest.approx(expected.item(), abs=1e-3)
 
 
-def test_the_coverage_penalty_keeps_outputs_from_ending_before_the_source_is_read() -> None:
+def test_the_coverage_penalty_lengthens_outputs() -> None:
     model, source = make_model(DECODERS[1]), make_sources()
     model.decoder.output.bias.data[EOS] = 2.0
     lengths = []
@@ -128,7 +126,7 @@ def test_the_coverage_penalty_keeps_outputs_from_ending_before_the_source_is_rea
     assert lengths[0] < lengths[1]
 
 
-def test_the_same_hypotheses_alone_and_in_a_batch_with_prompts_and_coverage() -> None:
+def test_batching_does_not_change_hypotheses_with_prompts_and_coverage() -> None:
     model, source = make_model(DECODERS[0]), make_sources()
     prompts = torch.tensor([[VOCABULARY], [VOCABULARY + 1], [VOCABULARY], [VOCABULARY + 1]])
     search = replace(SEARCH, coverage_penalty=0.2)

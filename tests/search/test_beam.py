@@ -21,7 +21,7 @@ class TableState(NamedTuple):
 
 
 class TableScorer:
-    """Log-probabilities that depend on utterance, step and the last two tokens, from a table."""
+    """Scorer with a table of log-probabilities by utterance, step and last two tokens."""
 
     def __init__(self, batch: int, steps: int, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -46,7 +46,7 @@ class TableScorer:
 def exhaustive(
     scorers: list, utterance: int, longest: int, config: SearchConfig
 ) -> tuple[list[int], float]:
-    """The best of all outputs of up to `longest` tokens."""
+    """Best of all outputs of up to `longest` tokens, with its score."""
     best: tuple[list[int], float] = ([], -float("inf"))
     for length in range(longest + 1):
         for tokens in itertools.product(UNITS, repeat=length):
@@ -63,10 +63,10 @@ def exhaustive(
 
 
 @pytest.mark.parametrize("normalization", [0.0, 1.0])
-def test_a_wide_beam_finds_what_exhaustive_search_finds(normalization: float) -> None:
+def test_a_wide_beam_equals_exhaustive_search(normalization: float) -> None:
     longest = torch.tensor([4, 2, 3])
     scorers = [(TableScorer(3, 4), 0.7), (TableScorer(3, 4, seed=1), 0.3)]
-    # As wide as there are outputs, so that nothing is pruned.
+    # Wide enough for all outputs, so that nothing is pruned.
     config = SearchConfig(
         beam_size=400, length_normalization=normalization, end_threshold=None, candidates=20
     )
@@ -104,7 +104,7 @@ def test_a_wider_beam_scores_no_worse_on_average() -> None:
     assert means[0] < means[1] < means[2]
 
 
-def test_an_utterance_gives_the_same_result_in_any_batch() -> None:
+def test_batching_does_not_change_hypotheses() -> None:
     class Rows(TableScorer):
         def __init__(self, table: Tensor) -> None:
             self.table = table
@@ -121,7 +121,7 @@ def test_an_utterance_gives_the_same_result_in_any_batch() -> None:
         assert shuffled[order.tolist().index(row)] == together[row]
 
 
-def test_n_best_are_distinct_and_in_order() -> None:
+def test_hypotheses_are_distinct_and_sorted_by_score() -> None:
     config = SearchConfig(beam_size=5)
     for hypotheses in beam_search([(TableScorer(8, 9), 1.0)], torch.full((8,), 9), config):
         scores = [h.score for h in hypotheses]
@@ -137,19 +137,19 @@ def test_length_bounds_hold_for_each_utterance() -> None:
             assert 0.5 * frames[row] <= len(hypothesis.tokens) <= 0.75 * frames[row]
 
 
-def test_end_threshold_makes_an_unsure_end_wait() -> None:
-    class Unsure(TableScorer):
+def test_end_threshold_delays_an_unlikely_end() -> None:
+    class UnlikelyEnd(TableScorer):
         def __init__(self) -> None:
             logits = torch.zeros(1, 8, VOCABULARY, VOCABULARY, VOCABULARY)
             logits[..., EOS] = 0.5
             logits[:, 4:, :, :, EOS] = 9.0
             self.table = logits.log_softmax(-1)
 
-    scorer, frames = Unsure(), torch.tensor([6])
-    eager = SearchConfig(beam_size=1, end_threshold=None)
-    patient = SearchConfig(beam_size=1, end_threshold=0.5)
-    assert len(beam_search([(scorer, 1.0)], frames, eager)[0][0].tokens) == 0
-    assert len(beam_search([(scorer, 1.0)], frames, patient)[0][0].tokens) == 4
+    scorer, frames = UnlikelyEnd(), torch.tensor([6])
+    without_threshold = SearchConfig(beam_size=1, end_threshold=None)
+    with_threshold = SearchConfig(beam_size=1, end_threshold=0.5)
+    assert len(beam_search([(scorer, 1.0)], frames, without_threshold)[0][0].tokens) == 0
+    assert len(beam_search([(scorer, 1.0)], frames, with_threshold)[0][0].tokens) == 4
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,6 @@ def test_end_threshold_makes_an_unsure_end_wait() -> None:
         {"max_length_ratio": 0.1, "min_length_ratio": 0.2},
     ],
 )
-def test_impossible_search_settings_are_refused(changes: dict[str, float]) -> None:
+def test_impossible_search_settings_are_rejected(changes: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"search.{next(iter(changes))}"):
         beam_search([(TableScorer(1, 3), 1.0)], torch.tensor([3]), SearchConfig(**changes))

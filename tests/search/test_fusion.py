@@ -1,4 +1,4 @@
-"""Language models in the beam search."""
+"""Language models in beam search."""
 
 from dataclasses import replace
 
@@ -71,7 +71,7 @@ def test_candidates_get_the_same_scores_as_the_whole_vocabulary(
         state = after
 
 
-def test_an_ngram_scorer_adds_up_to_the_sentence(ngram: NgramModel) -> None:
+def test_ngram_scores_sum_to_the_score_of_the_sentence(ngram: NgramModel) -> None:
     scorer, total = NgramScorer(ngram, 1), 0.0
     tokens = TOKENIZER.encode("cab abc")
     state = scorer.start(1)
@@ -86,8 +86,8 @@ def test_an_ngram_scorer_adds_up_to_the_sentence(ngram: NgramModel) -> None:
 
 
 def sources() -> tuple[torch.Tensor, torch.Tensor]:
-    chance = np.random.default_rng(0)
-    return torch.from_numpy(chance.integers(4, 10, (3, 6))), torch.tensor([6, 4, 5])
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.integers(4, 10, (3, 6))), torch.tensor([6, 4, 5])
 
 
 def texts(model: Seq2Seq, config: SearchConfig, models: LanguageModels, phrases=None) -> list[str]:
@@ -132,14 +132,14 @@ def test_scores_are_weighted_sums(
         assert best.score == pytest.approx(expected.item(), abs=1e-3)
 
 
-def test_a_strong_language_model_decides(translator: Seq2Seq, ngram: NgramModel) -> None:
+def test_a_high_language_model_weight_dominates(translator: Seq2Seq, ngram: NgramModel) -> None:
     without = texts(translator, BEAM, LanguageModels(ngram))
     with_it = texts(translator, replace(BEAM, ngram_weight=10.0), LanguageModels(ngram))
     assert without != with_it
     assert set(" ".join(with_it).split()) <= set(" ".join(LINES).split())
 
 
-def test_the_same_text_alone_and_in_a_batch(
+def test_batching_does_not_change_hypotheses(
     translator: Seq2Seq, ngram: NgramModel, recurrent: LanguageModel
 ) -> None:
     config = replace(BEAM, ngram_weight=0.5, language_model_weight=0.5)
@@ -167,7 +167,7 @@ def test_the_same_text_alone_and_in_a_batch(
         )
 
 
-def test_a_phrase_that_is_favored_enough_is_written(translator: Seq2Seq) -> None:
+def test_a_phrase_with_a_high_weight_is_in_the_output(translator: Seq2Seq) -> None:
     phrases: Phrases = make_phrases([("fed", 20.0)], TOKENIZER, verbatim)
     assert all("fed" in text.split() for text in texts(translator, BEAM, LanguageModels(), phrases))
 
@@ -182,7 +182,7 @@ def test_a_token_bonus_lengthens_outputs(translator: Seq2Seq) -> None:
     assert lengths[0] < lengths[2]
 
 
-def test_a_word_bonus_parts_words_or_joins_them(translator: Seq2Seq) -> None:
+def test_a_word_bonus_increases_the_number_of_words(translator: Seq2Seq) -> None:
     units = WordTokenizer(frequent_words(LINES, TOKENIZER, str, 20))
     grams = from_levels(estimate(encode_lines(LINES, units, str), len(units), 2))
     models = LanguageModels(spell(grams, units.pieces[len(SPECIALS) :], TOKENIZER))
@@ -200,15 +200,15 @@ def test_a_word_bonus_parts_words_or_joins_them(translator: Seq2Seq) -> None:
 @pytest.mark.parametrize(
     "key", ["ngram_weight", "language_model_weight", "token_bonus", "word_bonus"]
 )
-def test_senseless_weights_are_refused(key: str) -> None:
+def test_weights_out_of_range_are_rejected(key: str) -> None:
     with pytest.raises(ConfigError, match=f"search.{key}"):
         beam_search([], torch.tensor([3]), replace(SearchConfig(), **{key: -11.0}))
 
 
-def test_tokens_beyond_the_vocabulary_do_not_matter(
+def test_tokens_beyond_the_vocabulary_have_finite_scores(
     ngram: NgramModel, recurrent: LanguageModel
 ) -> None:
-    """Languages come after the tokenizer's tokens; the attention scorer never writes them."""
+    """Tokens of languages follow the tokenizer's; only the attention scorer excludes them."""
     candidates = torch.tensor([[BLANK, UNK, 5, len(TOKENIZER), len(TOKENIZER) + 5]])
     for scorer in (NgramScorer(ngram, 1), LanguageModelScorer(recurrent, 1)):
         scores, _ = scorer.step(torch.tensor([BOS]), scorer.start(1), candidates)

@@ -1,4 +1,4 @@
-"""Phrases earn what they are worth when they are whole, and nothing otherwise."""
+"""Phrases get their bonus if they are complete, and none otherwise."""
 
 import random
 from pathlib import Path
@@ -24,7 +24,7 @@ NAMES = [("ab", 1.0), ("ab cd", 0.5), ("cd", 2.0), ("abba", 1.0), ("b", 0.25), (
 
 
 def steps(phrases: Phrases, tokens: list[int]) -> list[float]:
-    """What the scorer gives for each token and the end."""
+    """Score each token and the end token."""
     scorer = PhraseScorer(phrases, 1)
     state, earned = scorer.start(1), []
     for previous, token in zip([BOS, *tokens], [*tokens, EOS], strict=True):
@@ -34,24 +34,24 @@ def steps(phrases: Phrases, tokens: list[int]) -> list[float]:
 
 
 def occurrences(text: str, phrase: str) -> int:
-    """How often the words of a phrase stand in the text, one after the other."""
+    """Count the occurrences of a phrase in a text, as whole words."""
     words, wanted = text.split(), phrase.split()
     return sum(words[i : i + len(wanted)] == wanted for i in range(len(words)))
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_an_output_earns_the_sum_of_the_phrases_in_it(seed: int) -> None:
+def test_the_total_bonus_is_the_sum_over_the_phrases_in_the_output(seed: int) -> None:
     phrases = make_phrases(NAMES, CHARACTERS, verbatim)
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     words = ["ab", "cd", "abba", "b", "e", "abb", "c", "abcd", "bab"]
-    text = " ".join(chance.choices(words, k=12))
+    text = " ".join(rng.choices(words, k=12))
     expected = sum(
         weight * len(name.replace(" ", "")) * occurrences(text, name) for name, weight in NAMES
     )
     assert sum(steps(phrases, CHARACTERS.encode(text))) == pytest.approx(expected)
 
 
-def test_tokens_earn_on_the_way_and_lose_it_when_the_phrase_breaks_off() -> None:
+def test_provisional_bonuses_are_revoked_when_a_phrase_is_broken_off() -> None:
     phrases = make_phrases([("abc", 1.0)], CHARACTERS, verbatim)
     assert steps(phrases, CHARACTERS.encode("abc")) == [1, 1, 1, 0]
     assert steps(phrases, CHARACTERS.encode("abd")) == [1, 1, -2, 0]
@@ -63,22 +63,22 @@ def test_tokens_earn_on_the_way_and_lose_it_when_the_phrase_breaks_off() -> None
 
 @pytest.fixture(scope="module")
 def subwords() -> Tokenizer:
-    chance = random.Random(0)
+    rng = random.Random(0)
     letters = "abcdefghij"
-    words = ["".join(chance.choices(letters, k=chance.randint(1, 6))) for _ in range(80)]
-    lines = [" ".join(chance.choices(words, k=8)) for _ in range(400)]
+    words = ["".join(rng.choices(letters, k=rng.randint(1, 6))) for _ in range(80)]
+    lines = [" ".join(rng.choices(words, k=8)) for _ in range(400)]
     return train_tokenizer(TextConfig(tokenizer="sentencepiece", vocabulary_size=60), lines)
 
 
 @pytest.mark.parametrize("name", ["abc", "abc fed", "j"])
-def test_phrases_of_subwords_are_whole_words(subwords: Tokenizer, name: str) -> None:
+def test_phrases_of_subwords_match_whole_words(subwords: Tokenizer, name: str) -> None:
     phrases = make_phrases([(name, 1.0)], subwords, verbatim)
-    worth = sum(subwords.pieces[t] != "\u2581" for t in subwords.encode(name))
+    bonus = sum(subwords.pieces[t] != "\u2581" for t in subwords.encode(name))
     for text, times in ((f"g {name} h", 1), (name, 1), (f"{name} {name}", 2), (f"{name}a", 0)):
-        assert sum(steps(phrases, subwords.encode(text))) == pytest.approx(worth * times)
+        assert sum(steps(phrases, subwords.encode(text))) == pytest.approx(bonus * times)
 
 
-def test_phrases_of_word_tokens() -> None:
+def test_phrases_match_word_tokens() -> None:
     tokenizer = WordTokenizer(["new", "york", "city"])
     phrases = make_phrases([("new york", 1.0), ("york city", 3.0)], tokenizer, verbatim)
     assert sum(steps(phrases, tokenizer.encode("new york"))) == pytest.approx(2)
@@ -86,13 +86,13 @@ def test_phrases_of_word_tokens() -> None:
     assert sum(steps(phrases, tokenizer.encode("york new city"))) == pytest.approx(0)
 
 
-def test_without_blanks_phrases_are_found_anywhere() -> None:
+def test_without_spaces_phrases_match_anywhere() -> None:
     tokenizer = CharacterTokenizer("abcdef")
     phrases = make_phrases([("bc", 1.0)], tokenizer, verbatim)
     assert sum(steps(phrases, tokenizer.encode("abcdbc"))) == pytest.approx(4)
 
 
-def test_candidates_earn_as_within_the_whole_vocabulary() -> None:
+def test_candidates_get_the_same_scores_as_the_whole_vocabulary() -> None:
     scorer = PhraseScorer(make_phrases(NAMES, CHARACTERS, verbatim), 2)
     state = scorer.start(1)
     for previous in (BOS, *CHARACTERS.encode("ab")):
@@ -105,7 +105,7 @@ def test_candidates_earn_as_within_the_whole_vocabulary() -> None:
         state = following
 
 
-def test_a_file_of_phrases_may_weigh_them(tmp_path: Path) -> None:
+def test_a_file_of_phrases_may_contain_weights(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("Ab\n\nCD\t2.5\n")
     phrases = read_phrases(tmp_path / "names.txt", CHARACTERS, lowercase)
     assert sum(steps(phrases, CHARACTERS.encode("ab cd"))) == pytest.approx(2 + 5)
@@ -114,13 +114,13 @@ def test_a_file_of_phrases_may_weigh_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("ab\thigh\n", r"names.txt:1.*expected a number after the tab, found 'high'"),
-        ("ab\t-1\n", "expected a weight above 0, found -1"),
-        ("xyz\n", "'xyz': the model cannot write 'xyz'"),
+        ("ab\thigh\n", r"names.txt:1.*found 'high'"),
+        ("ab\t-1\n", "above 0, found -1"),
+        ("xyz\n", "cannot write 'xyz'"),
         ("\n", "no phrase"),
     ],
 )
-def test_lines_that_are_no_phrases_are_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_invalid_lines_are_rejected(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "names.txt").write_text(content)
     with pytest.raises(TextError, match=message):
         read_phrases(tmp_path / "names.txt", CHARACTERS, verbatim)

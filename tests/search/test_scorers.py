@@ -17,15 +17,15 @@ def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def brute_force(log_probs: torch.Tensor, prefix: tuple[int, ...]) -> tuple[float, float]:
-    """Log-probability that the transcript starts with the prefix, and that it is the prefix."""
+    """Log-probabilities that the transcript starts with the prefix, and that it equals it."""
     starts, equals = [], []
     for path in itertools.product((BLANK, *UNITS), repeat=len(log_probs)):
         text = collapse(path)
         if text[: len(prefix)] == prefix:
-            chance = float(sum(log_probs[t, token] for t, token in enumerate(path)))
-            starts.append(chance)
+            log_prob = float(sum(log_probs[t, token] for t, token in enumerate(path)))
+            starts.append(log_prob)
             if text == prefix:
-                equals.append(chance)
+                equals.append(log_prob)
     total = [
         torch.tensor(c, dtype=torch.float64).logsumexp(0).item() if c else -math.inf
         for c in (starts, equals)
@@ -35,12 +35,12 @@ def brute_force(log_probs: torch.Tensor, prefix: tuple[int, ...]) -> tuple[float
 
 def random_log_probs(batch: int, time: int) -> torch.Tensor:
     logits = 2 * torch.randn(batch, time, VOCABULARY, dtype=torch.float64)
-    logits[:, :, [BOS, EOS]] = -math.inf  # CTC never emits them; no path may pass through
+    logits[:, :, [BOS, EOS]] = -math.inf  # impossible in CTC
     return logits.log_softmax(-1)
 
 
 @pytest.mark.parametrize("prefix", [(), (3,), (3, 4), (4, 4), (5, 3, 5), (3, 3, 3)])
-def test_prefix_scores_equal_a_sum_over_all_alignments(prefix: tuple[int, ...]) -> None:
+def test_prefix_scores_equal_the_sum_over_all_alignments(prefix: tuple[int, ...]) -> None:
     log_probs = random_log_probs(2, 6)
     lengths = torch.tensor([6, 5])
     scorer = CTCPrefixScorer(log_probs, lengths)
@@ -71,8 +71,8 @@ def test_candidates_get_the_same_scores_as_the_whole_vocabulary() -> None:
     torch.testing.assert_close(some, full.gather(1, candidates))
 
 
-def test_prefix_scores_stay_exact_over_thousands_of_frames() -> None:
-    """Against the recursion over frames, in float64."""
+def test_prefix_scores_are_exact_over_thousands_of_frames() -> None:
+    """Compared with a recursion over frames in float64."""
     time = 4000
     log_probs = random_log_probs(1, time)
     scorer = CTCPrefixScorer(log_probs, torch.tensor([time]))
@@ -80,12 +80,14 @@ def test_prefix_scores_stay_exact_over_thousands_of_frames() -> None:
     tokens = [3, 4, 4, 5, 3] * 6
     for token in (BOS, *tokens):
         _, state = scorer.step(torch.tensor([token]), state, None)
-    nonblank, blank = slow_forward(log_probs[0], tokens)
+    nonblank, blank = recursive_forward(log_probs[0], tokens)
     torch.testing.assert_close(state.nonblank[0, 100:], nonblank[100:], atol=1e-6, rtol=1e-9)
     torch.testing.assert_close(state.blank[0, 100:], blank[100:], atol=1e-6, rtol=1e-9)
 
 
-def slow_forward(log_probs: torch.Tensor, tokens: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def recursive_forward(
+    log_probs: torch.Tensor, tokens: list[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
     time = len(log_probs)
     nonblank = torch.full((time,), -math.inf, dtype=torch.float64)
     blank = log_probs[:, BLANK].cumsum(0)

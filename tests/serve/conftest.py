@@ -1,4 +1,4 @@
-"""One server for the tests that leave it as it was, and recordings to send it."""
+"""Fixtures: a server shared by the tests that do not change its state, and a transcript."""
 
 import sys
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from servers import Server, serving  # noqa: E402
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Server with a speech model and a text model."""
     folder = tmp_path_factory.mktemp("server")
     with serving(folder, "--model", "digits", "--model", "en-de") as running:
         yield running
@@ -22,6 +23,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def said(sample: Path) -> str:
-    """What is said in the sample."""
+def reference(sample: Path) -> str:
+    """Reference transcript of the sample."""
     return sample.with_suffix(".txt").read_text().strip()

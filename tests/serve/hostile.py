@@ -1,9 +1,9 @@
-"""Requests that a server must survive, drawn from a seed.
+"""Random malformed and abusive requests for testing the robustness of a server.
 
     python tests/serve/hostile.py http://127.0.0.1:8000 [--count 2000] [--seed 1] [--clients 8]
 
-Every answer that comes must be one of 2xx or 4xx, and say nothing of the server's inside. Run it
-against a server of `--max-upload 1` or so; a token, if it asks for one, is only ever sent wrong.
+Every response must have a 2xx or 4xx status and reveal nothing of the server's internals. Run this
+against a server with `--max-upload 1` or similar. Requests never send a valid token.
 """
 
 import argparse
@@ -56,7 +56,7 @@ FIELDS = (
 
 
 class Hostile:
-    """One client at a time, each of them some kind of bad."""
+    """Sends one random hostile request at a time."""
 
     def __init__(self, url: str, recording: bytes, largest: int) -> None:
         self.host = urlsplit(url).hostname or ""
@@ -65,21 +65,21 @@ class Hostile:
         self.largest = largest
 
     def attack(self, rng: random.Random) -> tuple[str, bytes]:
-        """Do something bad; what it was, and all that was answered."""
+        """Send a random hostile request; returns its kind and the complete response."""
         kinds: tuple[Callable[[random.Random], bytes], ...] = (
             self.broken_multipart,
             self.wrong_values,
             self.tiny_body,
             self.oversized_body,
             self.slow_sender,
-            self.no_recording,
+            self.not_a_recording,
             self.path_as_name,
             self.wrong_token,
-            self.client_that_leaves,
-            self.listener_that_leaves,
+            self.disconnect_before_response,
+            self.disconnect_while_streaming,
             self.bad_json,
-            self.odd_address,
-            self.no_http,
+            self.odd_path,
+            self.not_http,
         )
         kind = rng.choice(kinds)
         try:
@@ -132,7 +132,7 @@ class Hostile:
         return self.send(head + chunks)
 
     def slow_sender(self, rng: random.Random) -> bytes:
-        """Pauses, and then gives up."""
+        """Send slowly, then disconnect before the end."""
         request = self.request(
             "POST", rng.choice(AUDIO), self.form([("file", "a", self.recording)])
         )
@@ -144,7 +144,7 @@ class Hostile:
                 time.sleep(rng.random() * 0.2)
         return b""
 
-    def no_recording(self, rng: random.Random) -> bytes:
+    def not_a_recording(self, rng: random.Random) -> bytes:
         archive = io.BytesIO()
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
             file.writestr("a.wav", bytes(100_000))
@@ -183,20 +183,20 @@ class Hostile:
             self.request("POST", rng.choice(AUDIO), form, extra=[f"Authorization: {token}"])
         )
 
-    def client_that_leaves(self, rng: random.Random) -> bytes:
+    def disconnect_before_response(self, rng: random.Random) -> bytes:
         request = self.request("POST", AUDIO[0], self.form([("file", "a", self.recording)]))
         with self.connect() as connection:
             connection.sendall(request[: rng.choice((100, len(request) // 2, len(request)))])
             time.sleep(rng.choice((0.0, 0.05)))
         return b""
 
-    def listener_that_leaves(self, rng: random.Random) -> bytes:
+    def disconnect_while_streaming(self, rng: random.Random) -> bytes:
         parts: list[tuple[str, str | None, bytes]] = [("file", "a.wav", self.recording)]
         form = self.form([*parts, ("stream", None, b"true")])
         with self.connect() as connection:
             connection.sendall(self.request("POST", AUDIO[0], form))
             connection.recv(rng.randint(1, 100))
-            return b"(left)"
+            return b"(disconnected)"
 
     def bad_json(self, rng: random.Random) -> bytes:
         value: object = rng.choice(VALUES)
@@ -217,14 +217,14 @@ class Hostile:
         )
         return self.send(self.request("POST", "/v1/translate", body.encode(), "application/json"))
 
-    def odd_address(self, rng: random.Random) -> bytes:
+    def odd_path(self, rng: random.Random) -> bytes:
         paths = ("/page/../../../../etc/passwd", "/page/%2e%2e/%2e%2e/app.py", "/page/..%2fapp.py",
                  "/%00", "//etc/passwd", "/v1", "/?" + "a" * 9000, "/page/", "/page", "*",
                  rng.choice(ROUTES))  # fmt: skip
         method = rng.choice(("GET", "PUT", "DELETE", "OPTIONS", "HEAD", "TRACE", "PATCH"))
         return self.send(self.request(method, rng.choice(paths), b""))
 
-    def no_http(self, rng: random.Random) -> bytes:
+    def not_http(self, rng: random.Random) -> bytes:
         return self.send(
             rng.choice((rng.randbytes(200), b"\x16\x03\x01\x02\x00", b"GET / HTTP/9\r\n\r\n",
                         b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
@@ -232,7 +232,7 @@ class Hostile:
         )  # fmt: skip
 
     def form(self, parts: list[tuple[str, str | None, bytes]]) -> bytes:
-        """A multipart form of name, filename and content, whatever they hold."""
+        """Encode (name, filename, content) parts as a multipart form, without escaping."""
         body = b""
         for name, filename, content in parts:
             shown = "" if filename is None else f'; filename="{filename}"'
@@ -262,13 +262,13 @@ class Hostile:
         return socket.create_connection((self.host, self.port), timeout=120)
 
     def send(self, request: bytes) -> bytes:
-        """Send it all, as far as the server reads, and read all that is answered."""
+        """Send as much of a request as the server reads, and return the complete response."""
         with self.connect() as connection:
             try:
                 connection.sendall(request)
                 connection.shutdown(socket.SHUT_WR) if request[:4] not in (b"POST",) else None
             except ConnectionError:
-                pass  # refused before it was read; the answer may be there all the same
+                pass  # refused while sending; there may still be a response
             answer = b""
             while data := connection.recv(65536):
                 answer += data
@@ -276,27 +276,27 @@ class Hostile:
 
 
 def problem(answer: bytes) -> str | None:
-    """What is wrong with an answer, if anything is."""
+    """Problem with a response; None if there is none."""
     if not answer or answer.startswith(b"("):
-        return None  # nobody was there to be answered
+        return None  # the client disconnected or got no response
     head, _, body = answer.partition(b"\r\n\r\n")
     status = int(head.split()[1])
     if status >= 500:
-        return f"answered {status}"
+        return f"status {status}"
     for secret in (b"Traceback", b'File "', b"site-packages", b"root:"):
         if secret in body:
-            return f"tells {secret!r}"
+            return f"reveals {secret!r}"
     if status >= 400 and b"application/json" in head and b"HEAD" not in head:
         error = json.loads(body)["error"] if body else {"message": "-", "type": "-"}
         if not error["message"] or not error["type"]:
-            return "its error says nothing"
+            return "empty error message or type"
     return None
 
 
 def attack(
     url: str, recording: bytes, *, count: int, seed: int, clients: int, largest: int
 ) -> tuple[Counter[str], list[str]]:
-    """Attack a server; how often each kind got each status, and what went wrong."""
+    """Attack a server; returns counts per kind and status, and the problems found."""
     hostile = Hostile(url, recording, largest)
 
     def one(number: int) -> tuple[str, bytes]:

@@ -1,4 +1,4 @@
-"""Servers as a user starts them: processes of their own, on free ports."""
+"""Runs `asr-s2s serve` as a subprocess on a free port."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import httpx
 
 
 class Server:
-    """A server that runs."""
+    """A running server process."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.uploads = folder / "tmp"  # where Python makes temporary files
@@ -30,11 +30,11 @@ class Server:
         assert line.startswith("listening at http://127.0.0.1:"), line
         self.url = line.split()[-1]
         self.http = httpx.Client(base_url=self.url, timeout=120)
-        """What most tests ask it with."""
+        """HTTP client of the server."""
         self.port = int(self.url.rpartition(":")[2])
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric over what the labels leave open."""
+        """Sum of a metric over all series with these labels."""
         lines = self.http.get("/metrics").text.splitlines()
         wanted = [f'{key}="{value}"' for key, value in labels.items()]
         return sum(
@@ -44,17 +44,17 @@ class Server:
         )
 
     def stop(self) -> str:
-        """End it as an operator does; what it wrote to standard error."""
+        """Stop the server with SIGTERM; returns its standard error output."""
         self.process.send_signal(signal.SIGTERM)
         assert self.process.stderr is not None
-        said = self.process.stderr.read().decode()
-        assert self.process.wait() == 0, said
-        return said
+        messages = self.process.stderr.read().decode()
+        assert self.process.wait() == 0, messages
+        return messages
 
 
 @contextmanager
 def serving(folder: Path, *options: str) -> Iterator[Server]:
-    """A server for the length of a block."""
+    """Run a server within a context."""
     server = Server(folder, *options)
     try:
         yield server

@@ -1,4 +1,4 @@
-"""`asr-s2s serve` where it cannot begin."""
+"""Error messages of `asr-s2s serve` when it cannot start."""
 
 import subprocess
 import sys
@@ -8,8 +8,11 @@ import pytest
 from servers import Server
 
 
-def said(*options: str, before: str = "pass") -> str:
-    """What the command writes to standard error before it ends with exit code 1."""
+def error_message(*options: str, before: str = "pass") -> str:
+    """Run the command, which must exit with code 1; returns its standard error output.
+
+    `before` is Python code to run first.
+    """
     arguments = ["asr-s2s", "serve", *options]
     program = f"import sys; {before}; sys.argv = {arguments!r}"
     program += "; from asr_s2s.cli.main import main; main()"
@@ -18,8 +21,8 @@ def said(*options: str, before: str = "pass") -> str:
     return done.stderr.decode()
 
 
-def test_without_its_extra_it_says_what_to_install() -> None:
-    message = said(before="sys.modules['uvicorn'] = None")
+def test_a_missing_extra_is_named_with_its_install_command() -> None:
+    message = error_message(before="sys.modules['uvicorn'] = None")
     assert message.count("\n") == 1
     assert "it needs uvicorn" in message
     assert "pip install 'asr-s2s[serve]'" in message
@@ -33,12 +36,12 @@ def test_without_its_extra_it_says_what_to_install() -> None:
         (("--port", "0", "--model", "nowhere"), "nowhere: there is no such model folder"),
     ],
 )
-def test_what_it_cannot_use_is_one_message(options: tuple[str, ...], problem: str) -> None:
-    message = said(*options)
+def test_an_invalid_option_gives_a_one_line_error(options: tuple[str, ...], problem: str) -> None:
+    message = error_message(*options)
     assert message.startswith(f"asr-s2s: {problem}")
     assert message.count("\n") == 1
 
 
-def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_models_with_the_same_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="two models are called digits"):
         Server(tmp_path, "--model", "digits", "--model", "digits")

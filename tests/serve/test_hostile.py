@@ -1,4 +1,4 @@
-"""What a server survives, and how it ends."""
+"""Robustness against hostile requests, and graceful shutdown."""
 
 import signal
 import socket
@@ -18,6 +18,7 @@ ROUTE = "/v1/audio/transcriptions"
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Server]:
+    """A new server with a small upload limit."""
     with serving(tmp_path, "--max-upload", "1") as running:
         yield running
 
@@ -31,8 +32,8 @@ def short(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_hostile_requests_leave_nothing_behind(
-    fresh: Server, short: bytes, sample: Path, said: str
+def test_hostile_requests_leak_no_files_or_requests(
+    fresh: Server, short: bytes, sample: Path, reference: str
 ) -> None:
     files = fresh.metric("process_open_fds")
     counts, problems = attack(fresh.url, short, count=150, seed=5, clients=6, largest=1024**2)
@@ -40,7 +41,7 @@ def test_hostile_requests_leave_nothing_behind(
     assert {kind.split()[0] for kind in counts} > {"slow_sender", "broken_multipart"}
     with sample.open("rb") as file:
         answer = fresh.http.post(ROUTE, files={"file": file})
-    assert answer.json()["text"] == said
+    assert answer.json()["text"] == reference
     assert fresh.metric("asr_s2s_active_requests") == 0
     assert fresh.metric("asr_s2s_waiting_items") == 0
     assert fresh.metric("process_open_fds") <= files + 2
@@ -48,14 +49,14 @@ def test_hostile_requests_leave_nothing_behind(
     assert "Traceback" not in fresh.stop()
 
 
-def test_what_was_accepted_is_answered_after_sigterm(
-    fresh: Server, sample: Path, said: str
+def test_accepted_requests_are_answered_after_sigterm(
+    fresh: Server, sample: Path, reference: str
 ) -> None:
     sent = Barrier(9)
 
     def client(_: int) -> httpx.Response:
         with sample.open("rb") as file, httpx.Client(timeout=120) as session:
-            session.get(f"{fresh.url}/healthz")  # the connection is there
+            session.get(f"{fresh.url}/healthz")  # opens the connection
             sent.wait()
             return session.post(f"{fresh.url}{ROUTE}", files={"file": file})
 
@@ -66,11 +67,11 @@ def test_what_was_accepted_is_answered_after_sigterm(
             assert not all(answer.done() for answer in answers)
         fresh.process.send_signal(signal.SIGTERM)
         texts = [answer.result().json()["text"] for answer in answers]
-    assert texts == [said] * 8
+    assert texts == [reference] * 8
     assert fresh.process.wait(250) == 0
 
 
-def test_a_sender_who_pauses_does_not_keep_the_server_from_ending_by_ctrl_c(fresh: Server) -> None:
+def test_a_paused_upload_does_not_delay_shutdown_by_ctrl_c(fresh: Server) -> None:
     stopped = Event()
 
     def body() -> Iterator[bytes]:
@@ -89,7 +90,7 @@ def test_a_sender_who_pauses_does_not_keep_the_server_from_ending_by_ctrl_c(fres
         assert answer.exception() is not None or answer.result().status_code == 503
 
 
-def test_a_port_that_is_taken_is_one_message(tmp_path: Path) -> None:
+def test_a_port_in_use_gives_a_one_line_error(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with pytest.raises(AssertionError, match=r"asr-s2s: --host .* cannot listen there"):

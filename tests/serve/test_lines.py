@@ -1,4 +1,4 @@
-"""Text of many clients at once."""
+"""The translation route, with concurrent clients."""
 
 import base64
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,9 @@ def translate(server: Server, **fields: Any) -> httpx.Response:
     return server.http.post("/v1/translate", json=fields)
 
 
-def test_clients_at_once_are_answered_as_each_alone(server: Server, translator: Translator) -> None:
+def test_concurrent_clients_get_the_same_results_as_alone(
+    server: Server, translator: Translator
+) -> None:
     expected = {result.source: result for result in translator.translate(LINES)}
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda line: translate(server, text=line), LINES * 2))
@@ -39,7 +41,7 @@ def test_clients_at_once_are_answered_as_each_alone(server: Server, translator: 
         assert row["score"] == pytest.approx(expected[row["source"]].score, abs=1e-3)
 
 
-def test_lines_are_answered_in_order_with_alternatives(
+def test_translations_are_in_order_with_alternatives(
     server: Server, translator: Translator
 ) -> None:
     lines = ["", *LINES]
@@ -52,7 +54,7 @@ def test_lines_are_answered_in_order_with_alternatives(
         assert texts == [other.text for other in result.alternatives]
 
 
-def test_an_alignment_names_the_tokens_on_both_sides(server: Server) -> None:
+def test_an_alignment_has_the_tokens_of_both_sides(server: Server) -> None:
     (row,) = translate(server, text="Two dogs are playing.", alignment=True).json()["translations"]
     alignment = row["alignment"]
     assert (
@@ -79,7 +81,7 @@ def test_an_alignment_names_the_tokens_on_both_sides(server: Server) -> None:
         ({"text": "a", "n_best": "many"}, "n_best"),
     ],
 )
-def test_what_cannot_be_translated_is_refused_by_name(
+def test_an_invalid_request_is_refused_and_its_field_named(
     server: Server, fields: dict[str, Any], param: str
 ) -> None:
     answer = translate(server, **fields)
@@ -87,11 +89,11 @@ def test_what_cannot_be_translated_is_refused_by_name(
     assert answer.json()["error"]["param"] == param
 
 
-def test_half_a_surrogate_pair_fails_alone(server: Server) -> None:
+def test_half_a_surrogate_pair_does_not_fail_other_requests(server: Server) -> None:
     bodies = [b'{"text": "\\ud800"}', b'{"text": "Children eat ice cream."}'] * 2
     with ThreadPoolExecutor(4) as pool:
         answers = list(
             pool.map(lambda body: server.http.post("/v1/translate", content=body), bodies)
         )
     assert [answer.status_code for answer in answers] == [400, 200, 400, 200]
-    assert "which is no character" in answers[0].json()["error"]["message"]
+    assert "ud800" in answers[0].json()["error"]["message"]

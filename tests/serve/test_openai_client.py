@@ -1,4 +1,4 @@
-"""OpenAI's own Python client, unchanged, against a server of this project."""
+"""Compatibility with OpenAI's Python client."""
 
 import io
 from pathlib import Path
@@ -25,22 +25,22 @@ def recognizer() -> Transcriber:
     return asr_s2s.load("digits", "cpu")
 
 
-def test_json(client: openai.OpenAI, sample: Path, said: str) -> None:
+def test_json_response(client: openai.OpenAI, sample: Path, reference: str) -> None:
     with sample.open("rb") as file:
         answer = client.audio.transcriptions.create(
             file=file, model="whisper-1", temperature=0.2, language="en", include=["logprobs"]
         )
-    assert answer.text == said
+    assert answer.text == reference
 
 
-def test_text(client: openai.OpenAI, sample: Path, said: str) -> None:
+def test_text_response(client: openai.OpenAI, sample: Path, reference: str) -> None:
     answer = client.audio.transcriptions.create(
         file=sample, model="whisper-1", response_format="text"
     )
-    assert answer == f"{said}\n"
+    assert answer == f"{reference}\n"
 
 
-def test_subtitles_are_those_of_the_command(
+def test_subtitles_equal_those_of_the_library(
     client: openai.OpenAI, sample: Path, recognizer: Transcriber
 ) -> None:
     expected = recognizer.transcribe(sample, words=True)
@@ -51,8 +51,8 @@ def test_subtitles_are_those_of_the_command(
         assert answer == write(expected)
 
 
-def test_verbose_json_has_times_of_words_and_segments(
-    client: openai.OpenAI, sample: Path, said: str, recognizer: Transcriber
+def test_verbose_json_has_word_and_segment_times(
+    client: openai.OpenAI, sample: Path, reference: str, recognizer: Transcriber
 ) -> None:
     answer = client.audio.transcriptions.create(
         file=sample,
@@ -61,19 +61,19 @@ def test_verbose_json_has_times_of_words_and_segments(
         timestamp_granularities=["word", "segment"],
     )
     (expected,) = recognizer.transcribe(sample, words=True).segments
-    assert answer.text == said
+    assert answer.text == reference
     assert answer.duration == pytest.approx(expected.end, abs=1e-3)
     assert answer.segments is not None and answer.words is not None
     (segment,) = answer.segments
-    assert (segment.id, segment.text, segment.start) == (0, said, 0.0)
-    assert recognizer.output.tokenizer.decode(segment.tokens) == said
+    assert (segment.id, segment.text, segment.start) == (0, reference, 0.0)
+    assert recognizer.output.tokenizer.decode(segment.tokens) == reference
     assert -1.0 < segment.avg_logprob < 0.0
     assert [word.word for word in answer.words] == [word.text for word in expected.words]
     for word, right in zip(answer.words, expected.words, strict=True):
         assert (word.start, word.end) == pytest.approx((right.start, right.end), abs=1e-3)
 
 
-def test_words_come_only_when_they_are_asked_for(client: openai.OpenAI, sample: Path) -> None:
+def test_words_are_returned_only_on_request(client: openai.OpenAI, sample: Path) -> None:
     answer = client.audio.transcriptions.create(
         file=sample, model="whisper-1", response_format="verbose_json"
     )
@@ -82,7 +82,7 @@ def test_words_come_only_when_they_are_asked_for(client: openai.OpenAI, sample: 
 
 
 def test_a_long_recording_streams_its_segments_as_events(
-    client: openai.OpenAI, sample: Path, said: str, tmp_path: Path, recognizer: Transcriber
+    client: openai.OpenAI, sample: Path, reference: str, tmp_path: Path, recognizer: Transcriber
 ) -> None:
     path = tmp_path / "long.wav"
     write_joined(path, sample, times=8)
@@ -96,14 +96,14 @@ def test_a_long_recording_streams_its_segments_as_events(
 
 
 def test_phrases_of_the_prompt_are_favored(
-    client: openai.OpenAI, sample: Path, said: str, recognizer: Transcriber, tmp_path: Path
+    client: openai.OpenAI, sample: Path, reference: str, recognizer: Transcriber, tmp_path: Path
 ) -> None:
     phrases = tmp_path / "phrases.txt"
     phrases.write_text("four nine\noh oh\n")
     recognizer.read_phrases(phrases)
     expected = recognizer.transcribe(sample).text
     recognizer.phrases = None
-    assert expected != said
+    assert expected != reference
 
     def transcribe(prompt: str) -> str:
         return client.audio.transcriptions.create(
@@ -111,12 +111,12 @@ def test_phrases_of_the_prompt_are_favored(
         ).text
 
     assert transcribe("four nine, oh oh") == expected
-    assert transcribe("") == said  # those of others count for nobody else
+    assert transcribe("") == reference  # phrases of other requests have no effect
     with pytest.raises(openai.BadRequestError, match="prompt: '七'"):
         transcribe("four nine, 七")
 
 
-def test_what_is_no_recording_is_refused_with_its_fix(client: openai.OpenAI) -> None:
+def test_a_file_that_is_not_audio_is_refused(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match=r"notes\.wav: is a text file") as caught:
         client.audio.transcriptions.create(
             file=("notes.wav", b"milk, bread and eggs"), model="whisper-1"
@@ -125,7 +125,7 @@ def test_what_is_no_recording_is_refused_with_its_fix(client: openai.OpenAI) -> 
     assert caught.value.code == "invalid_audio"
 
 
-def test_silence_is_no_mistake(client: openai.OpenAI) -> None:
+def test_silence_gives_an_empty_text_and_a_warning(client: openai.OpenAI) -> None:
     silence = io.BytesIO()
     soundfile.write(silence, np.zeros(16_000), 16_000, format="WAV")
     answer = client.audio.transcriptions.create(
@@ -135,7 +135,9 @@ def test_silence_is_no_mistake(client: openai.OpenAI) -> None:
     assert "silent" in answer.warning  # type: ignore[attr-defined]
 
 
-def test_speech_is_translated_only_by_a_model_that_can(client: openai.OpenAI, sample: Path) -> None:
+def test_speech_translation_needs_a_model_of_several_languages(
+    client: openai.OpenAI, sample: Path
+) -> None:
     with pytest.raises(openai.BadRequestError, match="No model that translates speech"):
         client.audio.translations.create(file=sample, model="whisper-1")
 
@@ -144,7 +146,7 @@ def test_models_are_listed(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["digits", "en-de"]
 
 
-def test_every_route_is_documented_and_nothing_comes_from_another_host(server: Server) -> None:
+def test_every_route_is_documented_and_no_page_loads_from_other_hosts(server: Server) -> None:
     documented = server.http.get("/docs").text
     for route in server.http.get("/openapi.json").json()["paths"]:
         assert route in documented

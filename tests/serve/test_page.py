@@ -1,4 +1,4 @@
-"""The page in a real browser: Debian's Chromium, without a screen."""
+"""The web page in headless Chromium."""
 
 import re
 import shutil
@@ -20,15 +20,15 @@ from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
 @pytest.fixture(scope="module")
 def browser(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Its microphone hears the sample over and over."""
-    heard = tmp_path_factory.mktemp("microphone") / "heard.wav"
+    """Chromium with a fake microphone that plays the sample in a loop."""
+    microphone = tmp_path_factory.mktemp("microphone") / "microphone.wav"
     samples, rate = soundfile.read(sample, dtype="float32")
-    soundfile.write(heard, samples, rate, "PCM_16")
+    soundfile.write(microphone, samples, rate, "PCM_16")
     options = [
         "--no-sandbox",
         "--use-fake-ui-for-media-stream",
         "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-audio-capture={heard}",
+        f"--use-file-for-fake-audio-capture={microphone}",
         "--autoplay-policy=no-user-gesture-required",
     ]
     with playwright.sync_playwright() as driver:
@@ -37,7 +37,7 @@ def browser(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture
 def page(server: Server, browser: Browser) -> Iterator[Page]:
-    """The page, opened; it may neither fail nor ask another host."""
+    """The opened page; fails on script errors and requests to other hosts."""
     context = browser.new_context(permissions=["microphone"])
     opened = context.new_page()
     opened.set_default_timeout(60_000)
@@ -53,17 +53,22 @@ def page(server: Server, browser: Browser) -> Iterator[Page]:
     assert errors == []
 
 
-def test_a_file_becomes_words_that_play_and_files_to_keep(
-    page: Page, sample: Path, said: str, tmp_path: Path
+def test_a_file_is_transcribed_with_playable_words_and_downloads(
+    page: Page, sample: Path, reference: str, tmp_path: Path
 ) -> None:
     page.set_input_files("#file", sample)
     words = page.locator("#transcript .word")
-    expect(words).to_have_text(said.split())
+    expect(words).to_have_text(reference.split())
     words.nth(2).click()
     assert page.evaluate("document.getElementById('player').currentTime") >= 1.2
     expect(page.locator("#attention-status")).to_have_text("0:00 to 0:04")
-    expect(page.locator("#canvas")).to_have_attribute("aria-label", re.compile(said))
-    for suffix, begins in (("txt", said), ("srt", "1\n00:00"), ("vtt", "WEBVTT"), ("json", "{")):
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", re.compile(reference))
+    for suffix, begins in (
+        ("txt", reference),
+        ("srt", "1\n00:00"),
+        ("vtt", "WEBVTT"),
+        ("json", "{"),
+    ):
         with page.expect_download() as saved:
             page.get_by_role("button", name=f"Download {suffix}").click()
         assert saved.value.suggested_filename == f"digits.{suffix}"
@@ -71,10 +76,12 @@ def test_a_file_becomes_words_that_play_and_files_to_keep(
         assert (tmp_path / suffix).read_text().startswith(begins)
 
 
-def test_words_are_reached_and_played_by_keys_alone(page: Page, sample: Path, said: str) -> None:
+def test_words_can_be_focused_and_played_by_keyboard(
+    page: Page, sample: Path, reference: str
+) -> None:
     page.set_input_files("#file", sample)
     words = page.locator("#transcript .word")
-    expect(words).to_have_count(len(said.split()))
+    expect(words).to_have_count(len(reference.split()))
     words.first.focus()
     for key in ("ArrowRight", "ArrowRight", "End", "ArrowLeft"):
         page.keyboard.press(key)
@@ -84,7 +91,7 @@ def test_words_are_reached_and_played_by_keys_alone(page: Page, sample: Path, sa
     assert page.locator("#transcript .word[tabindex='0']").count() == 1
 
 
-def test_segments_of_a_long_recording_have_pictures_of_their_own(
+def test_each_segment_of_a_long_recording_has_its_attention_picture(
     page: Page, sample: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "long.wav"
@@ -99,7 +106,7 @@ def test_segments_of_a_long_recording_have_pictures_of_their_own(
     expect(page.locator("#attention-status")).to_contain_text(f"{start} to ")
 
 
-def test_what_is_said_into_the_microphone_is_transcribed(page: Page) -> None:
+def test_microphone_input_is_transcribed(page: Page) -> None:
     button = page.locator("#record")
     button.click()
     expect(button).to_contain_text("Stop 0:03")
@@ -108,8 +115,8 @@ def test_what_is_said_into_the_microphone_is_transcribed(page: Page) -> None:
     expect(page.locator("#speech-status")).to_contain_text("recording.webm")
 
 
-def test_a_file_that_is_no_recording_is_told_and_the_next_one_works(
-    page: Page, sample: Path, said: str, tmp_path: Path
+def test_a_file_that_is_not_audio_shows_an_error_and_the_next_file_works(
+    page: Page, sample: Path, reference: str, tmp_path: Path
 ) -> None:
     bad = tmp_path / "notes.wav"
     bad.write_text("milk, bread and eggs")
@@ -117,11 +124,11 @@ def test_a_file_that_is_no_recording_is_told_and_the_next_one_works(
     error = page.get_by_role("alert").filter(visible=True)
     expect(error).to_contain_text("notes.wav: is a text file, not audio")
     page.set_input_files("#file", sample)
-    expect(page.locator("#transcript .word")).to_have_text(said.split())
+    expect(page.locator("#transcript .word")).to_have_text(reference.split())
     expect(error).to_have_count(0)
 
 
-def test_text_is_translated_with_its_alignment(page: Page) -> None:
+def test_text_is_translated_and_its_alignment_shown(page: Page) -> None:
     page.get_by_role("tab", name="Speech").focus()
     page.keyboard.press("ArrowRight")
     page.locator("#source").fill("Two dogs are playing.\nChildren eat ice cream.")

@@ -1,4 +1,4 @@
-"""Recordings of many clients at once, each answered as if it were alone."""
+"""The recording routes, with concurrent clients, limits and a token."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ from starlette.types import Message
 import asr_s2s
 from asr_s2s.pipeline import Segment, Transcriber, Transcript
 from asr_s2s.serve import uploads
-from asr_s2s.serve.refusals import RefusedError, refusal_of
+from asr_s2s.serve.refusals import RefusedError, to_refused_error
 from asr_s2s.serve.speech import Speech
 from asr_s2s.writers import to_record
 
@@ -36,7 +36,7 @@ def recognizer() -> Transcriber:
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> list[Path]:
-    """Cuts of the sample of different lengths, in different formats, and a long one."""
+    """Excerpts of the sample of different lengths and formats, and a long recording."""
     folder = tmp_path_factory.mktemp("recordings")
     samples, rate = soundfile.read(sample, dtype="float32")
     paths = []
@@ -53,7 +53,7 @@ def post(server: Server, path: Path, route: str = ROUTE, **fields: Any) -> httpx
         return server.http.post(route, files={"file": file}, data=fields)
 
 
-def test_clients_at_once_are_answered_as_each_alone(
+def test_concurrent_clients_get_the_same_results_as_alone(
     server: Server, recordings: list[Path], recognizer: Transcriber
 ) -> None:
     before = server.metric("asr_s2s_batch_items_count", model="digits")
@@ -76,28 +76,28 @@ def test_clients_at_once_are_answered_as_each_alone(
     assert batches < pieces / 2
 
 
-def test_options_of_one_client_change_nothing_for_others(
-    server: Server, sample: Path, said: str
+def test_options_of_a_request_do_not_affect_others(
+    server: Server, sample: Path, reference: str
 ) -> None:
     fields = [{"prompt": "four nine"}, {}, {"beam_size": "1"}, {"prompt": "four nine"}, {}]
     with ThreadPoolExecutor(5) as pool:
         answers = list(pool.map(lambda given: post(server, sample, **given), fields))
     texts = [answer.json()["text"] for answer in answers]
-    assert texts[1] == texts[4] == said
-    assert texts[0] == texts[3] != said
+    assert texts[1] == texts[4] == reference
+    assert texts[0] == texts[3] != reference
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 @pytest.mark.parametrize("suffix", ["webm", "m4a", "mp3"])
-def test_what_browsers_and_telephones_record(
-    server: Server, sample: Path, said: str, tmp_path: Path, suffix: str
+def test_recordings_of_browsers_and_phones_are_supported(
+    server: Server, sample: Path, reference: str, tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"sample.{suffix}"
     subprocess.run(["ffmpeg", "-loglevel", "error", "-i", sample, path], check=True)
-    assert post(server, path).json()["text"] == said
+    assert post(server, path).json()["text"] == reference
 
 
-def test_a_stream_gives_words_with_each_segment_and_subtitles_at_its_end(
+def test_a_stream_has_words_in_each_segment_and_subtitles_at_its_end(
     server: Server, recordings: list[Path], recognizer: Transcriber
 ) -> None:
     answer = post(
@@ -119,7 +119,7 @@ def test_a_stream_gives_words_with_each_segment_and_subtitles_at_its_end(
     assert done["vtt"].startswith("WEBVTT")
 
 
-def test_attention_comes_with_the_sound_it_rests_on(
+def test_attention_is_returned_with_the_spectrogram(
     server: Server, recordings: list[Path], recognizer: Transcriber
 ) -> None:
     segment = recognizer.transcribe(recordings[-1]).segments[1]
@@ -139,7 +139,7 @@ def test_attention_comes_with_the_sound_it_rests_on(
     assert end >= answer["sound"]["seconds"]
 
 
-def test_a_damaged_recording_keeps_what_came_before(
+def test_a_damaged_recording_is_transcribed_up_to_the_damage(
     server: Server, recordings: list[Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "cut.wav"
@@ -151,7 +151,7 @@ def test_a_damaged_recording_keeps_what_came_before(
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of one place and a token."""
+    """A server that requires a token and serves one request at a time."""
     options = ("--max-requests", "1", "--max-upload", "8", "--token", "secret")
     with serving(tmp_path_factory.mktemp("small"), *options) as running:
         running.http.headers["Authorization"] = "Bearer secret"
@@ -161,7 +161,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize(
     "header", ["", "Bearer", "Bearer secre", "Bearer secret2", "secret", "Bearer s\xe9cret"]
 )
-def test_a_wrong_token_opens_nothing(small: Server, header: str) -> None:
+def test_a_wrong_token_is_refused(small: Server, header: str) -> None:
     for path in ("/v1/models", "/metrics"):
         answer = small.http.get(path, headers=[(b"Authorization", header.encode("latin-1"))])
         assert answer.status_code == 401
@@ -174,11 +174,9 @@ def test_the_page_and_health_need_no_token(small: Server) -> None:
     assert small.http.get("/v1/models").status_code == 200
 
 
-def test_who_comes_while_all_places_are_taken_is_told_when_to_return(
-    small: Server, sample: Path
-) -> None:
+def test_a_request_beyond_the_limit_gets_429_and_retry_after(small: Server, sample: Path) -> None:
     def body() -> Iterator[bytes]:
-        yield b"--x\r\n"  # the place is taken, and the rest of the form is yet to come
+        yield b"--x\r\n"  # this request is in progress; the rest of its form follows below
         with sample.open("rb") as file:
             second = small.http.post(ROUTE, files={"file": file})
         assert second.status_code == 429
@@ -196,9 +194,7 @@ def test_who_comes_while_all_places_are_taken_is_told_when_to_return(
     assert first.status_code == 200
 
 
-def test_a_recording_that_takes_too_long_is_read_no_further(
-    recognizer: Transcriber, recordings: list[Path]
-) -> None:
+def test_reading_stops_at_the_time_limit(recognizer: Transcriber, recordings: list[Path]) -> None:
     speech = Speech(recognizer, recordings=1, batch_seconds=30.0)
 
     async def transcribe(limit: float) -> list[Segment | Transcript]:
@@ -208,21 +204,24 @@ def test_a_recording_that_takes_too_long_is_read_no_further(
 
     with pytest.raises(TimeoutError) as caught:
         asyncio.run(transcribe(0.001))
-    assert (refusal_of(caught.value).status, refusal_of(caught.value).code) == (400, "time_limit")
-    # The one reader is free again, and the pieces of the first do not stand in the way.
+    assert (to_refused_error(caught.value).status, to_refused_error(caught.value).code) == (
+        400,
+        "time_limit",
+    )
+    # The only reader is free again, and pieces of the first request do not block the second.
     *segments, transcript = asyncio.run(transcribe(600.0))
     assert isinstance(transcript, Transcript)
     assert list(transcript.segments) == segments
     speech.close()
 
 
-def test_a_body_that_comes_too_slowly_is_waited_for_no_longer(
+def test_a_slow_upload_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(uploads, "PATIENCE", 0.2)
+    monkeypatch.setattr(uploads, "GRACE_SECONDS", 0.2)
 
-    begun = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-    parts = chain([begun], repeat(b"-"))
+    form_start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    parts = chain([form_start], repeat(b"-"))
 
     async def receive() -> Message:
         await asyncio.sleep(0.01)
@@ -236,7 +235,7 @@ def test_a_body_that_comes_too_slowly_is_waited_for_no_longer(
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_what_is_larger_than_allowed_is_refused(small: Server, declared: bool) -> None:
+def test_an_upload_over_the_size_limit_is_refused(small: Server, declared: bool) -> None:
     data = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     data += bytes(9 * 1024**2)
     content = data if declared else iter([data])

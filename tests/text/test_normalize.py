@@ -1,4 +1,4 @@
-"""Normalizers do what their names promise, once and for all."""
+"""Normalizers give the documented form and are idempotent."""
 
 import random
 import sys
@@ -34,31 +34,31 @@ from asr_s2s.text.normalize import NORMALIZERS, normalizer
         ("english", "'' - ...", ""),
     ],
 )
-def test_text_becomes(name: str, text: str, expected: str) -> None:
+def test_text_is_normalized(name: str, text: str, expected: str) -> None:
     assert NORMALIZERS[name](text) == expected
 
 
 @pytest.fixture(scope="module")
 def odd_texts() -> list[str]:
-    """Every character of Unicode among letters, and random mixtures."""
+    """All characters of Unicode between letters, and random mixtures."""
     characters = [chr(i) for i in range(sys.maxunicode + 1) if not 0xD800 <= i < 0xE000]
     assigned = [c for c in characters if unicodedata.category(c) not in ("Cn", "Co")]
     rng = random.Random(0)
     mixtures = ["".join(rng.choices(assigned[:9_000], k=6)) for _ in range(20_000)]
-    # Hangul and Han are a hundred thousand characters of the same behavior.
+    # Hangul and Han (category Lo) are about 100,000 characters of the same behavior.
     plain = [c for c in assigned if unicodedata.category(c) != "Lo"] + rng.sample(assigned, 5_000)
     return [f"a{c}b e{c}\u0301" for c in plain] + mixtures
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)
-def test_normalizing_twice_gives_what_once_gives(name: str, odd_texts: list[str]) -> None:
+def test_normalizers_are_idempotent(name: str, odd_texts: list[str]) -> None:
     normalize = NORMALIZERS[name]
     for text in odd_texts:
         once = normalize(text)
         assert normalize(once) == once, ascii(text)
 
 
-def test_english_holds_only_letters_apostrophes_and_single_spaces(odd_texts: list[str]) -> None:
+def test_english_contains_only_letters_apostrophes_and_single_spaces(odd_texts: list[str]) -> None:
     for text in odd_texts:
         result = NORMALIZERS["english"](text)
         assert set(result) <= set("abcdefghijklmnopqrstuvwxyz' ")
@@ -66,7 +66,7 @@ def test_english_holds_only_letters_apostrophes_and_single_spaces(odd_texts: lis
 
 
 @pytest.mark.parametrize("name", NORMALIZERS)
-def test_every_normalizer_is_found_and_documented(name: str) -> None:
+def test_every_normalizer_is_registered_and_documented(name: str) -> None:
     assert normalizer(name) is NORMALIZERS[name]
     assert NORMALIZERS[name].__doc__
 
@@ -79,6 +79,6 @@ def test_every_normalizer_is_found_and_documented(name: str) -> None:
         ("zzz", "Choose from verbatim, lowercase, english"),
     ],
 )
-def test_an_unknown_normalizer_is_refused_with_the_nearest(name: str, fix: str) -> None:
+def test_an_unknown_normalizer_is_rejected_with_a_suggestion(name: str, fix: str) -> None:
     with pytest.raises(TextError, match=rf"^text.normalizer: .*{name}.*{fix}"):
         normalizer(name)

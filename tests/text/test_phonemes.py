@@ -1,4 +1,4 @@
-"""Text as the phonemes of a lexicon, and back to words."""
+"""Conversion of text to the phonemes of a lexicon and back."""
 
 from pathlib import Path
 
@@ -49,12 +49,12 @@ def words(tokenizer: PhonemeTokenizer) -> WordNgramModel:
     return spell(from_levels(levels), units.pieces[len(SPECIALS) :], tokenizer)
 
 
-def spoken(tokenizer: PhonemeTokenizer, phonemes: str) -> list[int]:
-    """Ids of phonemes; a bar stands between words."""
+def to_ids(tokenizer: PhonemeTokenizer, phonemes: str) -> list[int]:
+    """Token ids of phonemes; "|" separates words."""
     return [tokenizer.pieces.index(unit.replace("|", " ")) for unit in phonemes.split()]
 
 
-def test_text_is_its_first_pronunciation(tokenizer: PhonemeTokenizer) -> None:
+def test_text_is_encoded_by_first_pronunciations(tokenizer: PhonemeTokenizer) -> None:
     ids = tokenizer.encode("the cats")
     assert [tokenizer.pieces[i] for i in ids] == ["dh", "ax", " ", "k", "ae", "t", "s"]
     assert tokenizer.decode(ids) == "the cats"
@@ -62,12 +62,12 @@ def test_text_is_its_first_pronunciation(tokenizer: PhonemeTokenizer) -> None:
     assert tokenizer.unknown_characters("the dogs see") == {"dogs"}
 
 
-def test_every_pronunciation_is_read(tokenizer: PhonemeTokenizer) -> None:
-    assert tokenizer.decode(spoken(tokenizer, "dh iy | s iy")) == "the sea"
+def test_all_pronunciations_are_decoded(tokenizer: PhonemeTokenizer) -> None:
+    assert tokenizer.decode(to_ids(tokenizer, "dh iy | s iy")) == "the sea"
 
 
-def test_an_unknown_word_is_written_by_its_sound(tokenizer: PhonemeTokenizer) -> None:
-    assert tokenizer.decode(spoken(tokenizer, "dh ax | m iy t")) == "the meet"
+def test_an_unknown_word_is_spelled_by_its_phonemes(tokenizer: PhonemeTokenizer) -> None:
+    assert tokenizer.decode(to_ids(tokenizer, "dh ax | m iy t")) == "the meet"
 
 
 def test_each_token_belongs_to_a_word(tokenizer: PhonemeTokenizer) -> None:
@@ -76,12 +76,14 @@ def test_each_token_belongs_to_a_word(tokenizer: PhonemeTokenizer) -> None:
     surfaces = tokenizer.surfaces(text)
     assert len(surfaces) == len(tokenizer.encode(text))
     assert "".join(surfaces) == text
-    ids = spoken(tokenizer, "| dh ax | | k ae t s |")
-    assert tokenizer.reached(ids) == [0, 1, 3, 4, 4, 5, 6, 7, 8, 9]
-    assert tokenizer.reached(spoken(tokenizer, "|")) == [0]
+    ids = to_ids(tokenizer, "| dh ax | | k ae t s |")
+    assert tokenizer.offsets(ids) == [0, 1, 3, 4, 4, 5, 6, 7, 8, 9]
+    assert tokenizer.offsets(to_ids(tokenizer, "|")) == [0]
 
 
-def test_a_lexicon_is_kept_in_the_model_folder(tokenizer: PhonemeTokenizer, tmp_path: Path) -> None:
+def test_the_lexicon_is_saved_in_the_model_folder(
+    tokenizer: PhonemeTokenizer, tmp_path: Path
+) -> None:
     tokenizer.save(tmp_path)
     loaded = load_tokenizer(tmp_path)
     assert isinstance(loaded, PhonemeTokenizer)
@@ -90,15 +92,15 @@ def test_a_lexicon_is_kept_in_the_model_folder(tokenizer: PhonemeTokenizer, tmp_
         assert loaded.encode(text) == tokenizer.encode(text)
 
 
-def test_words_that_sound_alike_are_chosen_by_their_neighbors(
+def test_homophones_are_chosen_by_their_neighbors(
     tokenizer: PhonemeTokenizer, words: WordNgramModel
 ) -> None:
     ids = tokenizer.encode("two men see the sea")
     assert tokenizer.decode(ids) == "to men sea the sea"
-    assert tokenizer.chosen_by(words.choose).decode(ids) == "two men see the sea"
+    assert tokenizer.with_choice(words.choose).decode(ids) == "two men see the sea"
 
 
-def test_the_search_takes_the_likeliest_of_words_that_sound_alike(
+def test_the_score_of_homophones_is_that_of_the_most_probable_word(
     tokenizer: PhonemeTokenizer, words: WordNgramModel, tmp_path: Path
 ) -> None:
     save_ngram(tmp_path / "n.safetensors", words, tokenizer)
@@ -123,23 +125,23 @@ def test_the_search_takes_the_likeliest_of_words_that_sound_alike(
     assert by_words("the sea") > by_words("the see")
 
 
-def test_words_that_the_lexicon_lacks_cannot_be_spelled(
+def test_an_ngram_word_outside_the_lexicon_is_rejected(
     tokenizer: PhonemeTokenizer, words: WordNgramModel
 ) -> None:
-    with pytest.raises(ModelError, match="cannot spell 'dogs'"):
+    with pytest.raises(ModelError, match="'dogs'"):
         spell(words.ngrams, ["the", "to", "sea", "see", "two", "men", "dogs"], tokenizer)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "it holds no word"),
+        ("", "lexicon.txt: the lexicon is empty"),
         ("the dh ax\n", "lexicon.txt:1: expected a word, a tab and its phonemes"),
         ("the\tdh ax\ncat\t\n", "lexicon.txt:2: expected"),
         (b"\xff\xfe", "this lexicon cannot be read"),
     ],
 )
-def test_a_lexicon_of_another_form_is_refused(
+def test_a_malformed_lexicon_is_rejected(
     content: str | bytes, message: str, tmp_path: Path
 ) -> None:
     raw = content.encode() if isinstance(content, str) else content
@@ -150,8 +152,8 @@ def test_a_lexicon_of_another_form_is_refused(
     assert message in str(caught.value)
 
 
-def test_phonemes_need_a_lexicon(tmp_path: Path) -> None:
+def test_phonemes_require_a_lexicon(tmp_path: Path) -> None:
     with pytest.raises(TextError, match=r"text.lexicon"):
         train_tokenizer(TextConfig(tokenizer="phonemes"), LINES, base=tmp_path)
-    with pytest.raises(TextError, match=r"missing.txt"):
+    with pytest.raises(TextError, match=r"missing\.txt"):
         train_tokenizer(TextConfig(tokenizer="phonemes", lexicon="missing.txt"), LINES)

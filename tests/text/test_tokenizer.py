@@ -1,4 +1,4 @@
-"""Text survives the way to token ids and back, in every vocabulary."""
+"""Conversion of text to token ids and back, for all kinds of vocabularies."""
 
 import json
 import pickle
@@ -39,19 +39,23 @@ TEXTS = [
 CHARACTERS = TextConfig(tokenizer="characters")
 SUBWORDS = TextConfig(tokenizer="sentencepiece", vocabulary_size=60)
 WORDS = TextConfig(tokenizer="words")
-ALL = pytest.mark.parametrize("config", [CHARACTERS, SUBWORDS, WORDS], ids=lambda c: c.tokenizer)
-BOTH = pytest.mark.parametrize("config", [CHARACTERS, SUBWORDS], ids=lambda c: c.tokenizer)
+ALL_KINDS = pytest.mark.parametrize(
+    "config", [CHARACTERS, SUBWORDS, WORDS], ids=lambda c: c.tokenizer
+)
+CHARACTERS_AND_SUBWORDS = pytest.mark.parametrize(
+    "config", [CHARACTERS, SUBWORDS], ids=lambda c: c.tokenizer
+)
 
 
-@ALL
-def test_text_survives_ids(config: TextConfig) -> None:
+@ALL_KINDS
+def test_decoding_ids_gives_the_text(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     for text in [*TEXTS, "a", "", "the well"]:
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-@ALL
-def test_the_specials_come_first_in_every_vocabulary(config: TextConfig) -> None:
+@ALL_KINDS
+def test_special_tokens_come_first_in_every_vocabulary(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     assert (BLANK, BOS, EOS, UNK) == (0, 1, 2, 3)
     assert tuple(tokenizer.pieces[:4]) == SPECIALS
@@ -61,16 +65,16 @@ def test_the_specials_come_first_in_every_vocabulary(config: TextConfig) -> None
     assert max(ids) < len(tokenizer)
 
 
-@ALL
-def test_specials_are_not_spoken(config: TextConfig) -> None:
+@ALL_KINDS
+def test_special_tokens_are_skipped_in_text(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     ids = tokenizer.encode(TEXTS[0])
     assert tokenizer.decode([BOS, *ids[:5], BLANK, UNK, *ids[5:], EOS, BLANK]) == TEXTS[0]
     assert tokenizer.decode([BOS, EOS]) == ""
 
 
-@BOTH
-def test_specials_in_a_text_are_ordinary_characters(config: TextConfig) -> None:
+@CHARACTERS_AND_SUBWORDS
+def test_names_of_special_tokens_in_text_are_ordinary_characters(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, [*TEXTS, "a < b > c / d"])
     for text in ("<s> the </s>", "<unk> <blank>"):
         ids = tokenizer.encode(text)
@@ -78,8 +82,8 @@ def test_specials_in_a_text_are_ordinary_characters(config: TextConfig) -> None:
         assert tokenizer.decode(ids) == text
 
 
-@BOTH
-def test_unknown_characters_are_named_and_marked(config: TextConfig) -> None:
+@CHARACTERS_AND_SUBWORDS
+def test_unknown_characters_are_reported_and_become_unk(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     assert tokenizer.unknown_characters("the café 9 z") == {"é", "9"}
     assert UNK in tokenizer.encode("the café")
@@ -87,7 +91,7 @@ def test_unknown_characters_are_named_and_marked(config: TextConfig) -> None:
     assert tokenizer.unknown_characters(" ".join(TEXTS)) == set()
 
 
-@ALL
+@ALL_KINDS
 def test_each_token_belongs_to_a_whole_word(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     text = "the q77x lemons  xy"
@@ -99,16 +103,16 @@ def test_each_token_belongs_to_a_whole_word(config: TextConfig) -> None:
     assert tokenizer.words("") == []
 
 
-@BOTH
+@CHARACTERS_AND_SUBWORDS
 def test_words_of_chinese_are_the_characters_of_the_token(config: TextConfig) -> None:
     tokenizer = train_tokenizer(replace(config, vocabulary_size=12), ["你好世界", "你好abc"])
-    # Sentencepiece may write the beginning of a line as a token of its own.
+    # Sentencepiece may represent the beginning of a line by a separate token.
     assert "".join(dict.fromkeys(tokenizer.words("你好世界"))) == "你好世界"
     assert tokenizer.words("你好abc")[-1] == "abc"
 
 
-@ALL
-def test_a_saved_vocabulary_is_the_same(config: TextConfig, tmp_path: Path) -> None:
+@ALL_KINDS
+def test_a_loaded_vocabulary_equals_the_saved_one(config: TextConfig, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     tokenizer.save(tmp_path)
     loaded = load_tokenizer(tmp_path)
@@ -117,15 +121,15 @@ def test_a_saved_vocabulary_is_the_same(config: TextConfig, tmp_path: Path) -> N
     assert [loaded.encode(t) for t in TEXTS] == [tokenizer.encode(t) for t in TEXTS]
 
 
-@ALL
-def test_a_vocabulary_reaches_other_processes(config: TextConfig) -> None:
+@ALL_KINDS
+def test_a_vocabulary_can_be_pickled(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     received: Tokenizer = pickle.loads(pickle.dumps(tokenizer))
     assert received.encode(TEXTS[0]) == tokenizer.encode(TEXTS[0])
 
 
-@ALL
-def test_the_same_texts_give_the_same_bytes(config: TextConfig, tmp_path: Path) -> None:
+@ALL_KINDS
+def test_the_same_texts_give_the_same_file(config: TextConfig, tmp_path: Path) -> None:
     for run in ("first", "second"):
         (tmp_path / run).mkdir()
         train_tokenizer(config, iter(TEXTS)).save(tmp_path / run)
@@ -134,7 +138,7 @@ def test_the_same_texts_give_the_same_bytes(config: TextConfig, tmp_path: Path) 
     assert (first.name, first.read_bytes()) == (second.name, second.read_bytes())
 
 
-def test_saving_replaces_the_other_kind(tmp_path: Path) -> None:
+def test_saving_replaces_a_vocabulary_of_another_kind(tmp_path: Path) -> None:
     for config in (CHARACTERS, SUBWORDS, CHARACTERS):
         tokenizer = train_tokenizer(config, TEXTS)
         tokenizer.save(tmp_path)
@@ -142,7 +146,7 @@ def test_saving_replaces_the_other_kind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
 
 
-def test_characters_come_in_unicode_order_with_the_space_among_them() -> None:
+def test_characters_are_in_unicode_order_and_include_the_space() -> None:
     tokenizer = train_tokenizer(CHARACTERS, ["b a", "ça"])
     assert tokenizer.pieces == [*SPECIALS, " ", "a", "b", "ç"]
     assert tokenizer.encode("a b") == [5, 4, 6]
@@ -150,7 +154,7 @@ def test_characters_come_in_unicode_order_with_the_space_among_them() -> None:
 
 @pytest.mark.parametrize("texts", [["你好世界", "世界和平"], ["привет мир"], ["ｆｕｌｌ ﬁve"]])  # noqa: RUF001
 @pytest.mark.parametrize("kind", ["characters", "sentencepiece"])
-def test_every_script_survives_unchanged(kind: str, texts: list[str]) -> None:
+def test_text_in_any_script_is_preserved(kind: str, texts: list[str]) -> None:
     size = len(SPECIALS) + len(set("".join(texts)) | {" "})
     config = TextConfig(tokenizer=kind, vocabulary_size=size)  # type: ignore[arg-type]
     tokenizer = train_tokenizer(config, texts)
@@ -158,12 +162,12 @@ def test_every_script_survives_unchanged(kind: str, texts: list[str]) -> None:
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_texts_are_normalized_before_they_are_counted() -> None:
+def test_texts_are_normalized_before_training() -> None:
     config = TextConfig(normalizer="english", tokenizer="characters")
     assert train_tokenizer(config, ["B, a!"]).pieces == [*SPECIALS, " ", "a", "b"]
 
 
-def test_a_sentencepiece_vocabulary_has_the_size_asked_for() -> None:
+def test_a_sentencepiece_vocabulary_has_the_requested_size() -> None:
     assert len(train_tokenizer(SUBWORDS, TEXTS)) == 60
 
 
@@ -178,24 +182,24 @@ def test_training_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
-@BOTH
+@CHARACTERS_AND_SUBWORDS
 @pytest.mark.parametrize("texts", [[], ["", "  \n"]])
-def test_no_text_is_refused(config: TextConfig, texts: list[str]) -> None:
+def test_training_without_text_is_rejected(config: TextConfig, texts: list[str]) -> None:
     with pytest.raises(TextError, match="there is no text to build a vocabulary from"):
         train_tokenizer(config, texts)
 
 
 @pytest.mark.parametrize("size", [-1, 0, 5, 20, 5_000])
-def test_a_vocabulary_size_that_does_not_fit_is_refused_with_one_that_does(size: int) -> None:
+def test_an_unsuitable_vocabulary_size_is_rejected_with_a_suitable_one(size: int) -> None:
     config = TextConfig(tokenizer="sentencepiece", vocabulary_size=size)
     with pytest.raises(TextError, match=rf"^text.vocabulary_size: {size} is too ") as caught:
         train_tokenizer(config, TEXTS)
-    fixed = int(caught.value.fix.split()[3])
-    config = TextConfig(tokenizer="sentencepiece", vocabulary_size=fixed)
-    assert len(train_tokenizer(config, TEXTS)) == fixed
+    suitable = int(caught.value.fix.split()[3])
+    config = TextConfig(tokenizer="sentencepiece", vocabulary_size=suitable)
+    assert len(train_tokenizer(config, TEXTS)) == suitable
 
 
-def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_vocabulary_is_rejected(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ModelError, match=r"there is no tokenizer.json or tokenizer.model"):
             load_tokenizer(folder)
@@ -214,13 +218,13 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
         ("tokenizer.model", b"not a model"),
     ],
 )
-def test_a_damaged_vocabulary_is_refused(tmp_path: Path, file: str, content: bytes) -> None:
+def test_a_damaged_vocabulary_is_rejected(tmp_path: Path, file: str, content: bytes) -> None:
     (tmp_path / file).write_bytes(content)
     with pytest.raises(ModelError, match=rf"{file}: this is not a vocabulary"):
         load_tokenizer(tmp_path)
 
 
-def test_words_come_by_frequency_and_the_rarest_are_unknown() -> None:
+def test_words_are_ordered_by_frequency_and_the_rarest_are_unknown() -> None:
     config = TextConfig(tokenizer="words", vocabulary_size=len(SPECIALS) + 2)
     tokenizer = train_tokenizer(config, ["dh ax dh", "ax dh b", "c"])
     assert tokenizer.pieces == [*SPECIALS, "dh", "ax"]
@@ -229,13 +233,13 @@ def test_words_come_by_frequency_and_the_rarest_are_unknown() -> None:
     assert tokenizer.unknown_characters("ax b dh cc") == {"b", "cc"}
 
 
-def test_a_vocabulary_of_words_is_no_larger_than_there_are_words() -> None:
+def test_a_word_vocabulary_is_no_larger_than_the_number_of_words() -> None:
     assert len(train_tokenizer(WORDS, ["a b", "b c"])) == len(SPECIALS) + 3
 
 
-@ALL
+@ALL_KINDS
 @pytest.mark.parametrize("text", [*TEXTS[:3], "the café on 9 wells", "éé the é", "", "ça"])
-def test_surfaces_are_the_text_piece_by_piece(config: TextConfig, text: str) -> None:
+def test_surfaces_concatenate_to_the_text(config: TextConfig, text: str) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     ids, surfaces = tokenizer.encode(text), tokenizer.surfaces(text)
     assert len(surfaces) == len(ids)
@@ -245,22 +249,22 @@ def test_surfaces_are_the_text_piece_by_piece(config: TextConfig, text: str) -> 
             assert tokenizer.pieces[token].removeprefix("\u2581") == surface
 
 
-@ALL
-def test_unknown_tokens_are_replaced_by_what_they_are_said_to_be(config: TextConfig) -> None:
+@ALL_KINDS
+def test_unknown_tokens_are_replaced_by_the_given_texts(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
     for text in ("the café", "éa 9 the 99"):
         ids, surfaces = tokenizer.encode(text), tokenizer.surfaces(text)
         unknowns = [s for i, s in zip(ids, surfaces, strict=True) if i == UNK]
         assert unknowns
         assert tokenizer.decode(ids, unknowns) == text
-    # With none left to say, or nothing to put in its place, an unknown token is passed over.
+    # Unknown tokens without a replacement, or with an empty one, are skipped.
     known = tokenizer.encode("the")
     assert tokenizer.decode([*known, UNK, UNK], ["", "x"]).replace(" ", "") == "thex"
     assert tokenizer.decode([BOS, *known, UNK, EOS, BLANK], []) == "the"
     assert tokenizer.decode([*known, UNK, UNK], ["x"]).replace(" ", "") == "thex"
 
 
-def test_sampled_subwords_spell_the_same_text_and_depend_on_chance_alone() -> None:
+def test_sampled_subwords_give_the_same_text_and_depend_only_on_the_generator() -> None:
     tokenizer = train_tokenizer(SUBWORDS, TEXTS)
     for text in [*TEXTS, "the café", "", "a"]:
         drawn = [tokenizer.sample(text, 0.1, np.random.default_rng(i)) for i in range(20)]
@@ -273,34 +277,34 @@ def test_sampled_subwords_spell_the_same_text_and_depend_on_chance_alone() -> No
                 for i in range(20)}) > 10  # fmt: skip
 
 
-def test_segmentations_are_drawn_with_their_probability_to_a_power() -> None:
+def test_segmentations_are_drawn_by_their_probability_raised_to_a_power() -> None:
     tokenizer = train_tokenizer(SUBWORDS, TEXTS)
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     word = "canoe"
     best = tuple(tokenizer.encode(word))
     frequent = {}
     for power in (0.0, 1.0, 50.0):
-        counts = Counter(tuple(tokenizer.sample(word, power, chance)) for _ in range(1000))
+        counts = Counter(tuple(tokenizer.sample(word, power, rng)) for _ in range(1000))
         assert all(tokenizer.decode(ids) == word for ids in counts)
         frequent[power] = counts[best] / 1000
         if power > 0:
             assert counts.most_common(1)[0][0] == best
-        else:  # all alike
+        else:  # uniform
             assert max(counts.values()) < 2 * min(counts.values())
     assert frequent[0.0] < frequent[1.0] < frequent[50.0] == 1.0
     for text in TEXTS:
-        assert tokenizer.sample(text, 1000.0, chance) == tokenizer.encode(text)
+        assert tokenizer.sample(text, 1000.0, rng) == tokenizer.encode(text)
 
 
 @pytest.mark.parametrize("config", [CHARACTERS, WORDS], ids=lambda c: c.tokenizer)
-def test_what_has_one_segmentation_only_is_not_sampled(config: TextConfig) -> None:
+def test_characters_and_words_are_not_sampled(config: TextConfig) -> None:
     tokenizer = train_tokenizer(config, TEXTS)
-    chance = np.random.default_rng(0)
-    assert tokenizer.sample(TEXTS[0], 0.1, chance) == tokenizer.encode(TEXTS[0])
-    assert chance.random() == np.random.default_rng(0).random()
+    rng = np.random.default_rng(0)
+    assert tokenizer.sample(TEXTS[0], 0.1, rng) == tokenizer.encode(TEXTS[0])
+    assert rng.random() == np.random.default_rng(0).random()
 
 
-def test_rare_characters_are_left_to_the_unknown_token_where_the_coverage_allows_it() -> None:
+def test_rare_characters_beyond_the_coverage_are_unknown() -> None:
     texts = [*TEXTS * 20, "\u9f98 \u9750", "\u9f98"]
     whole = train_tokenizer(
         TextConfig(tokenizer="sentencepiece", vocabulary_size=62, character_coverage=1.0), texts
@@ -314,10 +318,10 @@ def test_rare_characters_are_left_to_the_unknown_token_where_the_coverage_allows
 
 
 @pytest.mark.parametrize("coverage", [0.98, 0.99, 0.999, 1.0])
-def test_the_smallest_vocabulary_named_is_the_smallest_that_can_be(coverage: float) -> None:
-    """Without blanks, which sentencepiece counts at each line's beginning all the same."""
-    chance = np.random.default_rng(0)
-    texts = ["".join(chr(0x4E00 + i) for i in chance.zipf(1.5, 20) if i < 500) for _ in range(50)]
+def test_the_suggested_vocabulary_size_is_the_smallest_possible(coverage: float) -> None:
+    """The texts have no spaces, but sentencepiece counts one at the beginning of each line."""
+    rng = np.random.default_rng(0)
+    texts = ["".join(chr(0x4E00 + i) for i in rng.zipf(1.5, 20) if i < 500) for _ in range(50)]
 
     def config(size: int) -> TextConfig:
         return TextConfig(
@@ -332,16 +336,14 @@ def test_the_smallest_vocabulary_named_is_the_smallest_that_can_be(coverage: flo
         train_tokenizer(config(smallest - 1), texts)
 
 
-def test_a_coverage_that_sentencepiece_does_not_take_is_refused() -> None:
+def test_a_coverage_that_sentencepiece_does_not_support_is_rejected() -> None:
     config = SourceTextConfig(vocabulary_size=60, character_coverage=0.9)
     with pytest.raises(TextError, match=r"^source_text.character_coverage: .* from 0.98 to 1"):
         train_tokenizer(config, TEXTS, "source_text")
 
 
-@ALL
-def test_source_and_output_vocabularies_lie_side_by_side(
-    config: TextConfig, tmp_path: Path
-) -> None:
+@ALL_KINDS
+def test_source_and_output_vocabularies_share_a_folder(config: TextConfig, tmp_path: Path) -> None:
     output = train_tokenizer(CHARACTERS, ["xyz"])
     source = train_tokenizer(config, TEXTS)
     output.save(tmp_path)
@@ -353,14 +355,14 @@ def test_source_and_output_vocabularies_lie_side_by_side(
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_missing_source_vocabulary_is_named(tmp_path: Path) -> None:
+def test_a_missing_source_vocabulary_is_reported(tmp_path: Path) -> None:
     train_tokenizer(WORDS, TEXTS).save(tmp_path)
     assert isinstance(load_tokenizer(tmp_path), WordTokenizer)
     with pytest.raises(ModelError, match=r"no source_tokenizer.json or source_tokenizer.model"):
         load_tokenizer(tmp_path, "source")
 
 
-def test_both_kinds_work_on_real_transcripts(shared_data: Path) -> None:
+def test_characters_and_subwords_represent_real_transcripts(shared_data: Path) -> None:
     lines = (shared_data / "english" / "train.jsonl").read_text(encoding="utf-8").splitlines()
     texts = [json.loads(line)["text"] for line in lines[::10]]
     subwords = train_tokenizer(TextConfig(tokenizer="sentencepiece", vocabulary_size=200), texts)

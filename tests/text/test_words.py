@@ -1,4 +1,4 @@
-"""Text of every script is joined and cut as its readers expect."""
+"""Splitting and joining of text in scripts with and without spaces."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from asr_s2s.text.words import group_tokens, join_texts, split_words
         ([], ""),
     ],
 )
-def test_texts_are_joined_with_a_blank_where_the_script_has_blanks(
+def test_texts_are_joined_with_a_space_if_the_script_uses_spaces(
     texts: list[str], joined: str
 ) -> None:
     assert join_texts(texts) == joined
@@ -32,7 +32,7 @@ def test_texts_are_joined_with_a_blank_where_the_script_has_blanks(
         ("", []),
     ],
 )
-def test_words_join_to_their_text(text: str, words: list[str]) -> None:
+def test_words_concatenate_to_their_text(text: str, words: list[str]) -> None:
     assert split_words(text) == words
     assert "".join(words) == text
 
@@ -53,7 +53,7 @@ def test_words_join_to_their_text(text: str, words: list[str]) -> None:
         ("", [""], []),
     ],
 )
-def test_every_token_is_part_of_a_word(
+def test_every_token_belongs_to_one_word(
     text: str, surfaces: list[str], words: list[tuple[str, int, int]]
 ) -> None:
     assert group_tokens(text, surfaces) == words

@@ -1,5 +1,5 @@
-"""A tiny invented language, xx, and two that it is translated into, made in a moment: each word has
-its counterpart, and yy says them in reverse order."""
+"""Synthetic parallel text: an invented language xx, translated word by word into yy, in reverse
+order, and zz."""
 
 from pathlib import Path
 
@@ -17,22 +17,22 @@ WORDS = {
     "semi": ("istre", "oft"),
     "turo": ("jalma", "nab"),
 }
-"""Words of xx, with those of yy and zz."""
+"""Words of xx, with their translations into yy and zz."""
 
 
 def translate(source: str, language: str) -> str:
-    """What a sentence of xx means in yy or zz; names stay as they are."""
-    place = ("yy", "zz").index(language)
-    words = [WORDS[word][place] if word in WORDS else word for word in source.split()]
+    """Translate a sentence of xx into yy or zz; names are kept."""
+    column = ("yy", "zz").index(language)
+    words = [WORDS[word][column] if word in WORDS else word for word in source.split()]
     return " ".join(reversed(words) if language == "yy" else words)
 
 
 def write_corpus(folder: Path, sentences: int = 300, *, names: float = 0.0, seed: int = 0) -> None:
     """Write `train` and `valid`: line-aligned files `.xx`, `.yy` and `.zz`, and `.tsv` with columns
-    `source`, `target` and `language`, both languages in turn.
+    `source`, `target` and `language`, first all pairs of yy, then those of zz.
 
     Args:
-        names: part of the words that are names, such as N123.
+        names: fraction of words that are names, such as N123.
     """
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Training runs as a user starts, kills and resumes them: real processes."""
+"""Helpers that start, kill and resume training runs in real processes, as users do."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 import torch
 
 SEVERAL = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-# One thread: sums in another order would differ in the last bit.
+# One thread, as a different order of summation changes the last bit.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
@@ -40,7 +40,7 @@ def asr_s2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def wait_for_step(output: Path, step: int, process: subprocess.Popen[str]) -> None:
-    """Until the run has logged a step, and so saved the one before."""
+    """Wait until the run has logged a step, and so has saved the one before."""
     metrics = output / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -57,7 +57,7 @@ def training_state(output: Path) -> dict[str, object]:
 
 
 def logged(output: Path) -> list[dict[str, object]]:
-    """What a run logged, but for its speed."""
+    """Return the logged metrics, except speeds."""
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if not k.endswith("_per_second")} for row in rows]
 

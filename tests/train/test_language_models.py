@@ -1,4 +1,4 @@
-"""Language models as a user makes them: trained, built, attached, tuned; real processes."""
+"""Language models: training, building, attaching and tuning in real processes."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ from asr_s2s.train.loop import train
 sys.path.insert(0, str(Path(__file__).parent))
 from runs import asr_s2s, assert_same, logged, run, start, training_state, wait_for_step
 
-SMALL = ("--model", "digits")
+DIGITS_MODEL = ("--model", "digits")
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 CONFIG = """
 model: {encoders: [none]}
@@ -39,10 +39,10 @@ train: {steps: 120, warmup_steps: 5, learning_rate: 2.0e-2, validate_every: 60, 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits")
-    chance = random.Random(0)
+    rng = random.Random(0)
 
     def lines(count: int) -> str:
-        return "".join(f"{' '.join(chance.choices(DIGITS, k=4))}\n" for _ in range(count))
+        return "".join(f"{' '.join(rng.choices(DIGITS, k=4))}\n" for _ in range(count))
 
     with gzip.open(folder / "train.txt.gz", "wt") as file:
         file.write(lines(400) + "\n \n!!!\n" + " ".join(DIGITS * 30))
@@ -61,7 +61,7 @@ def trained(corpus: Path) -> Path:
 
 @pytest.fixture
 def recognizer(tmp_path: Path) -> Path:
-    """A copy of the shipped model."""
+    """Return a copy of a shipped model."""
     return Path(shutil.copytree(find_model("digits"), tmp_path / "recognizer"))
 
 
@@ -79,23 +79,24 @@ def test_a_language_model_learns(trained: Path) -> None:
     assert not load_language_model(model, tokenizer).training
 
 
-def test_text_is_normalized_as_the_recognizer_has_it(trained: Path) -> None:
+def test_text_is_normalized_like_that_of_the_recognizer(trained: Path) -> None:
     assert load_config(trained / "config.yaml").text.normalizer == "english"
 
 
-def test_training_resumed_equals_training_unbroken(corpus: Path, tmp_path: Path) -> None:
+def test_resumed_training_equals_uninterrupted_training(corpus: Path, tmp_path: Path) -> None:
     steps = ["train.steps=14", "train.validate_every=7", "train.checkpoint_every=2"]
-    assert run(corpus, tmp_path / "unbroken", *steps)[0] == 0
+    assert run(corpus, tmp_path / "uninterrupted", *steps)[0] == 0
     for stop in (signal.SIGKILL, signal.SIGINT):
-        process = start(corpus, tmp_path / "broken", *steps)
-        wait_for_step(tmp_path / "broken", 5 if stop == signal.SIGKILL else 9, process)
+        process = start(corpus, tmp_path / "resumed", *steps)
+        wait_for_step(tmp_path / "resumed", 5 if stop == signal.SIGKILL else 9, process)
         os.killpg(process.pid, stop)
         process.wait()
-    assert run(corpus, tmp_path / "broken", *steps)[0] == 0
-    assert_same(training_state(tmp_path / "broken"), training_state(tmp_path / "unbroken"))
-    assert logged(tmp_path / "broken") == logged(tmp_path / "unbroken")
+    assert run(corpus, tmp_path / "resumed", *steps)[0] == 0
+    assert_same(training_state(tmp_path / "resumed"), training_state(tmp_path / "uninterrupted"))
+    assert logged(tmp_path / "resumed") == logged(tmp_path / "uninterrupted")
     weights = (
-        load_file(tmp_path / r / "model" / "model.safetensors") for r in ("broken", "unbroken")
+        load_file(tmp_path / r / "model" / "model.safetensors")
+        for r in ("resumed", "uninterrupted")
     )
     assert_same(*weights)
 
@@ -103,14 +104,14 @@ def test_training_resumed_equals_training_unbroken(corpus: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("override", "kind", "message"),
     [
-        ("language_model.vocabulary_of=null", ConfigError, "needs the vocabulary of a model"),
+        ("language_model.vocabulary_of=null", ConfigError, "needs the vocabulary"),
         ("language_model.vocabulary_of=nowhere", ModelError, "no such model folder"),
         ("data.train=[train.jsonl]", ConfigError, "a table, not plain text"),
         ("data.valid=[nothing.txt]", UserError, "nothing.txt"),
         ("language_model.size=0", ConfigError, "language_model.size"),
     ],
 )
-def test_what_cannot_train_is_refused_at_once(
+def test_invalid_settings_are_refused_at_the_start(
     corpus: Path, tmp_path: Path, override: str, kind: type[UserError], message: str
 ) -> None:
     config = load_config(corpus / "config.yaml", [override])
@@ -118,12 +119,12 @@ def test_what_cannot_train_is_refused_at_once(
         train(config, corpus, tmp_path / "run", torch.device("cpu"))
 
 
-def test_a_language_model_is_no_recognizer(trained: Path) -> None:
+def test_a_language_model_is_not_loaded_as_a_recognizer(trained: Path) -> None:
     with pytest.raises(ModelError, match="this is a language model"):
         load_model(trained / "model")
 
 
-def test_models_built_and_trained_are_attached_and_used(
+def test_built_and_trained_language_models_are_attached_and_tuned(
     corpus: Path, trained: Path, recognizer: Path, tmp_path: Path, sample: Path
 ) -> None:
     grams = tmp_path / "grams.safetensors"
@@ -143,7 +144,7 @@ def test_models_built_and_trained_are_attached_and_used(
     assert loaded.language_models.recurrent is not None
 
     samples, rate = soundfile.read(sample)
-    soundfile.write(tmp_path / "dev.wav", samples[:rate], rate)  # a second: the search runs often
+    soundfile.write(tmp_path / "dev.wav", samples[:rate], rate)  # 1 s, as it is decoded many times
     (tmp_path / "dev.jsonl").write_text(json.dumps({"audio": "dev.wav", "text": "three"}))
     tuned = asr_s2s("tune", tmp_path / "dev.jsonl", "--model", recognizer, "--beam-size", "2")
     assert tuned.returncode == 0, tuned.stderr
@@ -156,7 +157,7 @@ def test_models_built_and_trained_are_attached_and_used(
     assert {"ngram_weight", "language_model_weight", "token_bonus", "ctc_weight"} <= set(names)
 
 
-def test_models_of_another_vocabulary_are_not_attached(
+def test_language_models_of_a_different_vocabulary_are_not_attached(
     corpus: Path, recognizer: Path, tmp_path: Path
 ) -> None:
     grams = tmp_path / "grams.safetensors"
@@ -167,7 +168,7 @@ def test_models_of_another_vocabulary_are_not_attached(
     assert not (recognizer / "ngram.safetensors").exists()
 
 
-def test_shipped_models_stay_as_they_are() -> None:
+def test_shipped_models_cannot_be_changed() -> None:
     with pytest.raises(ModelError, match="ships with the package"):
         own_folder("digits")
 
@@ -185,18 +186,18 @@ def test_an_arpa_file_is_converted(recognizer: Path, tmp_path: Path) -> None:
     assert asr_s2s("attach", output, "--model", recognizer).returncode == 0
 
 
-def test_favored_phrases_are_written(tmp_path: Path, sample: Path) -> None:
+def test_phrases_are_favored_in_transcripts(tmp_path: Path, sample: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("Eight\t20\n")
-    plain = asr_s2s("transcribe", sample, *SMALL)
-    favored = asr_s2s("transcribe", sample, *SMALL, "--phrases", names)
+    plain = asr_s2s("transcribe", sample, *DIGITS_MODEL)
+    favored = asr_s2s("transcribe", sample, *DIGITS_MODEL, "--phrases", names)
     assert favored.returncode == 0, favored.stderr
     assert favored.stdout.split().count("eight") > plain.stdout.split().count("eight")
 
 
-def test_phrases_that_the_model_cannot_write_are_refused(tmp_path: Path, sample: Path) -> None:
+def test_phrases_outside_the_vocabulary_are_refused(tmp_path: Path, sample: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("quick\n")
-    refused = asr_s2s("transcribe", sample, *SMALL, "--phrases", names)
+    refused = asr_s2s("transcribe", sample, *DIGITS_MODEL, "--phrases", names)
     assert refused.returncode == 1
     assert "cannot write 'ckq'" in refused.stderr

@@ -1,4 +1,4 @@
-"""Kneser-Ney estimates against its definition, written out with dictionaries."""
+"""Kneser-Ney estimation compared with a direct implementation of its definition."""
 
 import itertools
 from collections import Counter
@@ -19,14 +19,14 @@ PREDICTED = [token for token in range(len(TOKENIZER)) if token not in (BLANK, BO
 
 
 def some_lines(count: int = 300) -> list[str]:
-    chance = np.random.default_rng(0)
-    steps = chance.geometric(0.35, (count, 12)).cumsum(1) % 9  # j never occurs
-    return ["".join("abcdefghi"[i] for i in row[: chance.integers(1, 13)]) for row in steps]
+    rng = np.random.default_rng(0)
+    steps = rng.geometric(0.35, (count, 12)).cumsum(1) % 9  # j never occurs
+    return ["".join("abcdefghi"[i] for i in row[: rng.integers(1, 13)]) for row in steps]
 
 
-def definition(lines: list[str], order: int, prune: list[int]):
-    """p(token | history) as a function, straight from Chen and Goodman (1998), section 4.1, and
-    Heafield et al. (2013), section 3."""
+def reference_probability(lines: list[str], order: int, prune: list[int]):
+    """Return p(token | history) as a function, directly from Chen and Goodman (1998), section 4.1,
+    and Heafield et al. (2013), section 3."""
     sentences = [(BOS, *TOKENIZER.encode(line), EOS) for line in lines]
     raw = {
         n: Counter(s[i : i + n] for s in sentences for i in range(len(s) - n + 1))
@@ -78,7 +78,7 @@ def test_estimates_follow_the_definition(prune: list[int]) -> None:
     lines = some_lines()
     text = encode_lines(lines, TOKENIZER, verbatim)
     model = from_levels(estimate(text, len(TOKENIZER), 4, prune))
-    probability = definition(lines, 4, prune)
+    probability = reference_probability(lines, 4, prune)
     for written in ("", "a", "abc", "cab", "bdfh", "jab", "aaaa"):
         history = (BOS, *TOKENIZER.encode(written))
         state = state_after(model, history).expand(len(PREDICTED))
@@ -88,7 +88,7 @@ def test_estimates_follow_the_definition(prune: list[int]) -> None:
 
 
 @pytest.mark.parametrize("prune", [[0], [0, 1], [0, 0, 3]])
-def test_probabilities_sum_to_one_after_every_context(prune: list[int]) -> None:
+def test_probabilities_sum_to_one_in_every_context(prune: list[int]) -> None:
     text = encode_lines(some_lines(60), TOKENIZER, verbatim)
     model = from_levels(estimate(text, len(TOKENIZER), 3, prune))
     states = torch.arange(len(model.backoffs))[:, None].expand(-1, len(PREDICTED))
@@ -96,7 +96,7 @@ def test_probabilities_sum_to_one_after_every_context(prune: list[int]) -> None:
     torch.testing.assert_close(scores.exp().sum(1), torch.ones(len(states)))
 
 
-def test_pruning_keeps_what_occurs_more_often() -> None:
+def test_pruning_removes_only_rare_ngrams() -> None:
     text = encode_lines(some_lines(), TOKENIZER, verbatim)
     whole, pruned = (estimate(text, len(TOKENIZER), 3, prune) for prune in ([0], [0, 0, 2]))
     counts = Counter(
@@ -108,14 +108,14 @@ def test_pruning_keeps_what_occurs_more_often() -> None:
     assert len(pruned[2].token) < len(whole[2].token)
 
 
-def test_lines_without_text_are_passed_over() -> None:
+def test_blank_lines_are_skipped() -> None:
     assert encode_lines(["", "  ", "ab", ""], TOKENIZER, verbatim).tolist() == [BOS, 4, 5, EOS]
-    with pytest.raises(TextError, match="no sentence"):
+    with pytest.raises(TextError, match="no sentences"):
         encode_lines(["", " "], TOKENIZER, verbatim)
 
 
 @pytest.mark.parametrize(("order", "prune"), [(0, []), (3, [1]), (3, [0, 2, 1]), (2, [0, 0, 0])])
-def test_senseless_settings_are_refused(order: int, prune: list[int]) -> None:
+def test_invalid_order_and_prune_are_refused(order: int, prune: list[int]) -> None:
     with pytest.raises(ConfigError, match=r"--(order|prune)"):
         estimate(encode_lines(["ab"], TOKENIZER, verbatim), len(TOKENIZER), order, prune)
 
@@ -129,14 +129,16 @@ def test_an_interpolated_model_is_the_mean_of_both(prune: list[int]) -> None:
     ]
     *models, mixed = map(from_levels, [*levels, interpolate(levels[0], levels[1], 0.25)])
 
-    def chance(model: NgramModel, history: tuple[int, ...], token: int) -> float:
+    def probability(model: NgramModel, history: tuple[int, ...], token: int) -> float:
         scores, _ = model.step(state_after(model, history), torch.tensor(token))
         return float(scores.exp())
 
     for line in few:
         tokens = (BOS, *TOKENIZER.encode(line), EOS)
         for end in range(1, len(tokens)):
-            first, second, mean = (chance(m, tokens[:end], tokens[end]) for m in (*models, mixed))
+            first, second, mean = (
+                probability(m, tokens[:end], tokens[end]) for m in (*models, mixed)
+            )
             assert mean == pytest.approx(0.75 * first + 0.25 * second, rel=1e-4)
     states = torch.arange(len(mixed.backoffs))[:, None].expand(-1, len(PREDICTED))
     scores, _ = mixed.step(states, torch.tensor(PREDICTED).expand_as(states))

@@ -27,13 +27,13 @@ TOKENS = torch.tensor([[4, 5, 5], [4, BLANK, BLANK]])
 LENGTHS = torch.tensor([3, 1])
 
 
-def test_inputs_start_with_the_start_token_and_targets_end_with_the_end_token() -> None:
+def test_teacher_forcing_adds_start_and_end_tokens() -> None:
     prefix, target = teacher_forcing(TOKENS, LENGTHS)
     assert prefix.tolist() == [[BOS, 4, 5, 5], [BOS, 4, BLANK, BLANK]]
     assert target.tolist() == [[4, 5, 5, EOS], [4, EOS, IGNORED, IGNORED]]
 
 
-def test_attention_loss_passes_a_gradient_check_and_gives_padding_none() -> None:
+def test_attention_loss_has_correct_gradients_and_none_for_padding() -> None:
     _, target = teacher_forcing(TOKENS, LENGTHS)
     logits = torch.randn(2, 4, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: attention_loss(x, target, 0.1), (logits,))
@@ -42,7 +42,7 @@ def test_attention_loss_passes_a_gradient_check_and_gives_padding_none() -> None
     assert torch.all(logits.grad[1, :2] != 0.0)
 
 
-def test_ctc_loss_passes_a_gradient_check_and_gives_padding_none() -> None:
+def test_ctc_loss_has_correct_gradients_and_none_for_padding() -> None:
     frames = torch.tensor([6, 4])
     logits = torch.randn(2, 6, 7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: ctc_loss(x, frames, TOKENS, LENGTHS), (logits,))
@@ -51,20 +51,20 @@ def test_ctc_loss_passes_a_gradient_check_and_gives_padding_none() -> None:
     assert torch.all(logits.grad[1, :4] != 0.0)
 
 
-def test_ctc_loss_equals_a_sum_over_all_alignments() -> None:
+def test_ctc_loss_equals_the_sum_over_all_alignments() -> None:
     logits = torch.randn(1, 5, 6, dtype=torch.float64)
     log_probs = logits.log_softmax(-1)[0]
-    chances = []
+    log_probabilities = []
     for path in itertools.product((BLANK, 4, 5), repeat=5):
-        spelled = [token for token, _ in itertools.groupby(path) if token != BLANK]
-        if spelled == [4, 5, 5]:
-            chances.append(sum(log_probs[t, token] for t, token in enumerate(path)))
-    expected = -torch.stack(chances).logsumexp(0) / 3
+        output = [token for token, _ in itertools.groupby(path) if token != BLANK]
+        if output == [4, 5, 5]:
+            log_probabilities.append(sum(log_probs[t, token] for t, token in enumerate(path)))
+    expected = -torch.stack(log_probabilities).logsumexp(0) / 3
     loss = ctc_loss(logits, torch.tensor([5]), TOKENS[:1], LENGTHS[:1])
     torch.testing.assert_close(loss, expected)
 
 
-def test_a_transcript_too_long_for_its_frames_neither_counts_nor_breaks_the_others() -> None:
+def test_a_transcript_too_long_for_its_frames_contributes_nothing() -> None:
     logits = torch.randn(2, 4, 7, requires_grad=True)
     loss = ctc_loss(logits, torch.tensor([2, 4]), TOKENS, LENGTHS)
     loss.backward()
@@ -73,7 +73,7 @@ def test_a_transcript_too_long_for_its_frames_neither_counts_nor_breaks_the_othe
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "inverse_sqrt", "constant"])
-def test_learning_rate_warms_up_to_its_peak_and_never_rises_again(schedule: str) -> None:
+def test_learning_rate_warms_up_and_then_does_not_rise(schedule: str) -> None:
     config = TrainConfig(
         schedule=schedule, steps=100, warmup_steps=10, learning_rate=1.0, final_learning_rate=0.01
     )
@@ -88,14 +88,14 @@ def test_learning_rate_warms_up_to_its_peak_and_never_rises_again(schedule: str)
         assert rates[39] == pytest.approx(math.sqrt(10 / 40))
 
 
-def test_scheduled_sampling_rises_from_its_start_to_its_final_chance() -> None:
+def test_scheduled_sampling_rises_to_its_final_probability() -> None:
     config = ObjectiveConfig(scheduled_sampling=0.2, scheduled_sampling_start=10)
     assert sampling_probability(9, config) == 0.0
     assert sampling_probability(14, config) == pytest.approx(0.1)
     assert sampling_probability(50, config) == pytest.approx(0.2)
 
 
-def test_scheduled_sampling_swaps_true_tokens_but_neither_the_start_nor_padding() -> None:
+def test_scheduled_sampling_replaces_neither_start_token_nor_padding() -> None:
     config = Config(
         features=FeatureConfig(mel_bins=16),
         speech_encoder=SpeechEncoderConfig(layers=1, size=8, time_reduction=2),

@@ -1,4 +1,4 @@
-"""Several processes that train one model, started as a user starts them."""
+"""Data-parallel training in several processes under torchrun."""
 
 import signal
 import subprocess
@@ -22,7 +22,7 @@ from runs import (
 )
 from tones import CONFIG, write_corpus
 
-NOTHING_AT_RANDOM = [
+DETERMINISTIC = [
     "speech_encoder.dropout=0", "decoder.dropout=0", "augment.time_masks=0",
     "augment.frequency_masks=0", "objective.scheduled_sampling=0",
 ]  # fmt: skip
@@ -36,10 +36,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_two_processes_learn_what_one_learns_from_twice_the_batches(
-    corpus: Path, tmp_path: Path
-) -> None:
-    steps = [*NOTHING_AT_RANDOM, "train.steps=4"]
+def test_two_processes_equal_one_with_twice_the_batches(corpus: Path, tmp_path: Path) -> None:
+    steps = [*DETERMINISTIC, "train.steps=4"]
     code, messages = run(corpus, tmp_path / "one", *steps, "train.accumulate=2")
     assert code == 0, messages
     code, messages = run(corpus, tmp_path / "two", *steps, processes=2)
@@ -52,55 +50,56 @@ def test_two_processes_learn_what_one_learns_from_twice_the_batches(
 
 
 @pytest.mark.parametrize("average_every", [1, 3])
-def test_two_processes_that_are_stopped_and_resumed_equal_two_unbroken_ones(
+def test_two_resumed_processes_equal_two_uninterrupted_ones(
     corpus: Path, tmp_path: Path, average_every: int
 ) -> None:
     settings = f"train.average_every={average_every}"
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    code, messages = run(corpus, unbroken, settings, processes=2)
+    uninterrupted, resumed = tmp_path / "uninterrupted", tmp_path / "resumed"
+    code, messages = run(corpus, uninterrupted, settings, processes=2)
     assert code == 0, messages
-    process = start(corpus, broken, settings, processes=2)
-    wait_for_step(broken, 5, process)
+    process = start(corpus, resumed, settings, processes=2)
+    wait_for_step(resumed, 5, process)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
-    assert training_state(broken)["position"]["step"] < 12
-    code, messages = run(corpus, broken, settings, processes=2)
+    assert training_state(resumed)["position"]["step"] < 12
+    code, messages = run(corpus, resumed, settings, processes=2)
     assert code == 0, messages
     assert messages.count("resuming") == 1
-    assert_same(training_state(unbroken), training_state(broken))
+    assert_same(training_state(uninterrupted), training_state(resumed))
     assert_same(
-        load_file(unbroken / "model/model.safetensors"),
-        load_file(broken / "model/model.safetensors"),
+        load_file(uninterrupted / "model/model.safetensors"),
+        load_file(resumed / "model/model.safetensors"),
     )
-    assert logged(unbroken) == logged(broken)
+    assert logged(uninterrupted) == logged(resumed)
 
 
-def test_one_step_apart_averages_what_one_together_does(corpus: Path, tmp_path: Path) -> None:
-    """The mean of the first moments is the first moment of the mean gradient; weights differ, as
-    Adam's first step takes little but a gradient's sign."""
-    one_step = [*NOTHING_AT_RANDOM, "train.steps=1", "train.clip_norm=1e9"]
-    for name, settings in (("together", []), ("apart", ["train.average_every=2"])):
+def test_averaging_weights_after_one_step_averages_the_moments(
+    corpus: Path, tmp_path: Path
+) -> None:
+    """First moments agree, as they are linear in the gradients. Weights differ, as Adam's first
+    step depends on little but the signs of gradients."""
+    one_step = [*DETERMINISTIC, "train.steps=1", "train.clip_norm=1e9"]
+    for name, settings in (("gradients", []), ("weights", ["train.average_every=2"])):
         code, messages = run(corpus, tmp_path / name, *one_step, *settings, processes=2)
         assert code == 0, messages
-    together, apart = (training_state(tmp_path / name) for name in ("together", "apart"))
+    states = [training_state(tmp_path / name) for name in ("gradients", "weights")]
     moments = [
-        {k: state["exp_avg"] for k, state in run["optimizer"]["state"].items()}
-        for run in (together, apart)
+        {k: moments["exp_avg"] for k, moments in state["optimizer"]["state"].items()}
+        for state in states
     ]
     torch.testing.assert_close(*moments, atol=1e-6, rtol=1e-3)
-    weights = [run["model"]["decoder.output.weight"] for run in (together, apart)]
+    weights = [state["model"]["decoder.output.weight"] for state in states]
     assert not torch.equal(*weights)
 
 
 def test_more_processes_than_batches_are_refused(corpus: Path, tmp_path: Path) -> None:
     code, messages = run(corpus, tmp_path, "data.batch_seconds=1000", "data.buckets=1", processes=2)
     assert code != 0
-    assert "does not make a batch for each of 2 processes" in messages
-    assert "Start fewer processes, or make batches smaller" in messages
+    assert "too few batches" in messages and "2 processes" in messages
 
 
-def test_no_thread_of_the_group_outlives_it(tmp_path: Path) -> None:
-    """One that did could abort a process as it ends, long after the model was written."""
+def test_no_thread_of_the_process_group_outlives_it(tmp_path: Path) -> None:
+    """A thread that remains could abort the process at exit, long after the model was written."""
     script = tmp_path / "ends.py"
     script.write_text(
         "import torch\n"

@@ -1,4 +1,4 @@
-"""Training from text to text as a user runs it: real processes on an invented language."""
+"""Training of translation models in real processes, on a synthetic language."""
 
 import gzip
 import json
@@ -50,14 +50,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(corpus: Path) -> Path:
-    """The run folder of a model that has learned xx to yy."""
+    """Return the run folder of a model trained to translate xx into yy."""
     code, messages = run(corpus, corpus / "trained")
     assert code == 0, messages
     return corpus / "trained"
 
 
 def bleu(loaded: LoadedModel, corpus: Path) -> float:
-    """BLEU of a model on the validation data."""
+    """Return BLEU on the validation data."""
     sources, references = (
         (corpus / f"valid.{side}").read_text().splitlines() for side in ("xx", "yy")
     )
@@ -66,7 +66,7 @@ def bleu(loaded: LoadedModel, corpus: Path) -> float:
     return sacrebleu.corpus_bleu(texts, [references], tokenize="none").score
 
 
-def test_a_tiny_model_learns_to_translate(corpus: Path, trained: Path) -> None:
+def test_a_small_model_learns_to_translate(corpus: Path, trained: Path) -> None:
     loaded = load_model(trained / "model")
     random = build_model(loaded.config, loaded.tokenizer, loaded.source_tokenizer).eval()
     assert bleu(loaded._replace(model=random), corpus) < 5
@@ -75,7 +75,7 @@ def test_a_tiny_model_learns_to_translate(corpus: Path, trained: Path) -> None:
     assert max(measured) > 60
 
 
-def test_the_model_folder_translates_and_is_evaluated(
+def test_the_model_folder_can_be_used_and_evaluated(
     corpus: Path, trained: Path, tmp_path: Path
 ) -> None:
     model = trained / "model"
@@ -101,36 +101,38 @@ def test_attention_over_words_is_drawn(trained: Path) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
 
 
-def test_training_killed_and_resumed_equals_training_unbroken(corpus: Path, tmp_path: Path) -> None:
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    code, messages = run(corpus, unbroken, *SUBWORDS)
+def test_killed_and_resumed_training_equals_uninterrupted_training(
+    corpus: Path, tmp_path: Path
+) -> None:
+    uninterrupted, resumed = tmp_path / "uninterrupted", tmp_path / "resumed"
+    code, messages = run(corpus, uninterrupted, *SUBWORDS)
     assert code == 0, messages
-    process = start(corpus, broken, *SUBWORDS, "data.workers=1")  # reading ahead must not matter
-    wait_for_step(broken, 7, process)
+    process = start(corpus, resumed, *SUBWORDS, "data.workers=1")  # prefetching must not matter
+    wait_for_step(resumed, 7, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert training_state(broken)["position"]["step"] < 12
-    code, messages = run(corpus, broken, *SUBWORDS)
+    assert training_state(resumed)["position"]["step"] < 12
+    code, messages = run(corpus, resumed, *SUBWORDS)
     assert code == 0, messages
     assert "resuming" in messages
 
-    assert_same(training_state(unbroken), training_state(broken))
+    assert_same(training_state(uninterrupted), training_state(resumed))
     weights = "model/model.safetensors"
-    assert_same(load_file(unbroken / weights), load_file(broken / weights))
-    assert logged(unbroken) == logged(broken)
+    assert_same(load_file(uninterrupted / weights), load_file(resumed / weights))
+    assert logged(uninterrupted) == logged(resumed)
 
 
 def test_ctrl_c_saves_the_state(corpus: Path, tmp_path: Path) -> None:
     process = start(corpus, tmp_path, "train.steps=100000", "train.log_every=1", "data.workers=2")
     wait_for_step(tmp_path, 3, process)
-    os.killpg(process.pid, signal.SIGINT)  # a terminal interrupts all processes of the run
+    os.killpg(process.pid, signal.SIGINT)  # like a terminal, to all processes of the run
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in messages and "Traceback" not in messages
     assert training_state(tmp_path)["position"]["step"] >= 3
 
 
-def test_one_model_writes_the_language_it_is_asked_for(corpus: Path, tmp_path: Path) -> None:
+def test_a_model_translates_into_the_requested_language(corpus: Path, tmp_path: Path) -> None:
     code, messages = run(
         corpus, tmp_path, "data.train=[train.tsv]", "data.valid=[valid.tsv]",
         "text.languages=[yy,zz]", "data.batch_tokens=500", "train.validate_every=1000",
@@ -139,27 +141,26 @@ def test_one_model_writes_the_language_it_is_asked_for(corpus: Path, tmp_path: P
     assert code == 0, messages
     translator = Translator.load(tmp_path / "model")
     sources = (corpus / "valid.xx").read_text().splitlines()
-    written = {}
+    translations = {}
     for language in ("yy", "zz"):
         words = set((corpus / f"train.{language}").read_text().split())
         texts = [result.text for result in translator.translate(sources, language=language)]
         assert {word for text in texts for word in text.split()} <= words
         references = (corpus / f"valid.{language}").read_text().splitlines()
         assert sacrebleu.corpus_bleu(texts, [references], tokenize="none").score > 40
-        written[language] = texts
-    assert all(a != b for a, b in zip(*written.values(), strict=True))
+        translations[language] = texts
+    assert all(a != b for a, b in zip(*translations.values(), strict=True))
 
     with pytest.raises(ManifestError, match=r"no language is given.*yy, zz"):
         translator.translate(sources)
     done = asr_s2s("translate", corpus / "valid.xx", "--model", tmp_path / "model",
                    "--language", "xx", "-o", tmp_path / "out.txt")  # fmt: skip
     assert done.returncode == 1
-    expected = "asr-s2s: language: xx is no language of the model. Give one of text.languages: "
-    assert done.stderr == f"{expected}yy, zz.\n"
+    assert "xx is not a language of the model" in done.stderr and "yy, zz" in done.stderr
     assert not (tmp_path / "out.txt").exists()
 
 
-def test_another_bleu_tokenizer_may_score_a_run_that_goes_on(
+def test_the_bleu_tokenizer_may_change_when_resuming(
     corpus: Path, trained: Path, tmp_path: Path
 ) -> None:
     resumed = tmp_path / "run"
@@ -171,9 +172,7 @@ def test_another_bleu_tokenizer_may_score_a_run_that_goes_on(
 
 
 @pytest.mark.parametrize("override", ["search.coverage_penalty=0.2", "search.unknown=true"])
-def test_a_search_that_asks_what_attention_read_needs_attention(
-    corpus: Path, override: str
-) -> None:
+def test_search_settings_that_use_attention_require_attention(corpus: Path, override: str) -> None:
     config = load_config(corpus / "config.yaml", [override])
     check_settings(config, torch.device("cpu"))
     config = load_config(corpus / "config.yaml", [override, "decoder.attention=none"])
@@ -184,16 +183,16 @@ def test_a_search_that_asks_what_attention_read_needs_attention(
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("text.languages=[zz]", "train:1: yy is no language of the model.*text.languages: zz"),
+        ("text.languages=[zz]", "train:1: yy is not a language of the model.*text.languages: zz"),
         ("data.max_tokens=2", "data.max_tokens: all 300 training pairs"),
-        ("model.encoders=[speech]", r"data.train: it names no recordings.*\[speech\]"),
+        ("model.encoders=[speech]", r"data.train: it contains no recordings.*\[speech\]"),
         ("text_encoder.shared_embedding=true", "source_text.joint"),
         ("text.tokenizer=sentencepiece", "text.vocabulary_size: 500 is too large"),
         ("text.bleu_tokenizer=zhh", "text.bleu_tokenizer: zhh: expected one of .*13a"),
         ("train.validation_beam_size=1001", "train.validation_beam_size: expected .* to 1,000"),
     ],
 )
-def test_a_setting_that_does_not_suit_the_data_is_named(
+def test_the_error_names_a_setting_that_does_not_fit_the_data(
     corpus: Path, tmp_path: Path, override: str, words: str
 ) -> None:
     config = load_config(corpus / "config.yaml", [override])

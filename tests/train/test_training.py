@@ -1,4 +1,4 @@
-"""Training as a user runs it: real processes on a tiny corpus of tones."""
+"""Training of speech recognizers in real processes, on a small corpus of tones."""
 
 import json
 import os
@@ -27,34 +27,33 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_training_killed_and_resumed_equals_training_unbroken(
+def test_killed_and_resumed_training_equals_uninterrupted_training(
     corpus: Path, tmp_path: Path, precision: str
 ) -> None:
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    uninterrupted, resumed = tmp_path / "uninterrupted", tmp_path / "resumed"
     replaced = precision == "bf16" and not multiplies_bf16()
     precision = f"train.precision={precision}"
-    code, messages = run(corpus, unbroken, precision)
+    code, messages = run(corpus, uninterrupted, precision)
     assert code == 0, messages
     assert ("no bf16 instructions" in messages) == replaced
-    process = start(
-        corpus, broken, precision, "data.workers=1"
-    )  # reading ahead must not matter either
-    wait_for_step(broken, 7, process)  # in the middle of an epoch
+    # Prefetching must not matter either.
+    process = start(corpus, resumed, precision, "data.workers=1")
+    wait_for_step(resumed, 7, process)  # in the middle of an epoch
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert training_state(broken)["position"]["step"] < 12
-    code, messages = run(corpus, broken, precision)
+    assert training_state(resumed)["position"]["step"] < 12
+    code, messages = run(corpus, resumed, precision)
     assert code == 0, messages
     assert "resuming" in messages
 
-    assert_same(training_state(unbroken), training_state(broken))
+    assert_same(training_state(uninterrupted), training_state(resumed))
     weights = "model/model.safetensors"
-    assert_same(load_file(unbroken / weights), load_file(broken / weights))
-    assert logged(unbroken) == logged(broken)
+    assert_same(load_file(uninterrupted / weights), load_file(resumed / weights))
+    assert logged(uninterrupted) == logged(resumed)
 
 
-def test_a_run_saved_at_the_end_of_an_epoch_goes_on(corpus: Path, tmp_path: Path) -> None:
-    whole = ["data.batch_seconds=1000", "data.buckets=1"]  # one batch is an epoch
+def test_a_run_saved_at_the_end_of_an_epoch_can_be_resumed(corpus: Path, tmp_path: Path) -> None:
+    whole = ["data.batch_seconds=1000", "data.buckets=1"]  # one batch per epoch
     assert run(corpus, tmp_path, "train.steps=2", *whole)[0] == 0
     code, messages = run(corpus, tmp_path, "train.steps=4", *whole)
     assert code == 0, messages
@@ -62,11 +61,11 @@ def test_a_run_saved_at_the_end_of_an_epoch_goes_on(corpus: Path, tmp_path: Path
     assert training_state(tmp_path)["position"]["step"] == 4
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(corpus: Path, tmp_path: Path) -> None:
+def test_ctrl_c_saves_the_state_and_the_same_command_resumes(corpus: Path, tmp_path: Path) -> None:
     settings = ["train.checkpoint_every=100000", "data.workers=2"]
     process = start(corpus, tmp_path, "train.steps=100000", *settings)
     wait_for_step(tmp_path, 3, process)
-    os.killpg(process.pid, signal.SIGINT)  # a terminal interrupts all processes of the run
+    os.killpg(process.pid, signal.SIGINT)  # like a terminal, to all processes of the run
     _, messages = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command again" in messages and "Traceback" not in messages
@@ -77,7 +76,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(corpus: Path, tmp_path: Path)
     assert f"at step {stopped_at}" in messages
 
 
-def test_a_run_folder_leaves_what_it_promises(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_folder_contains_the_documented_files(corpus: Path, tmp_path: Path) -> None:
     code, messages = run(corpus, tmp_path, "features.normalization=global", "train.accumulate=2")
     assert code == 0, messages
     for name in ("config.yaml", "last.pt", "metrics.jsonl", "model/README.md", "model/config.yaml",
@@ -93,26 +92,26 @@ def test_a_run_folder_leaves_what_it_promises(corpus: Path, tmp_path: Path) -> N
     assert mean.abs().min() > 0.1  # measured on the training set
 
 
-def test_recordings_in_which_nothing_is_said_are_learned_where_that_is_asked_for(
+def test_utterances_without_speech_are_used_only_with_learn_silence(
     tmp_path: Path,
 ) -> None:
     write_corpus(tmp_path, utterances=8)
     (tmp_path / "config.yaml").write_text(CONFIG)
-    quiet = {"audio": "audio/train-0.wav", "text": ""}
-    rows = [json.dumps(quiet | {"id": f"quiet-{number}"}) for number in range(4)]
+    silent_row = {"audio": "audio/train-0.wav", "text": ""}
+    rows = [json.dumps(silent_row | {"id": f"silent-{number}"}) for number in range(4)]
     with (tmp_path / "train.jsonl").open("a") as manifest:
         manifest.write("\n".join(rows))
-    one_by_one = ["train.steps=12", "data.batch_seconds=0.6"]  # also batches without any text
+    one_by_one = ["train.steps=12", "data.batch_seconds=0.6"]  # includes batches without any text
     code, messages = run(tmp_path, tmp_path / "without", *one_by_one)
-    assert code == 0 and "4 utterances are empty" in messages, messages
+    assert code == 0 and "skipped 4 utterances" in messages, messages
     code, messages = run(tmp_path, tmp_path / "with", *one_by_one, "data.learn_silence=true")
     assert code == 0 and "training on 12 utterances" in messages, messages
     losses = [row["loss"] for row in logged(tmp_path / "with") if row["kind"] == "train"]
-    assert len(losses) == 12 and None not in losses  # None stands for what is not finite
+    assert len(losses) == 12 and None not in losses  # None stands for NaN and infinity
 
 
 @pytest.mark.parametrize("input_feeding", [True, False])
-def test_a_tiny_model_learns_to_spell_tones(tmp_path: Path, input_feeding: bool) -> None:
+def test_a_small_model_learns_to_transcribe_tones(tmp_path: Path, input_feeding: bool) -> None:
     corpus = tmp_path / "corpus"
     write_corpus(corpus, utterances=200)
     (corpus / "config.yaml").write_text(CONFIG)
@@ -129,11 +128,11 @@ def test_a_tiny_model_learns_to_spell_tones(tmp_path: Path, input_feeding: bool)
     recognizer = asr_s2s.load(str(tmp_path / "run/model"))
     rows = [json.loads(line) for line in (corpus / "valid.jsonl").open()]
     results = recognizer.transcribe([corpus / row["audio"] for row in rows])
-    right = sum(result.text == row["text"] for result, row in zip(results, rows, strict=True))
-    assert right >= 0.6 * len(rows)  # by chance: none
+    correct = sum(result.text == row["text"] for result, row in zip(results, rows, strict=True))
+    assert correct >= 0.6 * len(rows)  # chance level is near 0
 
 
-def test_another_configuration_is_not_resumed_into_a_run(corpus: Path, tmp_path: Path) -> None:
+def test_a_run_is_not_resumed_with_a_different_configuration(corpus: Path, tmp_path: Path) -> None:
     assert run(corpus, tmp_path, "train.steps=2")[0] == 0
     code, messages = run(corpus, tmp_path, "train.steps=2", "decoder.size=16")
     assert code == 1
@@ -145,7 +144,7 @@ def test_another_configuration_is_not_resumed_into_a_run(corpus: Path, tmp_path:
     [
         ("train.stepz=3", "Did you mean train.steps"),
         ("data.train=[missing.jsonl]", "missing.jsonl"),
-        ("data.valid=[]", "data.valid: no manifest is named"),
+        ("data.valid=[]", "data.valid: no manifest is given"),
         ("data.max_seconds=0.01", "data.max_seconds"),
         ("speech_encoder.time_reduction=3", "power of 2"),
         ("train.validate_every=0", "train.validate_every: expected a number above 0, found 0"),
@@ -155,7 +154,7 @@ def test_another_configuration_is_not_resumed_into_a_run(corpus: Path, tmp_path:
         ("text.normalizer=englisch", "english"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(
+def test_the_error_of_an_invalid_setting_names_it(
     corpus: Path, tmp_path: Path, override: str, words: str
 ) -> None:
     code, messages = run(corpus, tmp_path, override)
@@ -163,7 +162,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     assert words in messages and "Traceback" not in messages
 
 
-def test_unreadable_recordings_are_named_and_left_out(corpus: Path, tmp_path: Path) -> None:
+def test_unreadable_recordings_are_reported_and_left_out(corpus: Path, tmp_path: Path) -> None:
     for name in ("train", "valid"):
         rows = [json.loads(line) for line in (corpus / f"{name}.jsonl").open()]
         for row in rows:
@@ -191,7 +190,7 @@ def test_training_stops_early_when_validation_no_longer_improves(
     assert training_state(tmp_path)["position"]["step"] == 8
 
 
-def test_the_final_model_is_the_mean_of_the_best_or_the_best_one(
+def test_the_final_model_is_the_mean_of_the_best_checkpoints_or_the_best_one(
     corpus: Path, tmp_path: Path
 ) -> None:
     code, messages = run(corpus, tmp_path, "train.saved_precision=fp32")
@@ -206,13 +205,13 @@ def test_the_final_model_is_the_mean_of_the_best_or_the_best_one(
         torch.testing.assert_close(value, expected)
 
 
-def test_fine_tuning_starts_from_the_weights_and_vocabulary_of_a_model(
+def test_fine_tuning_starts_from_weights_and_vocabulary_of_a_model(
     corpus: Path, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert run(corpus, first, "train.steps=3")[0] == 0
-    still = ["train.steps=1", "train.learning_rate=1e-12", "train.weight_decay=0"]
-    code, messages = run(corpus, second, f"train.initialize={first}/model", *still)
+    no_change = ["train.steps=1", "train.learning_rate=1e-12", "train.weight_decay=0"]
+    code, messages = run(corpus, second, f"train.initialize={first}/model", *no_change)
     assert code == 0, messages
     weights = [load_file(folder / "model/model.safetensors") for folder in (first, second)]
     torch.testing.assert_close(weights[0], weights[1], atol=1e-6, rtol=0)
@@ -224,9 +223,7 @@ def test_fine_tuning_starts_from_the_weights_and_vocabulary_of_a_model(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_handful_of_utterances_is_enough_to_train_on(
-    corpus: Path, tmp_path: Path, count: int
-) -> None:
+def test_training_works_with_very_few_utterances(corpus: Path, tmp_path: Path, count: int) -> None:
     rows = (corpus / "train.jsonl").read_text().splitlines()[:count]
     (corpus / "few.jsonl").write_text("\n".join(rows) + "\n")
     code, messages = run(corpus, tmp_path, "data.train=[few.jsonl]", "train.steps=6")

@@ -1,4 +1,4 @@
-"""One model that listens and reads: two encoders on one decoder, trained together."""
+"""Joint training of a speech encoder and a text encoder with one decoder."""
 
 import json
 import signal
@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from runs import assert_same, logged, run, start, training_state, wait_for_step
 from tones import CONFIG, PITCHES, write_corpus
 
-SPELLED = dict(zip(PITCHES, ("la", "mi", "re", "do"), strict=True))
-"""How the letters of tones are called."""
+SYLLABLES = dict(zip(PITCHES, ("la", "mi", "re", "do"), strict=True))
+"""Syllables that name the letters of tones."""
 
 TEXT = """
 model: {encoders: [speech, text]}
@@ -30,18 +30,18 @@ text_encoder: {cell: gru, layers: 1, size: 24, embedding_size: 8, dropout: 0.1}
 """
 
 
-def spelled(text: str) -> str:
-    return " ".join(SPELLED[letter] for letter in text)
+def to_syllables(text: str) -> str:
+    return " ".join(SYLLABLES[letter] for letter in text)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings of tones with their letters, and names of tones with their letters."""
+    """Write recordings of tones with their letters, and parallel text of syllables and letters."""
     folder = tmp_path_factory.mktemp("both")
     write_corpus(folder, utterances=150)
     for split in ("train", "valid"):
         texts = [json.loads(line)["text"] for line in (folder / f"{split}.jsonl").open()]
-        rows = ["source\ttarget", *(f"{spelled(text)}\t{text}" for text in texts)]
+        rows = ["source\ttarget", *(f"{to_syllables(text)}\t{text}" for text in texts)]
         (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n")
     data = "data: {train: [train.jsonl, train.tsv], valid: [valid.jsonl, valid.tsv], batch_tokens: "
     config = CONFIG.replace("data: {train: [train.jsonl], valid: [valid.jsonl],", f"{data}100,")
@@ -50,20 +50,20 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def character_error_rates(loaded: LoadedModel, corpus: Path) -> tuple[float, float]:
-    """Of the recordings and of the text of the validation data."""
+    """Return the error rates of speech and of text input on the validation data."""
     device = torch.device("cpu")
     rows = [json.loads(line) for line in (corpus / "valid.jsonl").open()]
-    heard = Transcriber(loaded, device).transcribe([corpus / row["audio"] for row in rows])
-    read = Translator(loaded, device).translate([spelled(row["text"]) for row in rows])
+    transcripts = Transcriber(loaded, device).transcribe([corpus / row["audio"] for row in rows])
+    translations = Translator(loaded, device).translate([to_syllables(row["text"]) for row in rows])
     rates = [
         score([Utterance(str(i), row["text"], r.text) for i, (row, r) in
                enumerate(zip(rows, results, strict=True))]).character_error_rate
-        for results in (heard, read)
+        for results in (transcripts, translations)
     ]  # fmt: skip
     return rates[0], rates[1]
 
 
-def test_one_model_learns_to_listen_and_to_read(corpus: Path, tmp_path: Path) -> None:
+def test_one_model_learns_speech_and_text_input(corpus: Path, tmp_path: Path) -> None:
     code, messages = run(
         corpus, tmp_path, "train.steps=320", "train.validate_every=160", "train.learning_rate=5e-3",
         "data.batch_seconds=8", "speech_encoder.time_reduction=2", "speech_encoder.size=64",
@@ -75,7 +75,7 @@ def test_one_model_learns_to_listen_and_to_read(corpus: Path, tmp_path: Path) ->
     assert code == 0, messages
     losses = {"speech": [], "text": []}
     for row in logged(tmp_path):
-        for kind, values in losses.items():  # they take turns
+        for kind, values in losses.items():  # speech and text alternate
             if f"{kind}/attention_loss" in row:
                 values.append(row[f"{kind}/attention_loss"])
     assert len(losses["speech"]) == len(losses["text"]) == 160
@@ -105,24 +105,26 @@ def test_both_encoders_and_the_decoder_are_trained(corpus: Path, tmp_path: Path)
             assert "normalize" in name or not torch.equal(value, third[name]), name
 
 
-def test_training_killed_and_resumed_equals_training_unbroken(corpus: Path, tmp_path: Path) -> None:
-    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    # The two kinds take turns: after an odd number of steps it is not the first one's.
+def test_killed_and_resumed_training_equals_uninterrupted_training(
+    corpus: Path, tmp_path: Path
+) -> None:
+    uninterrupted, resumed = tmp_path / "uninterrupted", tmp_path / "resumed"
+    # The kinds alternate: after an odd number of steps, the next batch is text.
     settings = ["train.checkpoint_every=3", "train.attention_pictures=0"]
-    code, messages = run(corpus, unbroken, *settings)
+    code, messages = run(corpus, uninterrupted, *settings)
     assert code == 0, messages
-    process = start(corpus, broken, *settings, "data.workers=1")
-    wait_for_step(broken, 10, process)
+    process = start(corpus, resumed, *settings, "data.workers=1")
+    wait_for_step(resumed, 10, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert training_state(broken)["position"]["step"] == 9
-    code, messages = run(corpus, broken, *settings)
+    assert training_state(resumed)["position"]["step"] == 9
+    code, messages = run(corpus, resumed, *settings)
     assert code == 0, messages
     assert "at step 9" in messages
 
-    assert_same(training_state(unbroken), training_state(broken))
-    position = training_state(unbroken)["position"]
+    assert_same(training_state(uninterrupted), training_state(resumed))
+    position = training_state(uninterrupted)["position"]
     assert position["epoch"].keys() == position["batch"].keys() == {"speech", "text"}
     weights = "model/model.safetensors"
-    assert_same(load_file(unbroken / weights), load_file(broken / weights))
-    assert logged(unbroken) == logged(broken)
+    assert_same(load_file(uninterrupted / weights), load_file(resumed / weights))
+    assert logged(uninterrupted) == logged(resumed)

@@ -1,4 +1,4 @@
-"""A tiny language of tones, made in a moment: each letter is a pitch."""
+"""Synthetic speech: recordings of tones, one pitch per letter."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ PITCHES = {"a": 300.0, "b": 600.0, "c": 1200.0, "d": 2400.0}
 
 
 def write_corpus(folder: Path, utterances: int = 40, seed: int = 0) -> None:
-    """Write `train.jsonl` and `valid.jsonl` with recordings of words such as "abd c"."""
+    """Write `train.jsonl` and `valid.jsonl` with recordings of words such as "abdc"."""
     rng = np.random.default_rng(seed)
     (folder / "audio").mkdir(parents=True)
     for split, count in (("train", utterances), ("valid", max(4, utterances // 5))):

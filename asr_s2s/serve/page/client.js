@@ -1,6 +1,6 @@
-// Requests to the server that this page came from.
+// Client of the server's API.
 
-export class Refused extends Error {
+export class RequestError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
@@ -22,14 +22,14 @@ async function request(path, options = {}) {
     answer = await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "The server does not answer. Check that it still runs.");
+    throw new RequestError(0, "The server does not respond. Check that it is running.");
   }
   if (answer.ok) return answer;
-  let message = `The server answered ${answer.status}.`;
+  let message = `The server responded with status ${answer.status}.`;
   try {
     message = (await answer.json()).error.message;
-  } catch { /* not from this server: a proxy, perhaps */ }
-  throw new Refused(answer.status, message);
+  } catch { /* no JSON: the response may come from a proxy */ }
+  throw new RequestError(answer.status, message);
 }
 
 export async function models() {
@@ -43,7 +43,7 @@ function form(file, fields) {
   return body;
 }
 
-/** Each event of a transcript as it comes. */
+/** Yield the events of a transcript as they arrive. */
 export async function* transcribe(file, { model, language, prompt }, signal) {
   const body = form(file, [
     ["model", model], ["language", language], ["prompt", prompt], ["stream", "true"],
@@ -53,15 +53,15 @@ export async function* transcribe(file, { model, language, prompt }, signal) {
   ]);
   const answer = await request("/v1/audio/transcriptions", { method: "POST", body, signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
+  let buffer = "";
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
-    const events = (held + value).split("\n\n");
-    held = events.pop();
+    const events = (buffer + value).split("\n\n");
+    buffer = events.pop();
     for (const event of events) {
       const values = JSON.parse(event.slice("data: ".length));
-      if (values.error) throw new Refused(500, values.error.message);
+      if (values.error) throw new RequestError(500, values.error.message);
       yield values;
     }
   }
@@ -83,7 +83,7 @@ export async function translate(lines, { model, language }) {
   return (await answer.json()).translations;
 }
 
-/** A matrix as the server packs it: its bytes, 0-255 from `low` to `high`. */
+/** Decode a matrix: bytes 0-255 stand for values from `low` to `high`. */
 export function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.bytes), (character) => character.charCodeAt(0));
   return { ...packed, bytes };

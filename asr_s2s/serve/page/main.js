@@ -1,4 +1,4 @@
-// The page: its tabs, its token, and what the models can do.
+// Entry point of the page: tabs, token form and model menus.
 
 import { keepToken, models } from "./client.js";
 import { speechTab } from "./speech.js";
@@ -6,7 +6,7 @@ import { textTab } from "./text.js";
 
 const find = (id) => document.getElementById(id);
 
-function failed(place, error) {
+function showError(place, error) {
   if (error.status === 401) {
     find("token-form").hidden = false;
     find("token").focus();
@@ -19,10 +19,10 @@ function tabs() {
   const all = [...document.querySelectorAll('[role="tab"]')];
   const select = (chosen) => {
     for (const tab of all) {
-      const mine = tab === chosen;
-      tab.setAttribute("aria-selected", String(mine));
-      tab.tabIndex = mine ? 0 : -1;
-      find(tab.getAttribute("aria-controls")).hidden = !mine;
+      const active = tab === chosen;
+      tab.setAttribute("aria-selected", String(active));
+      tab.tabIndex = active ? 0 : -1;
+      find(tab.getAttribute("aria-controls")).hidden = !active;
     }
   };
   all.forEach((tab, index) => {
@@ -38,18 +38,18 @@ function tabs() {
   return select;
 }
 
-/** Fill the menus of one tab; how to read what was chosen there. */
-function menus(kind, known) {
+/** Fill the model and language menus of one tab. */
+function menus(kind, available) {
   const model = find(`${kind}-model`);
   const language = find(`${kind}-language`);
-  model.replaceChildren(...known.map(({ id }) => new Option(id)));
-  const offer = () => {
-    const { languages } = known.find(({ id }) => id === model.value) ?? { languages: [] };
+  model.replaceChildren(...available.map(({ id }) => new Option(id)));
+  const showLanguages = () => {
+    const { languages } = available.find(({ id }) => id === model.value) ?? { languages: [] };
     language.replaceChildren(...languages.map((name) => new Option(name)));
     find(`${kind}-language-field`).hidden = languages.length < 2;
   };
-  model.onchange = offer;
-  offer();
+  model.onchange = showLanguages;
+  showLanguages();
 }
 
 const choice = (kind) => () => ({
@@ -59,26 +59,26 @@ const choice = (kind) => () => ({
 
 async function begin() {
   try {
-    const known = await models();
-    const speech = known.filter(({ task }) => task === "transcribe");
-    const text = known.filter(({ task }) => task === "translate");
+    const available = await models();
+    const speech = available.filter(({ task }) => task === "transcribe");
+    const text = available.filter(({ task }) => task === "translate");
     menus("speech", speech);
     menus("text", text);
     for (const button of [find("record"), find("choose")]) button.disabled = !speech.length;
     find("translate").disabled = !text.length;
-    if (!speech.length) failed("speech-error", new Error("No model that transcribes is loaded here."));
-    if (!text.length) failed("text-error", new Error("No model that translates text is loaded here."));
+    if (!speech.length) showError("speech-error", new Error("No model that transcribes speech is loaded."));
+    if (!text.length) showError("text-error", new Error("No model that translates text is loaded."));
     find("token-form").hidden = true;
     return speech.length > 0;
   } catch (error) {
-    failed("speech-error", error);
+    showError("speech-error", error);
     return true;
   }
 }
 
 const select = tabs();
-speechTab({ choice: choice("speech"), failed });
-textTab({ choice: choice("text"), failed });
+speechTab({ choice: choice("speech"), showError });
+textTab({ choice: choice("text"), showError });
 find("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   keepToken(find("token").value);

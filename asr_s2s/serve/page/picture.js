@@ -1,19 +1,19 @@
-// Attention over the log-mel spectrogram, drawn on a canvas.
+// Draws attention weights over the log-mel spectrogram on a canvas.
 
 import { unpack } from "./client.js";
 
-const LEFT = 34; // pixels for the letters
-const BOTTOM = 22; // for the seconds
-const SOUND = [[11, 16, 32], [38, 52, 104], [92, 122, 196], [186, 206, 246]];
-const LIGHT = [255, 178, 64];
+const LEFT = 34; // pixels for the tokens
+const BOTTOM = 22; // pixels for the time axis
+const SPECTROGRAM_COLORS = [[11, 16, 32], [38, 52, 104], [92, 122, 196], [186, 206, 246]];
+const WEIGHT_COLOR = [255, 178, 64];
 
-function mixed(palette, part) {
+function interpolate(palette, part) {
   const place = part * (palette.length - 1);
   const low = Math.min(Math.floor(place), palette.length - 2);
   return palette[low].map((value, channel) => value + (place - low) * (palette[low + 1][channel] - value));
 }
 
-function painted(width, height, color) {
+function paint(width, height, color) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
@@ -29,19 +29,19 @@ function spectrogram(logMel) {
   const sorted = bytes.slice().sort();
   const low = sorted[Math.floor(0.15 * sorted.length)];
   const high = sorted[Math.floor(0.995 * sorted.length)];
-  return painted(frames, bins, (x, y) => {
+  return paint(frames, bins, (x, y) => {
     const value = bytes[x * bins + bins - 1 - y];
     const part = Math.min(1, Math.max(0, (value - low) / Math.max(1, high - low)));
-    return [...mixed(SOUND, part), 255];
+    return [...interpolate(SPECTROGRAM_COLORS, part), 255];
   });
 }
 
-function glow(weights) {
+function weightImage(weights) {
   const { bytes, rows, columns } = unpack(weights);
-  return painted(columns, rows, (x, y) => [...LIGHT, 235 * Math.sqrt(bytes[y * columns + x] / 255)]);
+  return paint(columns, rows, (x, y) => [...WEIGHT_COLOR, 235 * Math.sqrt(bytes[y * columns + x] / 255)]);
 }
 
-export function shown(token) {
+export function displayToken(token) {
   if (token === "</s>") return "end";
   if (token === " " || token === "\u2581") return "";
   return token.replace("\u2581", "");
@@ -64,14 +64,14 @@ export class Picture {
     this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 
-  /** Draw what the server sends of a segment. */
+  /** Draw the attention weights of a segment. */
   draw(answer, segment) {
     this.drawn = {
-      ...answer, segment, log: spectrogram(answer.sound.log_mel), light: glow(answer.weights),
+      ...answer, segment, log: spectrogram(answer.sound.log_mel), overlay: weightImage(answer.weights),
     };
     this.canvas.setAttribute(
       "aria-label",
-      `Spectrogram of "${segment.text}" and the attention to it, which moves on as it is written`,
+      `Spectrogram of "${segment.text}" with the attention weights of each token`,
     );
     this.#paint();
     this.#follow();
@@ -79,7 +79,7 @@ export class Picture {
 
   #paint() {
     if (!this.drawn) return;
-    const { sound, output, weights, log, light, segment } = this.drawn;
+    const { sound, output, weights, log, overlay, segment } = this.drawn;
     const scale = window.devicePixelRatio || 1;
     const width = this.canvas.parentElement.clientWidth;
     const height = Math.min(480, Math.max(220, 13 * output.length)) + BOTTOM;
@@ -102,7 +102,7 @@ export class Picture {
     context.drawImage(log, LEFT, 0, (log.width / 100) * perSecond, tall);
     context.globalAlpha = 1;
     const begin = LEFT + (sound.first - sound.step / 2) * perSecond;
-    context.drawImage(light, begin, 0, weights.columns * sound.step * perSecond, tall);
+    context.drawImage(overlay, begin, 0, weights.columns * sound.step * perSecond, tall);
     context.restore();
 
     context.font = "11px system-ui, sans-serif";
@@ -112,7 +112,7 @@ export class Picture {
     const row = tall / output.length;
     const every = Math.ceil(9 / row);
     output.forEach((token, index) => {
-      if (index % every === 0) context.fillText(shown(token), LEFT - 7, (index + 0.5) * row);
+      if (index % every === 0) context.fillText(displayToken(token), LEFT - 7, (index + 0.5) * row);
     });
     context.textAlign = "center";
     context.fillStyle = "#93a0c2";

@@ -1,4 +1,4 @@
-// The microphone: a button that begins and ends a recording.
+// Microphone recording, started and stopped by a button.
 
 import { clock } from "./transcript.js";
 
@@ -9,7 +9,7 @@ export function recorder(button, { onRecording, onError }) {
 
   async function begin() {
     if (!navigator.mediaDevices) {
-      onError("The browser lets only pages of https or localhost record.");
+      onError("Recording needs a page from https or localhost.");
       return;
     }
     let stream;
@@ -20,7 +20,7 @@ export function recorder(button, { onRecording, onError }) {
       return;
     }
     const parts = [];
-    const began = performance.now();
+    const started = performance.now();
     running = new MediaRecorder(stream);
     running.addEventListener("dataavailable", (event) => parts.push(event.data));
     running.addEventListener("stop", () => {
@@ -35,9 +35,9 @@ export function recorder(button, { onRecording, onError }) {
     });
     running.start(1000);
     button.classList.add("on");
-    const show = () => { label.textContent = `Stop  ${clock((performance.now() - began) / 1000)}`; };
-    show();
-    timer = setInterval(show, 500);
+    const showTime = () => { label.textContent = `Stop  ${clock((performance.now() - started) / 1000)}`; };
+    showTime();
+    timer = setInterval(showTime, 500);
   }
 
   button.addEventListener("click", () => (running ? running.stop() : begin()));

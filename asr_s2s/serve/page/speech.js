@@ -1,19 +1,19 @@
-// The tab that turns speech into text.
+// The speech-to-text tab.
 
 import { attention, transcribe } from "./client.js";
 import { Picture } from "./picture.js";
 import { recorder } from "./recorder.js";
 import { TranscriptView, clock, downloads } from "./transcript.js";
 
-const DRAWN_AT_ONCE = 20 * 1024 ** 2; // bytes: a picture needs the recording once more
+const AUTO_DRAW_BYTES = 20 * 1024 ** 2; // drawing attention uploads the recording again
 
 const find = (id) => document.getElementById(id);
 
-export function speechTab({ choice, failed }) {
+export function speechTab({ choice, showError }) {
   const player = find("player");
   const view = new TranscriptView(find("transcript"), player, show);
   const picture = new Picture(find("canvas"), find("playhead"), player);
-  let work = null; // what is being done, and may be stopped
+  let work = null; // controller of the transcription in progress
   let drawing = null;
   let recording = null;
   let shownSegment = null;
@@ -21,12 +21,12 @@ export function speechTab({ choice, failed }) {
   async function begin(file) {
     work?.abort();
     drawing?.abort();
-    const mine = new AbortController();
-    work = mine;
+    const controller = new AbortController();
+    work = controller;
     recording = file;
     shownSegment = null;
     const options = { ...choice(), prompt: find("prompt").value };
-    const began = performance.now();
+    const started = performance.now();
     URL.revokeObjectURL(player.src);
     player.src = URL.createObjectURL(file);
     view.clear();
@@ -36,25 +36,25 @@ export function speechTab({ choice, failed }) {
     find("speech-status").textContent = `Transcribing ${file.name} …`;
     try {
       let transcript = null;
-      for await (const event of transcribe(file, options, mine.signal)) {
+      for await (const event of transcribe(file, options, controller.signal)) {
         if (event.type === "transcript.text.done") transcript = event;
         else {
           view.add(event.segment);
-          if (!shownSegment && file.size <= DRAWN_AT_ONCE) show(event.segment);
+          if (!shownSegment && file.size <= AUTO_DRAW_BYTES) show(event.segment);
         }
       }
-      if (!transcript) throw new Error("The server stopped before the end.");
-      finish(file, transcript, (performance.now() - began) / 1000);
+      if (!transcript) throw new Error("The connection ended before the transcript was complete.");
+      finish(file, transcript, (performance.now() - started) / 1000);
     } catch (error) {
       if (error.name === "AbortError") {
-        if (work === mine) find("speech-status").textContent = "Stopped.";
+        if (work === controller) find("speech-status").textContent = "Stopped.";
       } else {
         find("result").hidden = !find("transcript").childElementCount;
-        find("speech-status").textContent = "Not finished.";
-        failed("speech-error", error);
+        find("speech-status").textContent = "Incomplete.";
+        showError("speech-error", error);
       }
     } finally {
-      if (work === mine) {
+      if (work === controller) {
         work = null;
         find("progress").hidden = find("cancel").hidden = true;
       }
@@ -78,17 +78,17 @@ export function speechTab({ choice, failed }) {
     if (segment.start === shownSegment?.start || !segment.text) return;
     shownSegment = segment;
     drawing?.abort();
-    const mine = new AbortController();
-    drawing = mine;
+    const controller = new AbortController();
+    drawing = controller;
     view.mark(segment);
     find("attention").hidden = false;
     find("draw").hidden = true;
     const status = find("attention-status");
-    status.textContent = "Drawing …";
+    status.textContent = "Computing attention …";
     const { text, start, end } = segment;
     try {
       const duration = Math.min(30, end - start);
-      picture.draw(await attention(recording, { ...choice(), text, start, duration }, mine.signal), segment);
+      picture.draw(await attention(recording, { ...choice(), text, start, duration }, controller.signal), segment);
       status.textContent = `${clock(start)} to ${clock(end)}`;
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -108,7 +108,7 @@ export function speechTab({ choice, failed }) {
   for (const name of ["dragleave", "drop"]) {
     drop.addEventListener(name, () => drop.classList.remove("over"));
   }
-  // A recording dropped beside the box must not replace the page.
+  // A file dropped outside the box must not navigate away from the page.
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();
@@ -122,6 +122,6 @@ export function speechTab({ choice, failed }) {
   find("cancel").addEventListener("click", () => work?.abort());
   recorder(find("record"), {
     onRecording: begin,
-    onError: (message) => failed("speech-error", new Error(message)),
+    onError: (message) => showError("speech-error", new Error(message)),
   });
 }

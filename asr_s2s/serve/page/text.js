@@ -1,11 +1,11 @@
-// The tab that turns text into text.
+// The text-to-text tab.
 
 import { translate, unpack } from "./client.js";
-import { shown } from "./picture.js";
+import { displayToken } from "./picture.js";
 
 const find = (id) => document.getElementById(id);
 
-export function textTab({ choice, failed }) {
+export function textTab({ choice, showError }) {
   find("text-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     const lines = find("source").value.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -21,10 +21,10 @@ export function textTab({ choice, failed }) {
       find("lines").replaceChildren(...rows.map((row) => line(row, rows.length > 1)));
       find("translations").hidden = false;
       find("text-status").textContent = "";
-      align(rows.find((row) => row.alignment));
+      showAlignment(rows.find((row) => row.alignment));
     } catch (error) {
       find("translations").hidden = find("alignment").hidden = true;
-      failed("text-error", error);
+      showError("text-error", error);
     } finally {
       find("translate").disabled = false;
     }
@@ -52,8 +52,8 @@ function line(row, several) {
   if (row.alignment && several) {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = "Show the alignment";
-    button.addEventListener("click", () => align(row));
+    button.textContent = "Show alignment";
+    button.addEventListener("click", () => showAlignment(row));
     item.append(button);
     row.button = button;
   }
@@ -61,14 +61,14 @@ function line(row, several) {
 }
 
 function cell(kind, text, scope) {
-  const made = document.createElement(kind);
-  made.textContent = text;
-  if (scope) made.scope = scope;
-  return made;
+  const element = document.createElement(kind);
+  element.textContent = text;
+  if (scope) element.scope = scope;
+  return element;
 }
 
-/** A table of how much each word of the output rests on each word of the source. */
-function align(row) {
+/** Show the attention weights as a table: rows are output tokens, columns source tokens. */
+function showAlignment(row) {
   find("alignment").hidden = !row;
   if (!row) return;
   for (const button of find("lines").querySelectorAll("button")) {
@@ -77,25 +77,25 @@ function align(row) {
   const { source, output, weights } = row.alignment;
   const { bytes, columns, low, high } = unpack(weights);
   const head = document.createElement("tr");
-  head.append(cell("th", ""), ...source.map((token) => cell("th", shown(token), "col")));
+  head.append(cell("th", ""), ...source.map((token) => cell("th", displayToken(token), "col")));
   const rows = output.map((token, y) => {
-    const made = document.createElement("tr");
-    made.append(cell("th", shown(token), "row"));
+    const element = document.createElement("tr");
+    element.append(cell("th", displayToken(token), "row"));
     for (let x = 0; x < columns; x += 1) {
       const weight = low + ((high - low) * bytes[y * columns + x]) / 255;
-      const place = document.createElement("td");
-      place.style.setProperty("--weight", weight.toFixed(3));
-      place.title = `${shown(token)} – ${shown(source[x])}: ${Math.round(100 * weight)} %`;
+      const data = document.createElement("td");
+      data.style.setProperty("--weight", weight.toFixed(3));
+      data.title = `${displayToken(token)} – ${displayToken(source[x])}: ${Math.round(100 * weight)} %`;
       const heading = head.children[x + 1];
-      place.addEventListener("mouseenter", () => heading.classList.add("lit"));
-      place.addEventListener("mouseleave", () => heading.classList.remove("lit"));
-      const said = document.createElement("span");
-      said.className = "said";
-      said.textContent = `${Math.round(100 * weight)} %`;
-      place.append(said);
-      made.append(place);
+      data.addEventListener("mouseenter", () => heading.classList.add("lit"));
+      data.addEventListener("mouseleave", () => heading.classList.remove("lit"));
+      const label = document.createElement("span");
+      label.className = "visually-hidden";
+      label.textContent = `${Math.round(100 * weight)} %`;
+      data.append(label);
+      element.append(data);
     }
-    return made;
+    return element;
   });
   const top = document.createElement("thead");
   top.append(head);

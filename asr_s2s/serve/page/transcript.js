@@ -1,26 +1,27 @@
-// A transcript: words colored by confidence, played from where they are clicked, and files of it.
+// Transcript view: words colored by confidence and played on click, and file downloads.
 
 export function clock(seconds) {
   const whole = Math.floor(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-function sureness(confidence) {
+function confidenceClass(confidence) {
   if (confidence >= 0.85) return "sure";
   if (confidence >= 0.6) return "likely";
   return confidence >= 0.35 ? "unsure" : "doubtful";
 }
 
-// What the server's guards found in a segment's first output.
+// Problems that the guard can find in the first output of a segment.
 const REASONS = {
-  loop: "repeated itself",
-  gap: "lacked something that was said",
-  early_end: "ended too early",
-  unspoken: "held what nobody said",
-  unsure: "unsure",
+  loop: "repetition",
+  gap: "skipped speech",
+  early_end: "early end",
+  unspoken: "words without speech",
+  unsure: "low confidence",
 };
 const REMEDIES = {
-  beam: "; searched more widely", ctc: "; spelled by CTC", pieces: "; read in two parts", cut: "; cut",
+  beam: "; decoded again with a wider beam", ctc: "; decoded with CTC alone",
+  pieces: "; decoded in two parts", cut: "; removed",
 };
 
 export class TranscriptView {
@@ -40,7 +41,7 @@ export class TranscriptView {
     this.current = null;
   }
 
-  /** Add a segment as the server sends it. */
+  /** Append a segment. */
   add(segment) {
     const row = document.createElement("div");
     row.className = "segment";
@@ -67,23 +68,23 @@ export class TranscriptView {
   #word(word, segment) {
     const button = document.createElement("button");
     button.type = "button";
-    button.className = `word ${sureness(word.confidence)}`;
+    button.className = `word ${confidenceClass(word.confidence)}`;
     button.textContent = word.text.trim();
     const percent = Math.round(100 * word.confidence);
     button.title = `${percent} % · ${word.start.toFixed(2)} s`;
     button.setAttribute("aria-label", `${button.textContent}, ${percent} percent`);
-    button.tabIndex = this.words.length ? -1 : 0; // one stop for all words; arrows go on from there
+    button.tabIndex = this.words.length ? -1 : 0; // one tab stop for all words; arrow keys move between them
     button.addEventListener("click", () => {
       this.player.currentTime = word.start;
-      this.player.play().catch(() => {}); // the browser may not know this format
+      this.player.play().catch(() => {}); // the browser may not support this format
       this.onSegment(segment);
-      this.#stop(button);
+      this.#setTabStop(button);
     });
     this.words.push({ ...word, button });
     return button;
   }
 
-  #stop(button) {
+  #setTabStop(button) {
     for (const word of this.words) word.button.tabIndex = word.button === button ? 0 : -1;
   }
 
@@ -97,7 +98,7 @@ export class TranscriptView {
     if (at < 0 || next === at) return;
     event.preventDefault();
     const { button } = this.words[Math.min(last, Math.max(0, next))];
-    this.#stop(button);
+    this.#setTabStop(button);
     button.focus();
   }
 
@@ -111,7 +112,7 @@ export class TranscriptView {
     this.current = button;
   }
 
-  /** Mark the segment whose attention is shown. */
+  /** Highlight the segment whose attention is shown. */
   mark(segment) {
     for (const row of this.place.children) {
       row.firstChild.setAttribute("aria-current", String(row.segment === segment));
@@ -119,7 +120,7 @@ export class TranscriptView {
   }
 }
 
-/** Buttons that save a finished transcript. */
+/** Create the download buttons of a finished transcript. */
 export function downloads(place, transcript, name) {
   const { srt, vtt, type, ...rest } = transcript;
   const files = { txt: `${transcript.text}\n`, srt, vtt, json: `${JSON.stringify(rest, null, 2)}\n` };
