@@ -11,7 +11,6 @@ import torch
 
 from asr_s2s.audio.segment import DetectorName, find_detector
 from asr_s2s.audio.waveform import SAMPLE_RATE
-from asr_s2s.data.datasets import Output
 from asr_s2s.errors import AudioError, ModelError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.reading import End, Piece, Source, read_ahead
@@ -22,6 +21,7 @@ from asr_s2s.search.guard import Reason
 from asr_s2s.search.phrases import Phrases, read_phrases
 from asr_s2s.search.recognize import Part, Remedy, Result, Search, join_memories, recognize
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.output import Output
 from asr_s2s.text.words import join_texts
 
 BATCH_SECONDS = 120.0

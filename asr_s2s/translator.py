@@ -10,13 +10,14 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_s2s.config import SearchConfig
-from asr_s2s.data.datasets import Output, TextDataset
+from asr_s2s.data.datasets import TextDataset
 from asr_s2s.errors import ModelError, TextError, UserError
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.pipeline import Alternative, choose_device
 from asr_s2s.search.beam import Hypothesis, check_beam_size, check_search
 from asr_s2s.search.decode import attention_weights, check_attended, decode
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, UNK, WordTokenizer
 
 BATCH_TOKENS = 4000

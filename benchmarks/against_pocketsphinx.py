@@ -43,8 +43,8 @@ import asr_s2s
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.data.manifest import cut_speaker, cut_text, read_cut_audio, read_manifest
 from asr_s2s.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, ManifestError, UserError
-from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, score
-from asr_s2s.evaluate.significance import compare_error_rates, confidence
+from asr_s2s.metrics.error_rate import ErrorRates, Utterance, score
+from asr_s2s.metrics.significance import compare_error_rates, confidence
 from asr_s2s.pipeline import Failure, Transcriber
 
 NORMALIZER = "english"

@@ -24,8 +24,8 @@ import asr_s2s
 from asr_s2s.config import SearchConfig
 from asr_s2s.data.manifest import cut_speaker, cut_text, read_cut_audio, read_manifest
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
-from asr_s2s.evaluate.error_rate import Utterance, score
-from asr_s2s.evaluate.significance import confidence
+from asr_s2s.metrics.error_rate import Utterance, score
+from asr_s2s.metrics.significance import confidence
 from asr_s2s.pipeline import Failure, Transcriber
 from asr_s2s.search.decode import decode
 

@@ -30,9 +30,10 @@ from asr_s2s.audio.decode import read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import AugmentConfig, DataConfig
 from asr_s2s.data.batches import training_batches
-from asr_s2s.data.datasets import Output, SpeechDataset
+from asr_s2s.data.datasets import SpeechDataset
 from asr_s2s.data.manifest import cut_text, read_manifest
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import CharacterTokenizer
 
 SAMPLE = Path(__file__).parent.parent / "docs" / "samples" / "digits.wav"

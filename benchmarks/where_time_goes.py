@@ -24,7 +24,7 @@ from peers.work import Setting, Work, all_works
 from report import RESULTS, processor, write_section
 from torch.profiler import ProfilerActivity, profile
 
-from asr_s2s.model.low_precision import multiplies_bf16
+from asr_s2s.nn.low_precision import multiplies_bf16
 
 KINDS = {
     "LSTM layers": ("aten::mkldnn_rnn_layer",),

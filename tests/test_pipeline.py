@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from joined import write_joined
 from lhotse import CutSet
 
 import asr_s2s
 from asr_s2s.data.manifest import read_manifest
 from asr_s2s.errors import AudioError, ConfigError, ModelError
 from asr_s2s.pipeline import Failure, Transcriber, Transcript
+from tests.support.joined import write_joined
 
 
 @pytest.fixture(scope="module")

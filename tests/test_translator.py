@@ -25,9 +25,7 @@ from asr_s2s.text.tokenizer import UNK, Tokenizer, WordTokenizer
 from asr_s2s.text.vocabulary import train_tokenizer
 from asr_s2s.train.loop import train
 from asr_s2s.translator import Translator
-
-sys.path.insert(0, str(Path(__file__).parent / "train"))
-from ciphers import CONFIG, write_corpus
+from tests.support.ciphers import CONFIG, write_corpus
 
 # Names are outside the vocabularies: the model learns to output unknown tokens for them.
 OVERRIDES = ["text.vocabulary_size=14", "source_text.vocabulary_size=14", "train.steps=200",

@@ -6,6 +6,7 @@ from torchaudio.functional import melscale_fbanks, spectrogram
 
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import FeatureConfig
+from asr_s2s.nn.masks import padding_mask
 
 WINDOW = 400
 """Length of an analysis window in samples: 25 ms."""
@@ -22,11 +23,6 @@ LEVEL = 0.05
 """Target root mean square of `features.normalize_level`: -26 dBFS, a usual level of speech."""
 LEVEL_FLOOR = 1e-5
 """Floor on the measured root mean square (-100 dBFS); silence is not amplified into noise."""
-
-
-def padding_mask(lengths: Tensor, size: int) -> Tensor:
-    """Mask of shape `(batch, size)` that is True beyond each row's length."""
-    return torch.arange(size, device=lengths.device)[None, :] >= lengths[:, None]
 
 
 class LogMel(nn.Module):

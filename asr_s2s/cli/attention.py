@@ -36,7 +36,7 @@ def attention(
     """
     import torch
 
-    from asr_s2s.evaluate.attention import attention_map, draw_attention
+    from asr_s2s.inspect.attention import attention_map, draw_attention
     from asr_s2s.model.folder import load_model
     from asr_s2s.pipeline import choose_device
 

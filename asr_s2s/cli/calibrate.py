@@ -70,7 +70,7 @@ def _judged_words(
 
     from asr_s2s.data.manifest import cut_speaker, cut_text, read_manifest
     from asr_s2s.evaluate.calibration import JudgedWord
-    from asr_s2s.evaluate.error_rate import Utterance, score
+    from asr_s2s.metrics.error_rate import Utterance, score
     from asr_s2s.pipeline import Failure
 
     cuts = [cut for manifest in manifests for cut in read_manifest(manifest)]

@@ -13,9 +13,9 @@ from rich.progress import track
 
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import UserError
-from asr_s2s.evaluate.error_rate import Utterance
 from asr_s2s.evaluate.report import Decoding, TextDecoding
 from asr_s2s.evaluate.transcripts import cut_entry
+from asr_s2s.metrics.error_rate import Utterance
 from asr_s2s.pipeline import Failure, Transcriber
 from asr_s2s.translator import Translation, Translator
 

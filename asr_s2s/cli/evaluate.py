@@ -19,7 +19,7 @@ from asr_s2s.errors import EXIT_BAD_INPUT, UserError
 
 if TYPE_CHECKING:
     from asr_s2s.cli.decoding import Decoded
-    from asr_s2s.evaluate.error_rate import Utterance
+    from asr_s2s.metrics.error_rate import Utterance
 
 
 def evaluate(

@@ -10,8 +10,8 @@ from asr_s2s.cli.one_source import Limits, Source, check_output, read_source, wr
 from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
 
 if TYPE_CHECKING:
-    from asr_s2s.evaluate.explain import Explanation
-    from asr_s2s.evaluate.random_weights import RankCorrelations
+    from asr_s2s.inspect.explain import Explanation
+    from asr_s2s.inspect.random_weights import RankCorrelations
 
 LIMITS = Limits(seconds=30.0, tokens=200)
 
@@ -46,10 +46,10 @@ def explain(
     """
     from rich.console import Console
 
-    from asr_s2s.evaluate.explain import check_installed
-    from asr_s2s.evaluate.explain import explain as explain_output
-    from asr_s2s.evaluate.explain_picture import draw_explanation
-    from asr_s2s.evaluate.random_weights import compare_with_random_weights
+    from asr_s2s.inspect.explain import check_installed
+    from asr_s2s.inspect.explain import explain as explain_output
+    from asr_s2s.inspect.explain_picture import draw_explanation
+    from asr_s2s.inspect.random_weights import compare_with_random_weights
     from asr_s2s.model.folder import load_model
     from asr_s2s.pipeline import choose_device
 
@@ -83,7 +83,7 @@ def explain(
 
 
 def _summary(explanation: "Explanation") -> str:
-    from asr_s2s.evaluate.integrated_gradients import TOLERANCE
+    from asr_s2s.inspect.integrated_gradients import TOLERANCE
 
     worst = max(explanation.words, key=lambda word: word.completeness_error)
     error = f"integrated gradients are complete within {100 * worst.completeness_error:.2f} %"
@@ -96,7 +96,7 @@ def _summary(explanation: "Explanation") -> str:
 
 
 def _check_summary(correlations: "RankCorrelations") -> str:
-    from asr_s2s.evaluate.random_weights import ALIKE
+    from asr_s2s.inspect.random_weights import ALIKE
 
     values = (
         "rank correlation with random weights: "

@@ -73,16 +73,16 @@ def ngram(
     from asr_s2s.data.overlap import read_held_out
     from asr_s2s.data.parallel import read_lines
     from asr_s2s.errors import ConfigError, UserError
-    from asr_s2s.model.arpa import arpa_words, is_arpa, read_arpa
+    from asr_s2s.lm.arpa import arpa_words, is_arpa, read_arpa
+    from asr_s2s.lm.interpolate import interpolate
+    from asr_s2s.lm.kneser_ney import check_order, encode_lines, estimate, frequent_words
+    from asr_s2s.lm.ngram import from_levels
+    from asr_s2s.lm.ngram_file import save_ngram
+    from asr_s2s.lm.word_ngram import check_spelling, spell
     from asr_s2s.model.folder import find_model, read_config
-    from asr_s2s.model.ngram import from_levels
-    from asr_s2s.model.ngram_file import save_ngram
-    from asr_s2s.model.word_ngram import check_spelling, spell
     from asr_s2s.text.normalize import normalizer
     from asr_s2s.text.tokenizer import WordTokenizer
     from asr_s2s.text.vocabulary import load_tokenizer
-    from asr_s2s.train.interpolate import interpolate
-    from asr_s2s.train.ngram import check_order, encode_lines, estimate, frequent_words
 
     folder = find_model(model)
     normalize = normalizer(read_config(folder).text.normalizer)
@@ -183,13 +183,13 @@ def attach(
     import shutil
 
     from asr_s2s.errors import ModelError
+    from asr_s2s.lm.ngram_file import NGRAM_FILE, load_ngram
     from asr_s2s.model.folder import (
         LANGUAGE_MODEL_FOLDER,
         change_search,
         load_language_model,
         own_folder,
     )
-    from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
     from asr_s2s.text.vocabulary import load_tokenizer
 
     folder = own_folder(model)

@@ -119,10 +119,11 @@ def read_source(
     """
     import torch
 
-    from asr_s2s.data.datasets import Output, SpeechDataset, TextDataset
+    from asr_s2s.data.datasets import SpeechDataset, TextDataset
     from asr_s2s.data.manifest import require_characters
     from asr_s2s.search.decode import decode
     from asr_s2s.text.normalize import normalizer
+    from asr_s2s.text.output import Output
 
     config, device = loaded.config, next(loaded.model.parameters()).device
     outputs = Output(loaded.tokenizer, normalizer(config.text.normalizer), config.text.languages)

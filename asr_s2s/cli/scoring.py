@@ -10,8 +10,8 @@ from asr_s2s.errors import UserError
 
 if TYPE_CHECKING:
     from asr_s2s.config import TextConfig
-    from asr_s2s.evaluate.error_rate import Utterance
     from asr_s2s.evaluate.report import Decoding, TextDecoding
+    from asr_s2s.metrics.error_rate import Utterance
 
 
 class Format(StrEnum):
@@ -68,7 +68,7 @@ class ScoringOptions:
                 raise UserError(name, problem, f"Remove this option, or give --metric {required}")
         tokenizer = self.bleu_tokenizer or text.bleu_tokenizer
         if metric is Metric.bleu:
-            from asr_s2s.evaluate.translation import check_settings
+            from asr_s2s.metrics.translation import check_settings
 
             # Reports a wrong name before decoding starts.
             check_settings(tokenizer, self.lowercase_tokenized)
@@ -116,9 +116,9 @@ class Scoring:
         decoding: "Decoding | TextDecoding | None",
         report: ReportOptions,
     ) -> tuple[str, bool]:
-        from asr_s2s.evaluate.error_rate import score
         from asr_s2s.evaluate.error_rate_report import Expectation, json_report, text_report
-        from asr_s2s.evaluate.significance import confidence
+        from asr_s2s.metrics.error_rate import score
+        from asr_s2s.metrics.significance import confidence
 
         rates = score(utterances, self.normalizer)
         intervals = confidence(rates)
@@ -139,8 +139,8 @@ class Scoring:
         decoding: "Decoding | TextDecoding | None",
         report: ReportOptions,
     ) -> tuple[str, bool]:
-        from asr_s2s.evaluate.translation import score_translations
         from asr_s2s.evaluate.translation_report import BleuExpectation, json_report, text_report
+        from asr_s2s.metrics.translation import score_translations
 
         hypotheses = [utterance.hypothesis for utterance in utterances]
         references = [(u.reference, *u.alternatives) for u in utterances]

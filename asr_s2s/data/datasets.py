@@ -1,7 +1,7 @@
 """Datasets that turn utterances or sentence pairs into batches of tensors, as in lhotse."""
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +22,8 @@ from asr_s2s.data.manifest import (
     read_cut_audio,
 )
 from asr_s2s.data.parallel import TextPair
-from asr_s2s.errors import ManifestError, UserError
+from asr_s2s.errors import UserError
+from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, EOS, Tokenizer
 
 
@@ -80,39 +81,6 @@ class Batch(NamedTuple):
         """Move the tensors to a device."""
         moved: Any = (part.to(device) if isinstance(part, Tensor) else part for part in self)
         return Batch(*moved)
-
-
-@dataclass(frozen=True)
-class Output:
-    """Conversion of texts to output tokens."""
-
-    tokenizer: Tokenizer
-    normalize: Callable[[str], str]
-    languages: Sequence[str] = ()
-    """Output languages; their tokens follow those of the tokenizer, in this order."""
-
-    def prompt(self, language: str | None, where: str) -> list[int]:
-        """Return the prompt tokens of an output in a language.
-
-        Args:
-            language: may be None if there is at most one output language.
-            where: place reported in an error.
-
-        Raises:
-            ManifestError: the language is missing, or not a language of the model.
-        """
-        if not self.languages:
-            return []
-        if language is None and len(self.languages) == 1:
-            language = self.languages[0]
-        if language is None or language not in self.languages:
-            found = (
-                f"{language} is not a language of the model" if language else "no language is given"
-            )
-            raise ManifestError(
-                where, found, f"Give one of text.languages: {', '.join(self.languages)}"
-            )
-        return [len(self.tokenizer) + list(self.languages).index(language)]
 
 
 class SpeechDataset(Dataset[Batch]):

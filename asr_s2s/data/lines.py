@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import Dataset
 
-from asr_s2s.data.datasets import Batch, Output, collate
+from asr_s2s.data.datasets import Batch, collate
+from asr_s2s.text.output import Output
 
 _SAMPLE_LINES = 1000
 """Number of lines tokenized to estimate the tokens per character."""

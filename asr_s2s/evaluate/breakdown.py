@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asr_s2s.evaluate.error_rate import Counts, ErrorRates, UtteranceErrors, total
+from asr_s2s.metrics.error_rate import Counts, ErrorRates, UtteranceErrors, total
 
 LENGTHS = ((0, 0), (1, 5), (6, 10), (11, 20), (21, None))
 """Bins of reference lengths: minimum and maximum number of words."""

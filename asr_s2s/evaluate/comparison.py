@@ -11,11 +11,11 @@ from typing import Literal
 
 from asr_s2s.errors import UserError
 from asr_s2s.evaluate.breakdown import group_by_field, group_by_length
-from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, UtteranceErrors, score, total
 from asr_s2s.evaluate.error_rate_report import resampling_text
-from asr_s2s.evaluate.significance import FEW, Interval, compare_error_rates, confidence
-from asr_s2s.evaluate.translation import Difference as TranslationDifference
-from asr_s2s.evaluate.translation import compare_translations, score_translations
+from asr_s2s.metrics.error_rate import ErrorRates, Utterance, UtteranceErrors, score, total
+from asr_s2s.metrics.significance import FEW, Interval, compare_error_rates, confidence
+from asr_s2s.metrics.translation import Difference as TranslationDifference
+from asr_s2s.metrics.translation import compare_translations, score_translations
 
 SIGNIFICANT = 0.05
 """Significance level: a lower p-value is significant."""

@@ -21,9 +21,9 @@ from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.errors import AudioError
 from asr_s2s.evaluate.comparison import Change, Comparison, ScorePair
 from asr_s2s.evaluate.comparison_report import Files, few_note, verdict
-from asr_s2s.evaluate.error_rate import ErrorRates
 from asr_s2s.evaluate.error_rate_report import KINDS
-from asr_s2s.evaluate.significance import Interval
+from asr_s2s.metrics.error_rate import ErrorRates
+from asr_s2s.metrics.significance import Interval
 
 LONGEST_CLIP = 30.0
 """Maximum seconds of a recording in the page; about 0.5 MB."""

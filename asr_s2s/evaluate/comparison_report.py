@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from asr_s2s.evaluate.comparison import Change, Comparison, PartPair, ScorePair
-from asr_s2s.evaluate.error_rate import ErrorRates, UtteranceErrors
 from asr_s2s.evaluate.error_rate_report import KINDS
 from asr_s2s.evaluate.report import finite, plural, table
-from asr_s2s.evaluate.significance import FEW, Interval
+from asr_s2s.metrics.error_rate import ErrorRates, UtteranceErrors
+from asr_s2s.metrics.significance import FEW, Interval
 
 FREQUENT = 5
 """Number of most frequent errors of each kind in a report."""

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from rich.cells import cell_len, set_cell_size
 
 from asr_s2s.evaluate.breakdown import LengthPart, Part, SpeakerPart, by_length, by_speaker
-from asr_s2s.evaluate.error_rate import Counts, ErrorRates, UtteranceErrors
 from asr_s2s.evaluate.report import Decoding, TextDecoding, finite, plural, table
-from asr_s2s.evaluate.significance import FEW, LEVEL, Confidence, Interval, Resampling
+from asr_s2s.metrics.error_rate import Counts, ErrorRates, UtteranceErrors
+from asr_s2s.metrics.significance import FEW, LEVEL, Confidence, Interval, Resampling
 
 FREQUENT = 5
 """Number of most frequent errors of each kind in a report."""

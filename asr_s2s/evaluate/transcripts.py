@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_s2s.errors import ManifestError, UserError
-from asr_s2s.evaluate.error_rate import Utterance
+from asr_s2s.metrics.error_rate import Utterance
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut

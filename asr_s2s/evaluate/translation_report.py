@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from asr_s2s.evaluate.error_rate import Utterance
 from asr_s2s.evaluate.report import Decoding, TextDecoding, plural, table
-from asr_s2s.evaluate.translation import Score, SentenceScore, TranslationScores
+from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.metrics.translation import Score, SentenceScore, TranslationScores
 
 
 @dataclass(frozen=True)

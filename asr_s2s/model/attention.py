@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import DecoderConfig
+from asr_s2s.nn.masks import padding_mask
 
 
 class Memory(NamedTuple):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from asr_s2s.config import DecoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import ATTENTION, AttendedMemory, Attention, Memory, NoAttention
-from asr_s2s.model.recurrent import CELLS, step, unroll
+from asr_s2s.nn.recurrent import CELLS, step, unroll
 from asr_s2s.text.tokenizer import BLANK
 
 

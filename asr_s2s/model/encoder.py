@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_s2s.audio.features import FRAMES_PER_SECOND, FeatureNormalizer, LogMel, padding_mask
+from asr_s2s.audio.features import FRAMES_PER_SECOND, FeatureNormalizer, LogMel
 from asr_s2s.audio.spec_augment import SpecAugment
 from asr_s2s.config import AugmentConfig, FeatureConfig, SpeechEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
-from asr_s2s.model.recurrent import RecurrentLayer, sequence_ends
+from asr_s2s.nn.masks import padding_mask
+from asr_s2s.nn.recurrent import RecurrentLayer, sequence_ends
 
 
 def join_pairs(inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

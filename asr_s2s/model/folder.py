@@ -25,16 +25,16 @@ from torch import Tensor
 from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.errors import ConfigError, ModelError
-from asr_s2s.model.language_model import LanguageModel, LanguageModels, is_language_model
-from asr_s2s.model.low_precision import (
+from asr_s2s.lm.language_model import LanguageModel, LanguageModels, is_language_model
+from asr_s2s.lm.ngram_file import NGRAM_FILE, load_ngram
+from asr_s2s.lm.word_ngram import WordNgramModel
+from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.nn.low_precision import (
     multiplies_int8,
     restore_matrices,
     round_matrices,
     use_low_precision,
 )
-from asr_s2s.model.ngram_file import NGRAM_FILE, load_ngram
-from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.text.phonemes import PhonemeTokenizer
 from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.text.vocabulary import load_tokenizer

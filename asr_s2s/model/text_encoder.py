@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import TextEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
-from asr_s2s.model.recurrent import RecurrentLayer, mirror_indices, reverse, sequence_ends
+from asr_s2s.nn.masks import padding_mask
+from asr_s2s.nn.recurrent import RecurrentLayer, mirror_indices, reverse, sequence_ends
 
 
 class RecurrentTextEncoder(nn.Module):

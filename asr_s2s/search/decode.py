@@ -5,11 +5,11 @@ from torch import Tensor
 
 from asr_s2s.config import DecoderConfig, SearchConfig
 from asr_s2s.errors import ConfigError
+from asr_s2s.lm.language_model import LanguageModels
+from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
-from asr_s2s.model.language_model import LanguageModels
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.search.beam import Hypothesis, beam_search
 from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer, WordScorer
 from asr_s2s.search.phrases import Phrases, PhraseScorer

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asr_s2s.model.language_model import LanguageModel, LanguageModelState
-from asr_s2s.model.ngram import NgramModel
-from asr_s2s.model.word_ngram import WordNgramModel
+from asr_s2s.lm.language_model import LanguageModel, LanguageModelState
+from asr_s2s.lm.ngram import NgramModel
+from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.text.tokenizer import BOS
 
 

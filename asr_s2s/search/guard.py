@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr_s2s.audio.features import padding_mask
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
 from asr_s2s.model.ctc import CTCFrames
+from asr_s2s.nn.masks import padding_mask
 from asr_s2s.search.align import STEP, sound_levels
 from asr_s2s.text.tokenizer import BLANK
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from asr_s2s.audio.waveform import Waveform
 from asr_s2s.data.datasets import SpeechDataset
 from asr_s2s.errors import ModelError
-from asr_s2s.evaluate.attention import AttentionMap, Spectrogram, attention_map
+from asr_s2s.inspect.attention import AttentionMap, Spectrogram, attention_map
 from asr_s2s.pipeline import Transcriber
 from asr_s2s.translator import Translator
 

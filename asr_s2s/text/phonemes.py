@@ -2,7 +2,7 @@
 
 English spelling reflects pronunciation poorly, so a recognizer with characters needs many hours of
 speech to learn what a dictionary contains. One with phonemes learns from few hours. A lexicon maps
-phonemes to words (as in Miao et al., 2015), and a word n-gram model (`model/word_ngram.py`)
+phonemes to words (as in Miao et al., 2015), and a word n-gram model (`lm/word_ngram.py`)
 restricts beam search to pronunciations of the lexicon and chooses among homophones.
 """
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import DistillConfig
+from asr_s2s.nn.masks import padding_mask
 
 
 class Distillation(nn.Module):

@@ -16,6 +16,7 @@ from torch.amp.grad_scaler import GradScaler
 from asr_s2s.config import Config
 from asr_s2s.config_file import load_config, to_dict
 from asr_s2s.errors import TrainingError
+from asr_s2s.lm.language_model import LanguageModel, is_language_model
 from asr_s2s.model.folder import (
     build_model,
     find_model,
@@ -25,9 +26,8 @@ from asr_s2s.model.folder import (
     read_config,
     save_model,
 )
-from asr_s2s.model.language_model import LanguageModel, is_language_model
-from asr_s2s.model.low_precision import multiplies_bf16
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.nn.low_precision import multiplies_bf16
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
 from asr_s2s.train.distill import Distillation
 from asr_s2s.train.monitor import Monitor

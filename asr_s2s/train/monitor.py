@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from asr_s2s.config import TrainConfig
 from asr_s2s.data.datasets import Batch
 from asr_s2s.errors import TrainingError
-from asr_s2s.evaluate.attention import draw_attention
+from asr_s2s.inspect.attention import draw_attention
 from asr_s2s.train.checkpoint import Position
 from asr_s2s.train.objective import Losses
 from asr_s2s.train.processes import Processes

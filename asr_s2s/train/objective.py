@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asr_s2s.audio.features import padding_mask
 from asr_s2s.config import ObjectiveConfig
 from asr_s2s.data.datasets import Batch
+from asr_s2s.lm.language_model import LanguageModel
 from asr_s2s.model.attention import Memory
-from asr_s2s.model.language_model import LanguageModel
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.nn.masks import padding_mask
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
 from asr_s2s.train.distill import Distillation
 

@@ -6,10 +6,10 @@ import torch
 
 from asr_s2s.config import Config
 from asr_s2s.errors import ConfigError, TextError
-from asr_s2s.evaluate.translation import check_settings as check_scores
+from asr_s2s.lm.language_model import is_language_model
+from asr_s2s.metrics.translation import check_settings as check_scores
 from asr_s2s.model.decoder import check_decoder
 from asr_s2s.model.encoder import pair_layers
-from asr_s2s.model.language_model import is_language_model
 from asr_s2s.model.seq2seq import check_encoders
 from asr_s2s.search.beam import check_beam_size, check_search
 from asr_s2s.search.decode import check_attended

@@ -11,10 +11,10 @@ from lhotse.cut import Cut
 from torch import Tensor
 
 from asr_s2s.audio.augment import WaveformAugment
-from asr_s2s.audio.features import FRAMES_PER_SECOND, padding_mask
+from asr_s2s.audio.features import FRAMES_PER_SECOND
 from asr_s2s.config import Config
 from asr_s2s.data.batches import ordered_batches, training_batches
-from asr_s2s.data.datasets import Batch, MeasuredPair, Output, SpeechDataset, TextDataset
+from asr_s2s.data.datasets import Batch, MeasuredPair, SpeechDataset, TextDataset
 from asr_s2s.data.lines import LineDataset
 from asr_s2s.data.manifest import (
     content_suffix,
@@ -26,10 +26,12 @@ from asr_s2s.data.manifest import (
 )
 from asr_s2s.data.parallel import TextPair, is_parallel, read_lines, read_parallel
 from asr_s2s.errors import ConfigError, TrainingError
+from asr_s2s.lm.language_model import is_language_model
 from asr_s2s.model.folder import load_tokenizers
-from asr_s2s.model.language_model import is_language_model
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.nn.masks import padding_mask
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.text.vocabulary import train_tokenizer
 from asr_s2s.train.checkpoint import Position

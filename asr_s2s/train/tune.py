@@ -14,11 +14,11 @@ from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.data.batches import ordered_batches
 from asr_s2s.data.datasets import Batch
 from asr_s2s.errors import TrainingError
-from asr_s2s.evaluate.error_rate import Utterance
+from asr_s2s.lm.word_ngram import WordNgramModel
+from asr_s2s.metrics.error_rate import Utterance
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.folder import LoadedModel
-from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.search.decode import decode
 from asr_s2s.train.streams import check_kinds, make_streams, read_corpus
 from asr_s2s.train.validation import measure_texts

@@ -12,9 +12,9 @@ from asr_s2s.config import Config, TextConfig
 from asr_s2s.data.batches import ordered_batches
 from asr_s2s.data.lines import LineDataset
 from asr_s2s.errors import TrainingError
-from asr_s2s.evaluate.attention import AttentionMap, attention_map
-from asr_s2s.evaluate.error_rate import Utterance, score
-from asr_s2s.model.language_model import LanguageModel
+from asr_s2s.inspect.attention import AttentionMap, attention_map
+from asr_s2s.lm.language_model import LanguageModel
+from asr_s2s.metrics.error_rate import Utterance, score
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import decode
 from asr_s2s.train.objective import IGNORED, attention_loss, teacher_forcing

@@ -31,8 +31,8 @@ from asr_s2s.config import (
     TextEncoderConfig,
 )
 from asr_s2s.data.datasets import Batch
-from asr_s2s.model.low_precision import use_low_precision
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.nn.low_precision import use_low_precision
 from asr_s2s.search.decode import decode
 from asr_s2s.train.objective import joint_loss
 

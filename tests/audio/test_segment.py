@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from joined import write_joined
 
 from asr_s2s.audio.decode import read_audio, stream_audio
 from asr_s2s.audio.segment import (
@@ -20,6 +19,7 @@ from asr_s2s.audio.segment import (
 )
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
 from asr_s2s.errors import ConfigError
+from tests.support.joined import write_joined
 
 
 @pytest.fixture(params=["energy", "silero"])

@@ -14,7 +14,8 @@ import jiwer
 import numpy as np
 import pytest
 import soundfile
-from two_systems import (
+
+from tests.support.two_systems import (
     SENTENCES,
     write_parallel,
     write_pruned,

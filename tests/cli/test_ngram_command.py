@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from asr_s2s.cli.main import app
 from asr_s2s.errors import ConfigError, ModelError, TextError
+from asr_s2s.lm.ngram_file import load_ngram
+from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.folder import find_model
-from asr_s2s.model.ngram_file import load_ngram
-from asr_s2s.model.word_ngram import WordNgramModel
 from asr_s2s.text.tokenizer import EOS
 from asr_s2s.text.vocabulary import load_tokenizer
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from joined import write_joined
+
+from tests.support.joined import write_joined
 
 COMMAND = [sys.executable, "-m", "asr_s2s"]
 DIGITS = ("--model", "digits")

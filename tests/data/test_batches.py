@@ -10,16 +10,15 @@ from lhotse import CutSet
 from asr_s2s.audio.augment import WaveformAugment
 from asr_s2s.config import AugmentConfig, DataConfig, TextConfig
 from asr_s2s.data.batches import ordered_batches, training_batches
-from asr_s2s.data.datasets import MeasuredPair, Output, SpeechDataset, TextDataset
+from asr_s2s.data.datasets import MeasuredPair, SpeechDataset, TextDataset
 from asr_s2s.data.manifest import read_manifest
 from asr_s2s.data.parallel import read_parallel
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, EOS, CharacterTokenizer
 from asr_s2s.text.vocabulary import train_tokenizer
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "train"))
-import ciphers
-from tones import write_corpus
+from tests.support import ciphers
+from tests.support.tones import write_corpus
 
 CONFIG = DataConfig(batch_seconds=3, buckets=3, workers=0, short_first=False)
 

@@ -5,10 +5,11 @@ import pytest
 from asr_s2s.config import TextConfig
 from asr_s2s.data.check import Finding
 from asr_s2s.data.check_text import check_pairs
-from asr_s2s.data.datasets import Output, TextDataset
+from asr_s2s.data.datasets import TextDataset
 from asr_s2s.data.parallel import TextPair, read_parallel
 from asr_s2s.errors import ManifestError
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import CharacterTokenizer, WordTokenizer
 from asr_s2s.text.vocabulary import train_tokenizer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, score
+from asr_s2s.metrics.error_rate import ErrorRates, Utterance, score
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from asr_s2s.evaluate.breakdown import LENGTHS, by_length, by_speaker
-from asr_s2s.evaluate.error_rate import Counts, ErrorRates, Utterance, score, total
+from asr_s2s.metrics.error_rate import Counts, ErrorRates, Utterance, score, total
 
 LENGTHS_AND_SPEAKERS = [
     (0, "ann"), (1, "ann"), (5, "bob"), (6, None), (10, "bob"), (11, "cleo"), (20, None),

@@ -11,7 +11,7 @@ from asr_s2s.evaluate.breakdown import group_by_field, group_by_length
 from asr_s2s.evaluate.comparison import Comparison, compare_recognition, compare_translation
 from asr_s2s.evaluate.comparison_page import page, read_clips
 from asr_s2s.evaluate.comparison_report import Files, json_report, text_report, verdict
-from asr_s2s.evaluate.error_rate import Utterance
+from asr_s2s.metrics.error_rate import Utterance
 
 FILES = Files("a.txt", "b.txt", "right.txt")
 RIGHT = ["one two three", "four five", "six", "seven eight nine one two three", "two", "three one"]

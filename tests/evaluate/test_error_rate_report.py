@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, score
 from asr_s2s.evaluate.error_rate_report import Expectation, json_report, text_report
 from asr_s2s.evaluate.report import Decoding
-from asr_s2s.evaluate.significance import confidence
+from asr_s2s.metrics.error_rate import ErrorRates, Utterance, score
+from asr_s2s.metrics.significance import confidence
 
 
 def test_text_report_is_an_aligned_table(rates: ErrorRates) -> None:

@@ -5,7 +5,7 @@ import torch
 from asr_s2s.config import AugmentConfig, FeatureConfig, SpeechEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.encoder import SpeechEncoder, join_pairs, pair_layers
-from asr_s2s.model.recurrent import RecurrentLayer
+from asr_s2s.nn.recurrent import RecurrentLayer
 
 VARIANTS = [
     SpeechEncoderConfig(convolution_layers=0, layers=3, size=12, time_reduction=8),

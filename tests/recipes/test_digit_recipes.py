@@ -12,7 +12,6 @@ import soundfile
 from numpy.typing import NDArray
 
 RECIPES = Path(__file__).parents[2] / "recipes"
-sys.path.insert(0, str(RECIPES))
 
 from digit_strings import WORDS, Style, join, trim  # noqa: E402
 

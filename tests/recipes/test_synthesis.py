@@ -14,7 +14,6 @@ import soundfile
 from asr_s2s.audio.decode import read_audio
 
 ENGLISH = Path(__file__).parents[2] / "recipes" / "english"
-sys.path.insert(0, str(ENGLISH))
 
 from rooms import add_background, limit_band, reverberate, set_level, shift_voice  # noqa: E402
 

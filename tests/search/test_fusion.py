@@ -15,17 +15,17 @@ from asr_s2s.config import (
     TextEncoderConfig,
 )
 from asr_s2s.errors import ConfigError
-from asr_s2s.model.language_model import LanguageModel, LanguageModels
-from asr_s2s.model.ngram import NgramModel, from_levels
+from asr_s2s.lm.kneser_ney import encode_lines, estimate, frequent_words
+from asr_s2s.lm.language_model import LanguageModel, LanguageModels
+from asr_s2s.lm.ngram import NgramModel, from_levels
+from asr_s2s.lm.word_ngram import spell
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.model.word_ngram import spell
 from asr_s2s.search.beam import beam_search
 from asr_s2s.search.decode import decode
 from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer
 from asr_s2s.search.phrases import Phrases, make_phrases
 from asr_s2s.text.normalize import verbatim
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, SPECIALS, UNK, CharacterTokenizer, WordTokenizer
-from asr_s2s.train.ngram import encode_lines, estimate, frequent_words
 
 TOKENIZER = CharacterTokenizer("abcdef ")
 LINES = ["abc abd", "abc", "fed cab", "bad cafe", "abba", "cab abc"] * 3

@@ -1,6 +1,5 @@
 """Fixtures: a server shared by the tests that do not change its state, and a transcript."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +8,7 @@ import pytest
 for package in ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httpx", "openai"):
     pytest.importorskip(package, reason="the extra asr-s2s[serve] is not installed")
 
-sys.path.insert(0, str(Path(__file__).parent))
-from servers import Server, serving  # noqa: E402
+from tests.support.servers import Server, serving  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers import Server
+
+from tests.support.servers import Server
 
 
 def error_message(*options: str, before: str = "pass") -> str:

@@ -10,8 +10,9 @@ from threading import Barrier, Event
 import httpx
 import pytest
 import soundfile
-from hostile import attack
-from servers import Server, serving
+
+from tests.support.hostile import attack
+from tests.support.servers import Server, serving
 
 ROUTE = "/v1/audio/transcriptions"
 

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from servers import Server
 
 import asr_s2s
 from asr_s2s.translator import Translator
+from tests.support.servers import Server
 
 LINES = [
     "Two dogs are playing.",

@@ -7,12 +7,12 @@ import numpy as np
 import openai
 import pytest
 import soundfile
-from joined import write_joined
-from servers import Server
 
 import asr_s2s
 from asr_s2s.pipeline import Transcriber
 from asr_s2s.subtitles import to_srt, to_vtt
+from tests.support.joined import write_joined
+from tests.support.servers import Server
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from joined import write_joined
-from servers import Server
+
+from tests.support.joined import write_joined
+from tests.support.servers import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:

@@ -14,8 +14,6 @@ from typing import Any
 import httpx
 import pytest
 import soundfile
-from joined import write_joined
-from servers import Server, serving
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -25,6 +23,8 @@ from asr_s2s.serve import uploads
 from asr_s2s.serve.refusals import RefusedError, to_refused_error
 from asr_s2s.serve.speech import Speech
 from asr_s2s.writers import to_record
+from tests.support.joined import write_joined
+from tests.support.servers import Server, serving
 
 ROUTE = "/v1/audio/transcriptions"
 

@@ -7,13 +7,13 @@ import torch
 
 from asr_s2s.config import TextConfig
 from asr_s2s.errors import ModelError, TextError
-from asr_s2s.model.ngram import from_levels
-from asr_s2s.model.ngram_file import load_ngram, save_ngram
-from asr_s2s.model.word_ngram import WordNgramModel, spell
+from asr_s2s.lm.kneser_ney import encode_lines, estimate
+from asr_s2s.lm.ngram import from_levels
+from asr_s2s.lm.ngram_file import load_ngram, save_ngram
+from asr_s2s.lm.word_ngram import WordNgramModel, spell
 from asr_s2s.text.phonemes import PhonemeTokenizer
 from asr_s2s.text.tokenizer import EOS, SPECIALS, UNK, WordTokenizer
 from asr_s2s.text.vocabulary import load_tokenizer, train_tokenizer
-from asr_s2s.train.ngram import encode_lines, estimate
 
 LEXICON = """the\tdh ax
 the\tdh iy

@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,15 @@ from asr_s2s.errors import ConfigError, ModelError, UserError
 from asr_s2s.model.folder import find_model, load_language_model, load_model, own_folder
 from asr_s2s.text.vocabulary import load_tokenizer
 from asr_s2s.train.loop import train
-
-sys.path.insert(0, str(Path(__file__).parent))
-from runs import asr_s2s, assert_same, logged, run, start, training_state, wait_for_step
+from tests.support.runs import (
+    asr_s2s,
+    assert_same,
+    logged,
+    run,
+    start,
+    training_state,
+    wait_for_step,
+)
 
 DIGITS_MODEL = ("--model", "digits")
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

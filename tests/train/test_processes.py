@@ -9,8 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-sys.path.insert(0, str(Path(__file__).parent))
-from runs import (
+from tests.support.runs import (
     ENVIRONMENT,
     SEVERAL,
     assert_same,
@@ -20,7 +19,7 @@ from runs import (
     training_state,
     wait_for_step,
 )
-from tones import CONFIG, write_corpus
+from tests.support.tones import CONFIG, write_corpus
 
 DETERMINISTIC = [
     "speech_encoder.dropout=0", "decoder.dropout=0", "augment.time_masks=0",

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,10 +18,8 @@ from asr_s2s.model.folder import LoadedModel, build_model, load_model, read_conf
 from asr_s2s.train.loop import train
 from asr_s2s.train.settings import check_settings
 from asr_s2s.translator import Translator
-
-sys.path.insert(0, str(Path(__file__).parent))
-from ciphers import CONFIG, write_corpus
-from runs import (
+from tests.support.ciphers import CONFIG, write_corpus
+from tests.support.runs import (
     asr_s2s,
     assert_same,
     logged,

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 import asr_s2s
-from asr_s2s.model.low_precision import multiplies_bf16
-
-sys.path.insert(0, str(Path(__file__).parent))
-from runs import assert_same, logged, run, start, training_state, wait_for_step
-from tones import CONFIG, write_corpus
+from asr_s2s.nn.low_precision import multiplies_bf16
+from tests.support.runs import assert_same, logged, run, start, training_state, wait_for_step
+from tests.support.tones import CONFIG, write_corpus
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from asr_s2s.config_file import load_config
-from asr_s2s.evaluate.error_rate import Utterance, score
+from asr_s2s.metrics.error_rate import Utterance, score
 from asr_s2s.model.folder import LoadedModel, build_model, load_model
 from asr_s2s.pipeline import Transcriber
 from asr_s2s.train.loop import train
 from asr_s2s.translator import Translator
-
-sys.path.insert(0, str(Path(__file__).parent))
-from runs import assert_same, logged, run, start, training_state, wait_for_step
-from tones import CONFIG, PITCHES, write_corpus
+from tests.support.runs import assert_same, logged, run, start, training_state, wait_for_step
+from tests.support.tones import CONFIG, PITCHES, write_corpus
 
 SYLLABLES = dict(zip(PITCHES, ("la", "mi", "re", "do"), strict=True))
 """Syllables that name the letters of tones."""

@@ -1,7 +1,7 @@
 import torch
 
 from asr_s2s.config import LanguageModelConfig
-from asr_s2s.model.language_model import LanguageModel
+from asr_s2s.lm.language_model import LanguageModel
 from asr_s2s.text.tokenizer import BOS
 
 CONFIG = LanguageModelConfig(layers=2, size=12, embedding_size=6, dropout=0.5)

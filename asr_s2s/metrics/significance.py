@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_s2s.errors import UserError
-from asr_s2s.evaluate.error_rate import ErrorRates
+from asr_s2s.metrics.error_rate import ErrorRates
 
 SAMPLES = 10_000
 """Number of bootstrap samples, as in Bisani and Ney."""

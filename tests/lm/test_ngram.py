@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from asr_s2s.errors import ModelError
-from asr_s2s.model.arpa import read_arpa
-from asr_s2s.model.ngram import NgramModel, from_levels
-from asr_s2s.model.ngram_file import load_ngram, save_ngram
+from asr_s2s.lm.arpa import read_arpa
+from asr_s2s.lm.ngram import NgramModel, from_levels
+from asr_s2s.lm.ngram_file import load_ngram, save_ngram
 from asr_s2s.text.tokenizer import BOS, EOS, UNK, CharacterTokenizer
 
 TOKENIZER = CharacterTokenizer("abcde ")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_s2s.errors import ModelError
-from asr_s2s.model.ngram import Level
+from asr_s2s.lm.ngram import Level
 from asr_s2s.text.tokenizer import BOS, EOS, SPECIALS, UNK, Tokenizer
 
 SPACE = "<space>"

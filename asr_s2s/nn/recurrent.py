@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from asr_s2s.model.low_precision import LowPrecisionLSTM
+from asr_s2s.nn.low_precision import LowPrecisionLSTM
 
 CELLS: dict[str, type[nn.LSTM] | type[nn.GRU] | type[nn.RNN]] = {
     "lstm": nn.LSTM,

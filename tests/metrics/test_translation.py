@@ -8,16 +8,16 @@ import sacrebleu
 from sacremoses import MosesPunctNormalizer, MosesTokenizer
 
 from asr_s2s.errors import TextError
-from asr_s2s.evaluate.error_rate import Utterance
 from asr_s2s.evaluate.report import TextDecoding
-from asr_s2s.evaluate.translation import (
+from asr_s2s.evaluate.translation_report import BleuExpectation, json_report, text_report
+from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.metrics.translation import (
     Score,
     TranslationScores,
     check_settings,
     compare_translations,
     score_translations,
 )
-from asr_s2s.evaluate.translation_report import BleuExpectation, json_report, text_report
 
 REFERENCES = [
     "Der Zug nach Bremen fährt heute von Gleis sieben.",

@@ -10,7 +10,7 @@ import asr_s2s
 from asr_s2s.audio.decode import read_audio
 from asr_s2s.model import folder, low_precision
 from asr_s2s.model.folder import convert_model, find_model, load_model
-from asr_s2s.model.low_precision import (
+from asr_s2s.nn.low_precision import (
     MIN_WEIGHTS,
     Bf16Linear,
     Int8Linear,
@@ -20,7 +20,7 @@ from asr_s2s.model.low_precision import (
     round_matrices,
     use_low_precision,
 )
-from asr_s2s.model.recurrent import step, unroll
+from asr_s2s.nn.recurrent import step, unroll
 
 
 @pytest.fixture(scope="module")

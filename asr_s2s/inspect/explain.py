@@ -26,8 +26,8 @@ from torch import Tensor
 from asr_s2s.audio.features import FRAMES_PER_SECOND
 from asr_s2s.data.datasets import SpeechDataset, TextDataset
 from asr_s2s.errors import ModelError, TextError
-from asr_s2s.evaluate.attention import Spectrogram, compute_spectrogram
-from asr_s2s.evaluate.integrated_gradients import MOST_STEPS, completeness_error, integrate
+from asr_s2s.inspect.attention import Spectrogram, compute_spectrogram
+from asr_s2s.inspect.integrated_gradients import MOST_STEPS, completeness_error, integrate
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BOS
 from asr_s2s.text.words import TokenWord, group_tokens

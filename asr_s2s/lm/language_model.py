@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asr_s2s.config import Config, LanguageModelConfig
-from asr_s2s.model.ngram import NgramModel
-from asr_s2s.model.recurrent import step, unroll
-from asr_s2s.model.word_ngram import WordNgramModel
+from asr_s2s.lm.ngram import NgramModel
+from asr_s2s.lm.word_ngram import WordNgramModel
+from asr_s2s.nn.recurrent import step, unroll
 from asr_s2s.text.tokenizer import BLANK
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from asr_s2s.errors import ModelError
-from asr_s2s.model.ngram import NgramModel
+from asr_s2s.lm.ngram import NgramModel
 from asr_s2s.text.phonemes import PhonemeTokenizer
 from asr_s2s.text.tokenizer import BLANK, EOS, SPECIALS, UNK, CharacterTokenizer, Tokenizer
 

@@ -1,6 +1,6 @@
 """Random malformed and abusive requests for testing the robustness of a server.
 
-    python tests/serve/hostile.py http://127.0.0.1:8000 [--count 2000] [--seed 1] [--clients 8]
+    python tests/support/hostile.py http://127.0.0.1:8000 [--count 2000] [--seed 1] [--clients 8]
 
 Every response must have a 2xx or 4xx status and reveal nothing of the server's internals. Run this
 against a server with `--max-upload 1` or similar. Requests never send a valid token.

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from asr_s2s.audio.decode import read_audio
-from asr_s2s.data.datasets import Output, SpeechDataset, TextDataset
+from asr_s2s.data.datasets import SpeechDataset, TextDataset
 from asr_s2s.errors import TextError
-from asr_s2s.evaluate.explain import Explanation, explain
-from asr_s2s.evaluate.explain_picture import draw_explanation
-from asr_s2s.evaluate.integrated_gradients import completeness_error, integrate
-from asr_s2s.evaluate.random_weights import (
+from asr_s2s.inspect.explain import Explanation, explain
+from asr_s2s.inspect.explain_picture import draw_explanation
+from asr_s2s.inspect.integrated_gradients import completeness_error, integrate
+from asr_s2s.inspect.random_weights import (
     ALIKE,
     compare_with_random_weights,
     randomized,
@@ -23,6 +23,7 @@ from asr_s2s.evaluate.random_weights import (
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.search.align import align
 from asr_s2s.text.normalize import normalizer
+from asr_s2s.text.output import Output
 
 SENTENCE = "A small dog sleeps."
 TRANSLATION = "Ein kleiner Hund schläft."

@@ -17,9 +17,10 @@ from asr_s2s.config import (
     TextConfig,
     TextEncoderConfig,
 )
-from asr_s2s.data.datasets import Output, SpeechDataset, TextDataset
-from asr_s2s.evaluate.attention import AttentionMap, Spectrogram, attention_map, draw_attention
+from asr_s2s.data.datasets import SpeechDataset, TextDataset
+from asr_s2s.inspect.attention import AttentionMap, Spectrogram, attention_map, draw_attention
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import CharacterTokenizer
 
 DECODER = DecoderConfig(attention="additive", size=8, attention_size=8, embedding_size=8)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from asr_s2s.errors import ModelError
-from asr_s2s.model.ngram import NgramModel, from_levels
-from asr_s2s.model.ngram_file import load_ngram, save_ngram
-from asr_s2s.model.word_ngram import WordNgramModel, spell
+from asr_s2s.lm.kneser_ney import encode_lines, estimate, frequent_words
+from asr_s2s.lm.ngram import NgramModel, from_levels
+from asr_s2s.lm.ngram_file import load_ngram, save_ngram
+from asr_s2s.lm.word_ngram import WordNgramModel, spell
 from asr_s2s.search.fusion import NgramScorer
 from asr_s2s.text.tokenizer import BOS, EOS, UNK, CharacterTokenizer, WordTokenizer
-from asr_s2s.train.ngram import encode_lines, estimate, frequent_words
 
 LINES = ["an ant can", "a can", "an ant ran", "ant", "a tan can ran", "can a can ran"]
 CHARACTERS = CharacterTokenizer("acnrt ")

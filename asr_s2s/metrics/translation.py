@@ -21,7 +21,7 @@ from sacremoses import MosesPunctNormalizer, MosesTokenizer
 from sacremoses.corpus import NonbreakingPrefixes
 
 from asr_s2s.errors import TextError
-from asr_s2s.evaluate.significance import SEED
+from asr_s2s.metrics.significance import SEED
 
 MOSES_LANGUAGES = sorted({*NonbreakingPrefixes().available_langs.values(), "ja", "ko"})
 """Codes of the languages supported by the Moses tokenizer."""

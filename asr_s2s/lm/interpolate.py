@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from asr_s2s.model.ngram import Level
+from asr_s2s.lm.ngram import Level
 
 Rows = NDArray[np.int64]
 

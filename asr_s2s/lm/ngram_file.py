@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from asr_s2s.errors import ModelError
-from asr_s2s.model.ngram import LOG_ZERO, NgramModel
-from asr_s2s.model.word_ngram import WordNgramModel, spell
+from asr_s2s.lm.ngram import LOG_ZERO, NgramModel
+from asr_s2s.lm.word_ngram import WordNgramModel, spell
 from asr_s2s.text.tokenizer import Tokenizer
 
 NGRAM_FILE = "ngram.safetensors"

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from asr_s2s.errors import UserError
-from asr_s2s.evaluate.error_rate import ErrorRates, Utterance, score
-from asr_s2s.evaluate.significance import (
+from asr_s2s.metrics.error_rate import ErrorRates, Utterance, score
+from asr_s2s.metrics.significance import (
     Interval,
     Resampling,
     compare_error_rates,

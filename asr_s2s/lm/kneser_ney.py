@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr_s2s.errors import ConfigError, TextError
-from asr_s2s.model.ngram import Level
+from asr_s2s.lm.ngram import Level
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, Tokenizer
 
 FALLBACK_DISCOUNTS = (0.0, 0.5, 1.0, 1.5)

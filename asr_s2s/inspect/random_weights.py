@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from asr_s2s.data.datasets import SpeechDataset, TextDataset
-from asr_s2s.evaluate.explain import Explanation, explain
+from asr_s2s.inspect.explain import Explanation, explain
 from asr_s2s.model.seq2seq import Seq2Seq
 
 RANDOM_MODELS = 3

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from asr_s2s.audio.features import FRAMES_PER_SECOND
-from asr_s2s.evaluate.attention import (
+from asr_s2s.inspect.attention import (
     DPI,
     LARGEST_FONT,
     LARGEST_SIDE,
@@ -20,7 +20,7 @@ from asr_s2s.evaluate.attention import (
     find_fonts,
     visible,
 )
-from asr_s2s.evaluate.explain import ExplainedWord, Explanation
+from asr_s2s.inspect.explain import ExplainedWord, Explanation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ import soundfile
 
 import asr_s2s
 from asr_s2s.errors import ManifestError, TextError, UserError
-from asr_s2s.evaluate.error_rate import Counts, ErrorRates, Utterance, score
 from asr_s2s.evaluate.transcripts import Entry, pair, read_transcripts
+from asr_s2s.metrics.error_rate import Counts, ErrorRates, Utterance, score
 
 
 def test_errors_are_counted_over_the_whole_set(rates: ErrorRates) -> None:

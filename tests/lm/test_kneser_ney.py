@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from asr_s2s.errors import ConfigError, TextError
-from asr_s2s.model.ngram import NgramModel, from_levels
+from asr_s2s.lm.interpolate import interpolate
+from asr_s2s.lm.kneser_ney import encode_lines, estimate
+from asr_s2s.lm.ngram import NgramModel, from_levels
 from asr_s2s.text.normalize import verbatim
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, CharacterTokenizer
-from asr_s2s.train.interpolate import interpolate
-from asr_s2s.train.ngram import encode_lines, estimate
 
 TOKENIZER = CharacterTokenizer("abcdefghij")
 PREDICTED = [token for token in range(len(TOKENIZER)) if token not in (BLANK, BOS)]
