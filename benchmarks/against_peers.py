@@ -213,7 +213,8 @@ def write_report(
         f"`{shlex.join(['python', 'benchmarks/against_peers.py', *sys.argv[1:]])}`",
         f"Medians of {options.rounds} interleaved rounds; in parentheses, the time relative to the "
         f"first column. {where}, {options.threads} threads; Python {platform.python_version()}, "
-        f"torch {', '.join(torches)}; {', '.join(v for v in versions if not v.startswith('torch'))}. "
+        f"torch {', '.join(torches)}; "
+        f"{', '.join(v for v in versions if not v.startswith('torch'))}. "
         "Precision is fp32 unless bf16 or int8 is given.",
     ]
     for kind, title in (("speech", "Speech to text"), ("text", "Text to text")):

@@ -167,8 +167,8 @@ def report(
             f"Recordings of {SHORTEST:g} to {LONGEST:g} s; {options.threads} threads on "
             f"{processor()}; Python {platform.python_version()}, asr_s2s {asr_s2s.__version__}; "
             f"{items / batches:.1f} pieces per batch on average. Resident memory: "
-            f"{memory[0]:.0f} MB at the start, {half[0]:.0f} MB halfway, {memory[-1]:.0f} MB at the "
-            f"end, {max(memory):.0f} MB at most.",
+            f"{memory[0]:.0f} MB at the start, {half[0]:.0f} MB halfway, {memory[-1]:.0f} MB at "
+            f"the end, {max(memory):.0f} MB at most.",
             "",
             "| clients | requests | wrong | refused (429) | p50 (s) | p95 (s) | "
             "seconds of audio per second | relative to one client |",

@@ -33,8 +33,9 @@ asr-s2s --install-completion
 ```
 
 Installs completion of commands and options for the current shell (bash, zsh, fish or PowerShell);
-it takes effect in new terminals. `asr-s2s tra` followed by Tab then lists `transcribe`, `translate`
-and `train`. `asr-s2s --show-completion` prints the completion script without installing it.
+it takes effect in new terminals. After `asr-s2s`, typing `tra` and pressing Tab then lists
+`transcribe`, `translate` and `train`. `asr-s2s --show-completion` prints the completion script
+without installing it.
 """
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 import asr_s2s
 from asr_s2s.cli.main import app, main
@@ -64,10 +65,8 @@ def test_list_of_commands_has_complete_sentences(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("name", get_command(app).commands)
-def test_help_has_the_placeholders_of_the_documentation(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    text = run_main(monkeypatch, name, "--help")
+def test_help_has_the_placeholders_of_the_documentation(name: str) -> None:
+    text = CliRunner().invoke(app, [name, "--help"], prog_name="asr-s2s").stdout
     section = (DOCS / "commands.md").read_text("utf-8").partition(f"\n## {name}\n")[2]
     section = section.partition("\n## ")[0]
     usage, *placeholders = re.findall(r"^(asr-s2s .*)$|^\| `(.*?)` \|", section, re.MULTILINE)
