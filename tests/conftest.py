@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from asr_s2s.metrics.error_rate import ErrorRates, Utterance, score
+
 ROOT = Path(__file__).parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
@@ -27,3 +29,15 @@ def sample() -> Path:
 def fixed_seed() -> None:
     """Seed torch before every test."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def rates() -> ErrorRates:
+    """Error rates of three short utterances."""
+    return score(
+        [
+            Utterance("a", "one two three four", "one too three four five"),
+            Utterance("b", "five six", "five six"),
+            Utterance("c", "seven eight nine", "nine"),
+        ]
+    )
