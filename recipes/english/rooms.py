@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
-from asr_s2s.audio.augment import add_noise, colored_noise
+from asr_s2s.audio.augment import add_noise, colored_noise, decaying_noise
 from asr_s2s.audio.waveform import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
@@ -24,15 +24,8 @@ def shift_voice(samples: Samples, factor: float) -> Samples:
 
 
 def reverberate(samples: Samples, rng: np.random.Generator) -> Samples:
-    """Add reverberation: noise that decays by 60 dB in 0.15 to 0.7 s after the direct sound, with 0
-    to 15 dB less energy."""
-    seconds = rng.uniform(0.15, 0.7)
-    count = int(seconds * SAMPLE_RATE)
-    delay = int(rng.uniform(0.001, 0.012) * SAMPLE_RATE)
-    decay = 10.0 ** (-3.0 * np.arange(count) / count)
-    tail = colored_noise(count, slope=rng.uniform(0.0, 1.0), rng=rng) * decay
-    tail *= 10.0 ** (-rng.uniform(0.0, 15.0) / 20.0) / np.sqrt(np.sum(np.square(tail)))
-    response = np.concatenate([[1.0], np.zeros(delay), tail])
+    """Convolve with an artificial room that decays by 60 dB in 0.15 to 0.7 s."""
+    response = decaying_noise(rng.uniform(0.15, 0.7), rng)
     return fftconvolve(samples, response)[: len(samples)].astype(np.float32)
 
 

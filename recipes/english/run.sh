@@ -1,18 +1,23 @@
 #!/bin/sh
-# English from any recording: from corpora of speech and text to a recognizer with language models.
+# English from any recording: from corpora of speech and text to a recognizer with a language model.
 #
-#   recipes/english/run.sh CORPUS_FOLDER HOURS TEXT ...
+#   recipes/english/run.sh CORPUS NOISE ROOMS DICTIONARY G2P TEACHER TEXT ...
 #
-# CORPUS_FOLDER holds train.jsonl and dev.jsonl as prepare.py says; TEXT are .gz and .xz files of
-# English, a sentence a line, which are spoken and which the language models are made of; HOURS of
-# synthetic speech are made. Trains with as many processes as there are GPUs, or else cores. Run it
-# again to resume. Ends with the word error rate of each development set.
+# CORPUS contains train.jsonl and dev.jsonl as prepare.py describes, NOISE recordings of noise, ROOMS
+# room impulse responses, DICTIONARY pronunciations as .tsv.gz (recipes/g2p_cmudict describes them), G2P
+# is the model that recipes/g2p_cmudict trains, TEACHER a Whisper model in CTranslate2 form, TEXT are .gz
+# and .xz files of English, one sentence per line. Trains with one process per GPU, or else per core.
+# Run it again to resume. Ends with the word error rate of each development set.
 set -eu
-usage="usage: recipes/english/run.sh CORPUS_FOLDER HOURS TEXT ..."
-[ $# -ge 3 ] || { echo "$usage" >&2 && exit 2; }
+usage="usage: recipes/english/run.sh CORPUS NOISE ROOMS DICTIONARY G2P TEACHER TEXT ..."
+[ $# -ge 7 ] || { echo "$usage" >&2 && exit 2; }
 corpus=$(realpath "$1")
-hours=$2
-shift 2
+noise=$(realpath "$2")
+rooms=$(realpath "$3")
+dictionary=$(realpath "$4")
+g2p=$(realpath "$5")
+teacher=$(realpath "$6")
+shift 6
 texts=$(realpath "$@")
 cd "$(dirname "$0")"
 PATH=$(realpath ../..)/.venv/bin:$PATH
@@ -26,37 +31,37 @@ train() { # STAGE CONFIGURATION [KEY=VALUE ...]
         torchrun --standalone --nproc-per-node "$processes" -m asr_s2s train "$@" -o "runs/$stage"
 }
 
-python prepare.py "$corpus" data
-# Word splitting is wanted: one name a text.
-python synthesize.py $texts --hours "$hours" --held-out "$corpus/dev.jsonl" --output data/synthetic
+# Transcripts of MInDS-14 are machine-made: keep those that the teacher confirms.
+mkdir -p data
+[ -f data/minds14.jsonl ] || python verify.py "$corpus/train.jsonl" --corpus minds14 \
+    --teacher "$teacher" --output data/minds14.jsonl --tolerance 15
+python prepare.py "$corpus" data --leave-out minds14 --add data/minds14.jsonl
+asr-s2s teach data/train.jsonl --teacher "$teacher" --output data/teacher
 [ -f data/silence/train.jsonl ] ||
     python silence.py --voices data/train.jsonl --hours 0.5 --output data/silence
 
 [ -f data/text.gz ] || for text in $texts; do
     case $text in *.xz) xzcat "$text" ;; *) zcat "$text" ;; esac
 done | awk 'NR % 500 { print; next } { print >"data/valid.txt" }' | gzip >data/text.gz
+# Word splitting is intended: one --text option per file.
+[ -f data/lexicon.txt ] || python pronounce.py "$dictionary"/*.tsv.gz --g2p "$g2p" \
+    $(printf -- '--text %s ' $texts) --manifest data/train.jsonl --output data/lexicon.txt
 
-[ -f data/lexicon.txt ] ||
-    python pronounce.py $texts --manifest data/train.jsonl --output data/lexicon.txt
-# Clean speech, nothing masked, until CTC and attention have found where phonemes are.
-train clean english.yaml 'data.train=[data/clean.jsonl]' data.batch_seconds=32 \
+# Clean speech without masks, until CTC and attention have learned to align.
+train clean english.yaml 'data.train=[data/clean.jsonl]' data.batch_seconds=40 distill.weight=0 \
     augment.vocal_tract_range=0 augment.noise_probability=0.1 augment.frequency_masks=0 \
-    augment.time_masks=0 speech_encoder.dropout=0.1 train.schedule=constant \
-    train.learning_rate=1e-3 train.average_every=8 train.steps=1000 train.validate_every=1000
-# Then everything, at first with little augmentation: that learns faster.
-train first english.yaml train.initialize=runs/clean/model \
-    augment.vocal_tract_range=0 augment.noise_probability=0.2 augment.frequency_masks=1 \
-    augment.time_masks=1 speech_encoder.dropout=0.1 train.learning_rate=1e-3 \
-    train.warmup_steps=100 train.steps=8600
-train english english.yaml train.initialize=runs/first/model
-train language_model language_model.yaml
+    augment.time_masks=0 augment.room_probability=0 augment.telephone_probability=0 \
+    speech_encoder.dropout=0.1 train.schedule=constant train.learning_rate=1e-3 \
+    train.average_every=8 train.steps=1000 train.validate_every=1000
+# Then everything, and the teacher.
+train english english.yaml train.initialize=runs/clean/model \
+    augment.noise_folder="$noise" augment.room_folder="$rooms"
 model=runs/english/model
-# Transcripts are few, but of the kind that is said.
+# Transcripts are few, but match the domain.
 asr-s2s ngram data/text.gz --domain data/transcripts.txt --model $model \
-    --held-out "$corpus/dev.jsonl" --words 60000 --order 4 --prune 0,1,1,2 \
+    --held-out "$corpus/dev.jsonl" --words 150000 --order 4 --prune 0,1,1,2 \
     --output runs/ngram.safetensors
 asr-s2s attach runs/ngram.safetensors --model $model --weight 0.6
-asr-s2s attach runs/language_model/model --model $model
 asr-s2s tune data/valid.jsonl --model $model
 asr-s2s calibrate data/dev_*.jsonl --model $model
 for dev in data/dev_*.jsonl; do asr-s2s evaluate "$dev" --model $model; done
