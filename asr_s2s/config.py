@@ -151,19 +151,29 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechEncoderConfig:
-    """Convolutional front end and pyramidal BiLSTM (Chan et al., 2016)."""
+    """Convolutions, then pyramidal BiLSTM (Chan et al., 2016) or Conformer layers (Gulati et al.,
+    2020)."""
 
+    kind: Literal["pyramid", "conformer"] = "pyramid"
+    """Architecture of the layers."""
     convolution_layers: int = 0
-    """Convolution blocks before the BiLSTM; each halves the time axis and the mel axis."""
+    """Convolution blocks before the BiLSTM, pyramid only; each halves the time axis and the mel
+    axis. A Conformer has as many as its time reduction takes."""
     convolution_channels: int = 32
     layers: int = 3
-    """BiLSTM layers."""
+    """BiLSTM or Conformer layers."""
     size: int = 256
-    """LSTM units per direction."""
+    """LSTM units per direction, or the model size of a Conformer."""
     time_reduction: int = 4
-    """Feature frames per encoder output, a power of 2. Reduction beyond that of the
+    """Feature frames per encoder output, a power of 2. In a pyramid, reduction beyond that of the
     convolutions is done by the upper BiLSTM layers, which concatenate pairs of frames. 8 suits
     subwords; characters of fluent speech need 4."""
+    heads: int = 4
+    """Attention heads, conformer only."""
+    feedforward_size: int = 1024
+    """Inner size of feed-forward modules, conformer only; usually 4 times `size`."""
+    kernel_size: int = 31
+    """Width of the convolution over time in encoder frames (odd), conformer only."""
     dropout: float = 0.2
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from asr_s2s.audio.features import FRAMES_PER_SECOND, HOP
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.data.datasets import SpeechDataset, TextDataset
-from asr_s2s.model.encoder import SpeechEncoder
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import attention_weights
 from asr_s2s.text.tokenizer import EOS
@@ -108,22 +107,20 @@ def attention_map(
             dataset.source_tokenizer.pieces[i] for i in source.tolist()
         ]
     else:
-        shown_source = compute_spectrogram(model.speech, source)
+        shown_source = compute_spectrogram(model, source)
     return AttentionMap(weights.float().cpu().numpy(), shown, shown_source)
 
 
-def compute_spectrogram(encoder: SpeechEncoder, waveform: Tensor) -> Spectrogram:
+def compute_spectrogram(model: Seq2Seq, waveform: Tensor) -> Spectrogram:
     """Log-mel spectrogram of a waveform `(samples,)`, with the times of the encoder's outputs."""
-    log_mel = encoder.log_mel(waveform[None], torch.tensor([len(waveform)]).to(waveform.device))[0]
-    # A convolution's output is centered on every second frame, a pair of frames between the two.
-    convolutions = 2 ** len(encoder.front)
-    reduction = convolutions * 2 ** sum(encoder.pairs_before)
-    first = (reduction - convolutions) / 2 - encoder.edge_frames
+    length = torch.tensor([len(waveform)], device=waveform.device)
+    log_mel = model.frontend.log_mel(waveform[None], length)[0]
+    first = model.frame_center(0)
     return Spectrogram(
         len(waveform) / SAMPLE_RATE,
         log_mel[0].cpu().numpy(),
-        first / FRAMES_PER_SECOND,
-        reduction / FRAMES_PER_SECOND,
+        first,
+        model.frame_center(1) - first,
     )
 
 

@@ -146,7 +146,7 @@ def explain(
         assert isinstance(source, Tensor)
         source_words = []
         inputs, baseline = _embed_speech(model, source)
-        shown_source = compute_spectrogram(model.speech, source)
+        shown_source = compute_spectrogram(model, source)
     scorer = _WordScorer(model, dataset.kind, prompt, tokens, words)
     with torch.inference_mode():
         log_probs, baselines = (scorer(each[None])[0].tolist() for each in (inputs, baseline))
@@ -199,7 +199,7 @@ class _WordScorer:
         rows, time, _ = inputs.shape
         lengths = torch.full((rows,), time, device=inputs.device)
         if self.kind == "speech":
-            memory = self.model.speech.encode_features(inputs, lengths)
+            memory = self.model.speech(*self.model.frontend.add_edges(inputs, lengths))
         else:
             memory = self.model.encoders["text"](inputs, lengths)
         logits, _ = self.model.decoder(self.prefix.expand(rows, -1), memory)
@@ -212,10 +212,8 @@ class _WordScorer:
 @torch.no_grad()
 def _embed_speech(model: Seq2Seq, waveform: Tensor) -> tuple[Tensor, Tensor]:
     """Normalized features `(frames, mel_bins)` of a recording, and their baseline."""
-    encoder = model.speech
     length = torch.tensor([len(waveform)], device=waveform.device)
-    features, frames = encoder.log_mel(waveform[None], length)
-    inputs = encoder.normalize(features, frames)[0]
+    inputs = model.frontend.normalized(waveform[None], length)[0][0]
     return inputs, inputs.quantile(QUIET, dim=0, keepdim=True).expand_as(inputs).contiguous()
 
 

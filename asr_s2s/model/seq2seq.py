@@ -1,15 +1,19 @@
 """Sequence-to-sequence model: encoders, a shared attention decoder, and an optional CTC head."""
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
+from asr_s2s.audio.frontend import SpeechFrontend
 from asr_s2s.config import Config
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
+from asr_s2s.model.conformer import ConformerEncoder
 from asr_s2s.model.ctc import CTCFrames, CTCHead
 from asr_s2s.model.decoder import Decoder
-from asr_s2s.model.encoder import SpeechEncoder
+from asr_s2s.model.pyramid import PyramidEncoder
+from asr_s2s.model.speech_encoder import SpeechEncoder
 from asr_s2s.model.text_encoder import (
     RecurrentTextEncoder,
     TransformerTextEncoder,
@@ -18,11 +22,19 @@ from asr_s2s.model.text_encoder import (
 from asr_s2s.text.tokenizer import BLANK
 
 ENCODERS = ("speech", "text")
+SPEECH_ENCODERS: dict[str, type[SpeechEncoder]] = {
+    "pyramid": PyramidEncoder,
+    "conformer": ConformerEncoder,
+}
+"""Speech encoders by `speech_encoder.kind`."""
+FRONTEND, STORED_FRONTEND = "frontend.normalize.", "encoders.speech.normalize."
+"""Prefixes of the frontend's weights, within the model and in weights files."""
 
 
 class Seq2Seq(nn.Module):
     """Model with one or two encoders (`speech`, `text`), one attention decoder (Chan et al., 2016),
-    and an optional CTC head on the memory of speech (Kim et al., 2017).
+    and an optional CTC head on the memory of speech (Kim et al., 2017). The names in its state
+    dictionary are those of weights files.
 
     Args:
         config: the configuration of the run; only the model's sections are used.
@@ -33,13 +45,19 @@ class Seq2Seq(nn.Module):
         ConfigError: the settings contradict each other.
     """
 
+    frontend: SpeechFrontend
+    """Frontend of the speech encoder; missing without one."""
+
     def __init__(self, config: Config, vocabulary: int, source_vocabulary: int = 0) -> None:
         super().__init__()
         check_encoders(config)
         encoders: dict[str, SpeechEncoder | RecurrentTextEncoder | TransformerTextEncoder] = {}
         if "speech" in config.model.encoders:
-            encoders["speech"] = SpeechEncoder(
-                config.speech_encoder, config.features, config.augment
+            self.frontend = SpeechFrontend(config.features, config.augment)
+            self.register_state_dict_post_hook(_store_names)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_pre_hook(_restore_names)  # type: ignore[no-untyped-call]
+            encoders["speech"] = SPEECH_ENCODERS[config.speech_encoder.kind](
+                config.speech_encoder, config.features.mel_bins
             )
         if "text" in config.model.encoders:
             encoders["text"] = text_encoder(config.text_encoder)
@@ -72,6 +90,15 @@ class Seq2Seq(nn.Module):
         assert isinstance(encoder, SpeechEncoder)
         return encoder
 
+    def frame_time(self, frame: float) -> float:
+        """Return the start of a memory frame of speech in seconds; negative for frames added before
+        the recording."""
+        return self.speech.frame_time(frame) - self.frontend.edge_seconds
+
+    def frame_center(self, frame: float) -> float:
+        """Return the center of a memory frame of speech in seconds, as in `frame_time`."""
+        return self.speech.frame_center(frame) - self.frontend.edge_seconds
+
     def embed_source(self, tokens: Tensor) -> Tensor:
         """Embed source tokens `(batch, tokens)` for the text encoder; returns `(batch, tokens,
         embedding_size)`."""
@@ -90,6 +117,8 @@ class Seq2Seq(nn.Module):
         """
         if kind == "text":
             source = self.embed_source(source)
+        else:
+            source, lengths = self.frontend(source, lengths)
         memory: Memory = self.encoders[kind](source, lengths)
         return memory
 
@@ -99,6 +128,23 @@ class Seq2Seq(nn.Module):
             return None
         log_probs = self.ctc(memory.values).float().log_softmax(-1)
         return CTCFrames(log_probs, self.ctc.per_frame * memory.lengths)
+
+
+def _store_names(
+    model: nn.Module, weights: dict[str, Any], prefix: str, metadata: dict[str, Any]
+) -> None:
+    """Rename the frontend's weights to their names in weights files."""
+    _rename(weights, prefix + FRONTEND, prefix + STORED_FRONTEND)
+
+
+def _restore_names(model: nn.Module, weights: dict[str, Any], prefix: str, *_: object) -> None:
+    """Rename the frontend's weights from their names in weights files."""
+    _rename(weights, prefix + STORED_FRONTEND, prefix + FRONTEND)
+
+
+def _rename(weights: dict[str, Any], prefix: str, new_prefix: str) -> None:
+    for name in [name for name in weights if name.startswith(prefix)]:
+        weights[new_prefix + name.removeprefix(prefix)] = weights.pop(name)
 
 
 def _source_scale(config: Config) -> float:
@@ -115,7 +161,7 @@ def _source_scale(config: Config) -> float:
 
 
 def check_encoders(config: Config) -> None:
-    """Check that the encoders exist and that the settings of the text encoder are consistent.
+    """Check that the encoders exist and that their settings are consistent.
 
     Raises:
         ConfigError: they are not; names the key.
@@ -127,6 +173,8 @@ def check_encoders(config: Config) -> None:
             f"expected speech, text or both, found {', '.join(names) or 'none'}",
             "Use for example [text]",
         )
+    if "speech" in names:
+        SPEECH_ENCODERS[config.speech_encoder.kind].check(config.speech_encoder)
     if "text" not in names or not config.text_encoder.shared_embedding:
         return
     if not config.source_text.joint:

@@ -178,7 +178,7 @@ def align_words(
     """
     texts = split_words(tokenizer.decode(tokens))
     words = _word_indices(tokenizer, tokens, texts)
-    frame_start = model.speech.start_of
+    frame_start = model.frame_time
     marks: list[tuple[float, float]] = []
     evidence: list[Evidence] = []
     for word in range(len(texts)):

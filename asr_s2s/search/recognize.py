@@ -254,7 +254,7 @@ def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Par
     )
     outputs = [hypotheses[0].tokens for hypotheses in results]
     means = [_mean_score(hypotheses[0], config) for hypotheses in results]
-    frame_start = model.speech.start_of
+    frame_start = model.frame_time
     if model.ctc is not None and ctc is not None:
         frame_seconds = (frame_start(1) - frame_start(0)) / model.ctc.per_frame
         favor = search.phrases.earned if search.phrases else lambda output: 0.0

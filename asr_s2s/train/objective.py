@@ -61,7 +61,7 @@ def joint_loss(
     distill = None
     if distillation is not None and batch.teacher is not None:
         assert batch.teacher_lengths is not None
-        features = model.speech.features(batch.source, batch.lengths)
+        features = model.frontend(batch.source, batch.lengths)
         outputs = list(model.speech.layer_outputs(*features))
         memory = model.speech.memory_of(*outputs[-1])
         hidden, lengths = outputs[distillation.layer - 1]

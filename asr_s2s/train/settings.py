@@ -9,7 +9,6 @@ from asr_s2s.errors import ConfigError, TextError
 from asr_s2s.lm.language_model import is_language_model
 from asr_s2s.metrics.translation import check_settings as check_scores
 from asr_s2s.model.decoder import check_decoder
-from asr_s2s.model.encoder import pair_layers
 from asr_s2s.model.seq2seq import check_encoders
 from asr_s2s.search.beam import check_beam_size, check_search
 from asr_s2s.search.decode import check_attended
@@ -19,6 +18,7 @@ POSITIVE = (
     "data.max_seconds", "data.batch_tokens", "data.max_tokens", "data.buckets", "features.mel_bins",
     "augment.room_seconds",
     "speech_encoder.convolution_channels", "speech_encoder.layers", "speech_encoder.size",
+    "speech_encoder.heads", "speech_encoder.feedforward_size", "speech_encoder.kernel_size",
     "text_encoder.layers", "text_encoder.size", "text_encoder.embedding_size",
     "text_encoder.heads", "text_encoder.feedforward_size", "decoder.attention_size",
     "decoder.attention_heads", "decoder.location_filters", "decoder.location_width",
@@ -77,7 +77,6 @@ def check_settings(config: Config, device: torch.device) -> None:
         )
     if len(set(config.text.languages)) < len(config.text.languages):
         raise ConfigError("text.languages", "a language is repeated", "Give each language once")
-    pair_layers(config.speech_encoder)
     check_distill(config)
     check_decoder(config.decoder)
     check_search(config.search)

@@ -279,20 +279,20 @@ def measure_features(model: Seq2Seq, stream: Stream, config: Config) -> None:
     plain = SpeechDataset(stream.dataset.output)
     stride = max(1, len(stream.items) // NORMALIZATION_UTTERANCES)
     sample = CutSet([cut for i, cut in enumerate(stream.items) if i % stride == 0])
-    encoder = model.speech
+    frontend = model.frontend
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for batch in ordered_batches(sample, plain, config.data):
         if not batch.ids:
             continue
         device = next(model.parameters()).device
-        features, lengths = encoder.log_mel(batch.source.to(device), batch.lengths.to(device))
+        features, lengths = frontend.log_mel(batch.source.to(device), batch.lengths.to(device))
         valid: Tensor = features[~padding_mask(lengths, features.size(1))].double().cpu()
         count, total = count + len(valid), total + valid.sum(0)
         squares = squares + valid.square().sum(0)
     if count == 0:
         raise TrainingError("data.train", "no recording could be read", "Run asr-s2s check")
     mean = total / count
-    encoder.normalize.set_statistics(mean, (squares / count - mean.square()).clamp_min(0.0).sqrt())
+    frontend.normalize.set_statistics(mean, (squares / count - mean.square()).clamp_min(0.0).sqrt())
 
 
 def infeasible(stream: Stream, config: Config) -> int:

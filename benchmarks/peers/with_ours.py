@@ -62,7 +62,7 @@ def build(work: Work, setting: Setting) -> Case:
     config = configure(work, setting.input_feeding)
     model = Seq2Seq(config, work.vocabulary, work.vocabulary).to(setting.device)
     if work.kind == "speech":
-        model.speech.log_mel, model.speech.normalize = _Features(), _Normalized()  # type: ignore
+        model.frontend.log_mel, model.frontend.normalize = _Features(), _Normalized()  # type: ignore
     source, lengths = draw_source(work, setting.device)
     if work.training:
         tokens = draw_tokens(work, work.tokens, setting.device)

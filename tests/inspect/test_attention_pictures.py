@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from typing import Literal
 
 import matplotlib.image
 import numpy as np
@@ -42,12 +43,27 @@ def speech_model(encoder: SpeechEncoderConfig, edge_frames: int) -> tuple[Seq2Se
 
 
 @pytest.mark.parametrize("edge_frames", [0, 8, 13])
-@pytest.mark.parametrize(("convolutions", "reduction"), [(0, 1), (0, 4), (1, 8), (2, 4)])
+@pytest.mark.parametrize(
+    ("kind", "convolutions", "reduction"),
+    [
+        ("pyramid", 0, 1),
+        ("pyramid", 0, 4),
+        ("pyramid", 1, 8),
+        ("pyramid", 2, 4),
+        ("conformer", 0, 1),
+        ("conformer", 0, 4),
+    ],
+)
 def test_times_of_weights_match_the_position_of_a_click(
-    convolutions: int, reduction: int, edge_frames: int
+    kind: Literal["pyramid", "conformer"], convolutions: int, reduction: int, edge_frames: int
 ) -> None:
     encoder = SpeechEncoderConfig(
-        convolution_layers=convolutions, layers=2, size=16, time_reduction=reduction
+        kind=kind,
+        convolution_layers=convolutions,
+        layers=2,
+        size=16,
+        time_reduction=reduction,
+        kernel_size=7,
     )
     model, dataset = speech_model(encoder, edge_frames)
     noise = 0.001 * torch.randn(24_000)

@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from asr_s2s.config import Config, DecoderConfig, FeatureConfig, SpeechEncoderConfig
 from asr_s2s.errors import ModelError
-from asr_s2s.model.folder import load_model, pretrained_names, save_model
+from asr_s2s.model.folder import find_model, load_model, pretrained_names, save_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import CharacterTokenizer
 
@@ -42,6 +43,30 @@ def test_sixteen_bit_weights_halve_the_size_and_load_as_float32(tmp_path: Path) 
     sizes = [(tmp_path / bits / "model.safetensors").stat().st_size for bits in ("16", "32")]
     assert sizes[0] < 0.6 * sizes[1]
     assert all(p.dtype == torch.float32 for p in load_model(tmp_path / "16").model.parameters())
+
+
+def test_statistics_of_features_keep_their_names_in_files(tmp_path: Path) -> None:
+    loaded = load_model("digits", exact=True)  # trained before the frontend was a module of its own
+    stored = load_file(find_model("digits") / "model.safetensors")
+    for statistic in ("mean", "std"):
+        value = stored[f"encoders.speech.normalize.{statistic}"].float()
+        assert torch.equal(getattr(loaded.model.frontend.normalize, statistic), value)
+    weights = loaded.model.state_dict()
+    save_model(tmp_path, loaded.config, loaded.tokenizer, None, weights)
+    assert load_file(tmp_path / "model.safetensors").keys() == weights.keys()
+    assert {name.removesuffix(".scale") for name in stored} == weights.keys()
+
+
+def test_a_folder_without_a_kind_of_speech_encoder_has_a_pyramid(folder: Path) -> None:
+    path = folder / "config.yaml"
+    lines = path.read_text().splitlines(keepends=True)
+    added = ("kind:", "heads:", "feedforward_size:", "kernel_size:")
+    start = lines.index("speech_encoder:\n")
+    end = lines.index("text_encoder:\n")
+    kept = [line for line in lines[start:end] if not line.strip().startswith(added)]
+    assert len(kept) == end - start - len(added)
+    path.write_text("".join([*lines[:start], *kept, *lines[end:]]))
+    assert load_model(folder).config == CONFIG
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "model.safetensors", "tokenizer.json"])

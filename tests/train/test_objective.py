@@ -7,17 +7,21 @@ import torch
 from asr_s2s.config import (
     Config,
     DecoderConfig,
+    DistillConfig,
     FeatureConfig,
     ObjectiveConfig,
     SpeechEncoderConfig,
     TrainConfig,
 )
+from asr_s2s.data.datasets import Batch
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
+from asr_s2s.train.distill import Distillation
 from asr_s2s.train.objective import (
     IGNORED,
     attention_loss,
     ctc_loss,
+    joint_loss,
     mix_guesses,
     teacher_forcing,
 )
@@ -111,3 +115,40 @@ def test_scheduled_sampling_replaces_neither_start_token_nor_padding() -> None:
     assert torch.all(mixed[1, 4:] == BLANK)
     assert (mixed[0, 1:] != 4).float().mean() > 0.5
     assert torch.equal(mix_guesses(model, memory, prefix, probability=0.0), prefix)
+
+
+@pytest.mark.parametrize("kind", ["pyramid", "conformer"])
+def test_distillation_trains_the_layers_up_to_its_own(kind: str) -> None:
+    encoder = SpeechEncoderConfig(
+        kind=kind, convolution_layers=1, layers=2, size=8, heads=2, time_reduction=4
+    )
+    config = Config(
+        features=FeatureConfig(mel_bins=16),
+        speech_encoder=encoder,
+        decoder=DecoderConfig(attention_size=8, size=8, embedding_size=4),
+    )
+    model = Seq2Seq(config, 30).eval()  # without dropout
+    per_frame = round(50 * model.speech.frame_seconds(1))
+    distillation = Distillation(
+        model.speech.output_size, 6, per_frame, DistillConfig(weight=2.0, layer=1)
+    )
+    batch = Batch(
+        kind="speech",
+        ids=["a", "b"],
+        texts=["", ""],
+        source=0.1 * torch.randn(2, 8000),
+        lengths=torch.tensor([8000, 6000]),
+        prompts=torch.zeros(2, 0, dtype=torch.long),
+        tokens=TOKENS,
+        token_lengths=LENGTHS,
+        failures=[],
+    )
+    plain = joint_loss(model, batch, config.objective)
+    taught = batch._replace(teacher=torch.randn(2, 25, 6), teacher_lengths=torch.tensor([25, 19]))
+    losses = joint_loss(model, taught, config.objective, distillation=distillation)
+    torch.testing.assert_close(losses.attention, plain.attention)
+    torch.testing.assert_close(losses.total, plain.total + 2.0 * losses.distill)
+    first, second = (list(layer.parameters()) for layer in model.speech.layers)
+    (losses.total - plain.total).backward()
+    assert max(float(weight.grad.abs().max()) for weight in first) > 1e-4
+    assert max(float(weight.grad.abs().max()) for weight in second) < 1e-6
