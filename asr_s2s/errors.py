@@ -5,6 +5,8 @@ Every problem that a user can cause (a bad file, a wrong key, an impossible sett
 Programming errors stay ordinary exceptions.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 EXIT_BAD_INPUT = 1
@@ -55,3 +57,25 @@ class ModelError(UserError):
 
 class TrainingError(UserError):
     """A training run cannot start or cannot continue."""
+
+
+@contextmanager
+def writing(where: str | Path, fix: str = "Choose another file") -> Iterator[None]:
+    """Convert an `OSError` raised within the context, which writes an output, to a `UserError`.
+
+    A `BrokenPipeError` is left as it is: the reader of a pipe needs no more output.
+
+    Args:
+        where: the output.
+        fix: what the user can do.
+
+    Raises:
+        UserError: the output cannot be written.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(where, f"cannot be written ({reason})", fix) from error

@@ -5,20 +5,20 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 import torch
 
-from asr_s2s.audio.segment import DetectorName, find_detector
+from asr_s2s.audio.segment import DetectorName, SpeechDetector, find_detector
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.errors import AudioError, ModelError, UserError
+from asr_s2s.model.device import choose_device
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.reading import End, Piece, Source, read_ahead
 from asr_s2s.search.align import align, align_words
-from asr_s2s.search.beam import check_beam_size
 from asr_s2s.search.confidence import Evidence, confidence
 from asr_s2s.search.guard import Reason
-from asr_s2s.search.phrases import Phrases, read_phrases
+from asr_s2s.search.options import DEFAULTS, DecodeKeywords, DecodeOptions, DecodeSettings
 from asr_s2s.search.recognize import Part, Remedy, Result, Search, join_memories, recognize
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.output import Output
@@ -26,7 +26,6 @@ from asr_s2s.text.words import join_texts
 
 BATCH_SECONDS = 120.0
 """Seconds of audio decoded together, padding included."""
-DEVICES = ("cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,34 @@ class Failure:
     error: UserError
 
 
+class IncompleteError(AudioError):
+    """Some recordings of a list could not be transcribed.
+
+    Where, problem and fix are those of the first of them.
+
+    Args:
+        results: the transcript, or the failure, of each recording, in order.
+    """
+
+    def __init__(self, results: Sequence[Transcript | Failure]) -> None:
+        self.results = tuple(results)
+        failures = [result for result in results if isinstance(result, Failure)]
+        first = failures[0].error
+        count = f"{len(failures)} of {len(results)} recordings failed"
+        super().__init__(first.where, f"{first.problem} ({count})", first.fix)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.results,)
+
+
+class TranscribeKeywords(DecodeKeywords, total=False):
+    """Keyword arguments of `Transcriber.transcribe`; see `Transcriber.stream`."""
+
+    sample_rate: int
+    batch_seconds: float
+    vad: DetectorName
+
+
 class Transcriber:
     """A speech recognizer: `Transcriber.load("digits").transcribe("call.wav").text`."""
 
@@ -126,8 +153,6 @@ class Transcriber:
         self.folder = loaded.folder
         self.device = device
         self.language_models = loaded.language_models
-        self.phrases: Phrases | None = None
-        """Phrases to favor in decoding; see `read_phrases`."""
 
     @classmethod
     def load(cls, model: str | Path, device: str | None = None) -> "Transcriber":
@@ -143,125 +168,93 @@ class Transcriber:
         chosen = choose_device(device)
         return cls(load_model(model, chosen), chosen)
 
-    def read_phrases(self, path: str | Path) -> None:
-        """Set the phrases to favor from a file, one per line; see `search/phrases.py`.
-
-        Raises:
-            UserError: the file cannot be read, or a line of it is invalid.
-        """
-        phrases = read_phrases(Path(path), self.output.tokenizer, self.output.normalize)
-        self.phrases = phrases.to(self.device)
-
     @overload
     def transcribe(
-        self,
-        source: Source,
-        *,
-        sample_rate: int = ...,
-        language: str | None = ...,
-        beam_size: int | None = ...,
-        n_best: int = ...,
-        batch_seconds: float = ...,
-        vad: DetectorName = ...,
-        words: bool = ...,
+        self, source: Source, options: DecodeOptions = ..., **keywords: Unpack[TranscribeKeywords]
     ) -> Transcript: ...
     @overload
     def transcribe(
         self,
         source: Sequence[Source],
-        *,
-        sample_rate: int = ...,
-        language: str | None = ...,
-        beam_size: int | None = ...,
-        n_best: int = ...,
-        batch_seconds: float = ...,
-        vad: DetectorName = ...,
-        words: bool = ...,
+        options: DecodeOptions = ...,
+        **keywords: Unpack[TranscribeKeywords],
     ) -> list[Transcript]: ...
 
     def transcribe(
         self,
         source: Source | Sequence[Source],
-        *,
-        sample_rate: int = SAMPLE_RATE,
-        language: str | None = None,
-        beam_size: int | None = None,
-        n_best: int = 1,
-        batch_seconds: float = BATCH_SECONDS,
-        vad: DetectorName = "energy",
-        words: bool = False,
+        options: DecodeOptions = DEFAULTS,
+        **keywords: Unpack[TranscribeKeywords],
     ) -> Transcript | list[Transcript]:
         """Transcribe one recording or a list of recordings of any length.
 
         Args:
             source: a path, an open binary file, an array of samples `(samples,)` or
                 `(samples, channels)`, a lhotse cut, or a list of these.
-            sample_rate: sampling rate of arrays, in Hz; ignored for files.
-            language: output language, for models of several languages.
-            beam_size: beam size, by default the model's own; at least `n_best`.
-            n_best: maximum number of distinct alternatives to return.
-            batch_seconds: seconds of audio decoded together, padding included.
-            vad: voice activity detector for recordings longer than 25 s: `energy`, or the neural
-                `silero`, which needs the package silero-vad.
-            words: whether to return words with times and confidence.
+            options: decoding options.
+            keywords: fields of `DecodeOptions`, which override `options`, and the other arguments
+                of `stream`, such as `sample_rate`.
 
         Raises:
-            AudioError: a recording cannot be used; `stream` skips such recordings instead.
+            AudioError: a recording cannot be used. For a list, all others are transcribed first;
+                the error is an `IncompleteError`, whose `results` hold the transcripts.
+            UserError: an option cannot be used; see `DecodeOptions.prepare`.
         """
         many = isinstance(source, (list, tuple))
         sources: Any = source if many else [source]
-        results = []
-        for result in self.stream(
-            sources,
-            sample_rate=sample_rate,
-            language=language,
-            beam_size=beam_size,
-            n_best=n_best,
-            batch_seconds=batch_seconds,
-            vad=vad,
-            words=words,
-        ):
-            if isinstance(result, Failure):
-                raise result.error
-            results.append(result)
-        return results if many else results[0]
+        results = list(self.stream(sources, options, **keywords))
+        failures = [result for result in results if isinstance(result, Failure)]
+        if failures and not many:
+            raise failures[0].error
+        if failures:
+            raise IncompleteError(results) from failures[0].error
+        transcripts = [result for result in results if isinstance(result, Transcript)]
+        return transcripts if many else transcripts[0]
 
     def stream(
         self,
         sources: Iterable[Source],
+        options: DecodeOptions = DEFAULTS,
         *,
         sample_rate: int = SAMPLE_RATE,
-        language: str | None = None,
-        beam_size: int | None = None,
-        n_best: int = 1,
         batch_seconds: float = BATCH_SECONDS,
         vad: DetectorName = "energy",
-        words: bool = False,
+        **keywords: Unpack[DecodeKeywords],
     ) -> Iterator[Transcript | Failure]:
         """Transcribe recordings lazily, in order; yields a `Failure` for each unusable one.
 
         Neighboring recordings, and the segments of long ones, are decoded together, up to
-        `batch_seconds`, while the next ones are read. Arguments are as in `transcribe`.
+        `batch_seconds`, while the next ones are read.
+
+        Args:
+            sources: recordings, as in `transcribe`.
+            options: decoding options.
+            sample_rate: sampling rate of arrays, in Hz; ignored for files.
+            batch_seconds: seconds of audio decoded together, padding included.
+            vad: voice activity detector for recordings longer than 25 s: `energy`, or the neural
+                `silero`, which needs the package silero-vad.
+            keywords: fields of `DecodeOptions`, which override `options`.
+
+        Raises:
+            UserError: at the call: an option cannot be used; see `DecodeOptions.prepare`.
         """
-        for option, value in (("beam_size", beam_size), ("n_best", n_best)):
-            if value is not None:
-                check_beam_size(option, value)
-        search = self.config.search
-        if beam_size is not None:
-            search = replace(search, beam_size=beam_size)
-        setup = Search(
-            self.model,
-            replace(search, beam_size=max(search.beam_size, n_best)),
-            self.output.prompt(language, "language"),
-            self.language_models,
-            self.phrases,
-        )
+        options = replace(options, **keywords)
+        options = replace(options, phrases=self._prepare(options).phrases)  # reads a file once
+        return self._stream(sources, options, sample_rate, batch_seconds, find_detector(vad))
+
+    def _stream(
+        self,
+        sources: Iterable[Source],
+        options: DecodeOptions,
+        sample_rate: int,
+        batch_seconds: float,
+        detector: SpeechDetector,
+    ) -> Iterator[Transcript | Failure]:
         segments: list[Segment] = []  # of the current recording
         # Closes the readers even if an exception's traceback keeps this generator alive.
-        with closing(read_ahead(sources, sample_rate, find_detector(vad))) as pieces:
+        with closing(read_ahead(sources, sample_rate, detector)) as pieces:
             for batch in _batches(pieces, batch_seconds):
-                to_decode = [item for item in batch if isinstance(item, Piece)]
-                decoded = self._decode(to_decode, setup, n_best, words)
+                decoded = iter(self.decode([p for p in batch if isinstance(p, Piece)], options))
                 for item in batch:
                     if isinstance(item, Piece):
                         segments.append(next(decoded))
@@ -269,23 +262,34 @@ class Transcriber:
                         yield assemble(item, tuple(segments))
                         segments = []
 
-    def _decode(
-        self, pieces: Sequence[Piece], search: Search, n_best: int, words: bool
-    ) -> Iterator[Segment]:
-        """Decode pieces in one batch; yields one segment per piece."""
+    def decode(self, pieces: Sequence[Piece], options: DecodeOptions = DEFAULTS) -> list[Segment]:
+        """Decode pieces of recordings in one batch; returns one segment per piece.
+
+        Args:
+            pieces: short recordings, or segments of long ones, of at most 25 s each.
+            options: decoding options.
+
+        Raises:
+            UserError: an option cannot be used; see `DecodeOptions.prepare`.
+        """
+        settings = self._prepare(options)
         if not pieces:
-            return
+            return []
+        search = Search(
+            self.model, settings.search, settings.prompt, self.language_models, settings.phrases
+        )
         results = recognize(search, [piece.samples for piece in pieces])
         parts = [part for result in results for part in result.parts]
-        timed = iter(self._words(parts, search.prompt) if words else [])
+        timed = iter(self._words(parts, search.prompt) if options.words else [])
+        segments = []
         for piece, result in zip(pieces, results, strict=True):
             alternatives = self._alternatives(result)
-            yield Segment(
+            segment = Segment(
                 piece.start,
                 piece.start + len(piece.samples) / SAMPLE_RATE,
                 alternatives[0].text,
                 alternatives[0].score,
-                alternatives[:n_best] if n_best > 1 else (),
+                alternatives[: options.n_best] if options.n_best > 1 else (),
                 tuple(
                     replace(word, start=piece.start + word.start, end=piece.start + word.end)
                     for _ in result.parts
@@ -294,6 +298,11 @@ class Transcriber:
                 result.reason,
                 result.remedy,
             )
+            segments.append(segment)
+        return segments
+
+    def _prepare(self, options: DecodeOptions) -> DecodeSettings:
+        return options.prepare(self.config, self.output, "speech", self.device)
 
     def _alternatives(self, result: Result) -> tuple[Alternative, ...]:
         """Distinct texts of a piece, best first; only the best if the guard cut it in two."""
@@ -371,24 +380,3 @@ def assemble(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
         segments[0].alternatives if end.whole and segments else (),
         warning,
     )
-
-
-def choose_device(name: str | None) -> torch.device:
-    """Get the torch device of this name; by default the GPU if there is one.
-
-    Raises:
-        ModelError: the device does not exist or cannot be used.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in DEVICES:
-            raise RuntimeError(f"{device.type} is not one of {DEVICES}")
-        torch.empty(1, device=device)
-    # The exception for a missing device depends on how torch was built.
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ModelError(
-            f"device {name}", "torch cannot use this device", "Use cpu, or cuda with a GPU"
-        ) from error
-    return device

@@ -4,10 +4,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from asr_s2s.pipeline import Segment, Transcript
 from asr_s2s.text.words import split_words
+
+if TYPE_CHECKING:
+    from asr_s2s.pipeline import Segment, Transcript
 
 LINE_WIDTH = 42
 """Maximum columns of a line; wide characters, such as Chinese ones, take two."""
@@ -36,7 +38,7 @@ class Cue(NamedTuple):
     lines: list[str]
 
 
-def to_srt(transcript: Transcript) -> str:
+def to_srt(transcript: "Transcript") -> str:
     """Convert a transcript to a SubRip file."""
     blocks = [
         f"{number}\n{_timestamp(cue.start, ',')} --> {_timestamp(cue.end, ',')}\n"
@@ -46,7 +48,7 @@ def to_srt(transcript: Transcript) -> str:
     return "".join(f"{block}\n\n" for block in blocks)
 
 
-def to_vtt(transcript: Transcript) -> str:
+def to_vtt(transcript: "Transcript") -> str:
     """Convert a transcript to a WebVTT file."""
     blocks = [
         f"{_timestamp(cue.start, '.')} --> {_timestamp(cue.end, '.')}\n"
@@ -56,7 +58,7 @@ def to_vtt(transcript: Transcript) -> str:
     return "WEBVTT\n\n" + "".join(f"{block}\n\n" for block in blocks)
 
 
-def cues(transcript: Transcript) -> list[Cue]:
+def cues(transcript: "Transcript") -> list[Cue]:
     """Non-overlapping cues in order, each within a segment unless extended to `SHORTEST_CUE`."""
     found = [cue for segment in transcript.segments for cue in cut_words(timed_words(segment))]
     for index, cue in enumerate(found):
@@ -68,7 +70,7 @@ def cues(transcript: Transcript) -> list[Cue]:
     return found
 
 
-def timed_words(segment: Segment) -> list[Word]:
+def timed_words(segment: "Segment") -> list[Word]:
     """Words of a segment with their times, which are estimated from word lengths if unknown."""
     texts = split_words(segment.text)
     if not segment.words:

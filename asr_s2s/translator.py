@@ -4,18 +4,19 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple, Unpack, overload
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_s2s.config import SearchConfig
 from asr_s2s.data.datasets import TextDataset
 from asr_s2s.errors import ModelError, TextError, UserError
+from asr_s2s.model.device import choose_device
 from asr_s2s.model.folder import LoadedModel, load_model
-from asr_s2s.pipeline import Alternative, choose_device
-from asr_s2s.search.beam import Hypothesis, check_beam_size, check_search
-from asr_s2s.search.decode import attention_weights, check_attended, decode
+from asr_s2s.pipeline import Alternative
+from asr_s2s.search.beam import Hypothesis
+from asr_s2s.search.decode import attention_weights, decode
+from asr_s2s.search.options import DEFAULTS, DecodeKeywords, DecodeOptions, DecodeSettings
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, UNK, WordTokenizer
@@ -94,116 +95,59 @@ class Translator:
 
     @overload
     def translate(
-        self,
-        source: str,
-        *,
-        language: str | None = ...,
-        beam_size: int | None = ...,
-        length_penalty: float | None = ...,
-        coverage_penalty: float | None = ...,
-        replace_unknown: bool = ...,
-        n_best: int = ...,
+        self, source: str, options: DecodeOptions = ..., **keywords: Unpack[DecodeKeywords]
     ) -> Translation: ...
     @overload
     def translate(
         self,
         source: list[str] | tuple[str, ...],
-        *,
-        language: str | None = ...,
-        beam_size: int | None = ...,
-        length_penalty: float | None = ...,
-        coverage_penalty: float | None = ...,
-        replace_unknown: bool = ...,
-        n_best: int = ...,
+        options: DecodeOptions = ...,
+        **keywords: Unpack[DecodeKeywords],
     ) -> list[Translation]: ...
 
     def translate(
         self,
         source: str | list[str] | tuple[str, ...],
-        *,
-        language: str | None = None,
-        beam_size: int | None = None,
-        length_penalty: float | None = None,
-        coverage_penalty: float | None = None,
-        replace_unknown: bool = False,
-        n_best: int = 1,
+        options: DecodeOptions = DEFAULTS,
+        **keywords: Unpack[DecodeKeywords],
     ) -> Translation | list[Translation]:
         """Translate one line or a list of lines. Arguments are as in `stream`."""
         lines = [source] if isinstance(source, str) else source
-        results = list(
-            self.stream(
-                lines,
-                language=language,
-                beam_size=beam_size,
-                length_penalty=length_penalty,
-                coverage_penalty=coverage_penalty,
-                replace_unknown=replace_unknown,
-                n_best=n_best,
-            )
-        )
+        results = list(self.stream(lines, options, **keywords))
         return results[0] if isinstance(source, str) else results
 
     def stream(
         self,
         lines: Iterable[str],
+        options: DecodeOptions = DEFAULTS,
         *,
-        language: str | None = None,
-        beam_size: int | None = None,
-        length_penalty: float | None = None,
-        coverage_penalty: float | None = None,
-        replace_unknown: bool = False,
-        n_best: int = 1,
         batch_tokens: int = BATCH_TOKENS,
         read_ahead: int = READ_AHEAD,
+        **keywords: Unpack[DecodeKeywords],
     ) -> Iterator[Translation]:
         """Translate lines lazily, in order.
 
         Args:
             lines: source lines. An empty line yields an empty translation; a very long one is
                 translated in pieces.
-            language: output language, for models of several languages.
-            beam_size: beam size, by default the model's own; at least `n_best`.
-            length_penalty: exponent of the output length by which scores are divided, by default
-                the model's `search.length_normalization`.
-            coverage_penalty: weight of the coverage penalty, by default the model's
-                `search.coverage_penalty`.
-            replace_unknown: allow unknown tokens in outputs, and replace each by the source word
-                with the largest attention weight (Luong et al., 2015).
-            n_best: maximum number of distinct alternatives to return.
+            options: decoding options.
             batch_tokens: source tokens decoded together, padding included; fewer if the beam is
                 wider than the model's own.
             read_ahead: lines collected before translation; 1 translates each line at once.
+            keywords: fields of `DecodeOptions`, which override `options`.
 
         Raises:
-            ConfigError: an option is out of range, or needs attention and the model has none.
-            ManifestError: the model does not support this language.
+            UserError: at the call: an option cannot be used; see `DecodeOptions.prepare`.
             TextError: a line holds half of a surrogate pair.
         """
-        for option, value in (("beam_size", beam_size), ("n_best", n_best)):
-            if value is not None:
-                check_beam_size(option, value)
-        search = self.config.search
-        search = replace(
-            search,
-            beam_size=max(search.beam_size if beam_size is None else beam_size, n_best),
-            length_normalization=(
-                search.length_normalization if length_penalty is None else length_penalty
-            ),
-            coverage_penalty=(
-                search.coverage_penalty if coverage_penalty is None else coverage_penalty
-            ),
-            unknown=replace_unknown or search.unknown,
-        )
-        check_search(search)
-        check_attended(search, self.config.decoder)
-        prompt = self.output.prompt(language, "language")
-        return self._stream(lines, search, prompt, n_best, batch_tokens, read_ahead)
+        options = replace(options, **keywords)
+        settings = options.prepare(self.config, self.output, "text", self.device)
+        return self._stream(lines, settings, options.n_best, batch_tokens, read_ahead)
 
     def _stream(
         self,
         lines: Iterable[str],
-        search: SearchConfig,
-        prompt: list[int],
+        settings: DecodeSettings,
         n_best: int,
         batch_tokens: int,
         read_ahead: int,
@@ -213,17 +157,12 @@ class Translator:
             _check_encodable(line)
             waiting.append(line)
             if len(waiting) == read_ahead:
-                yield from self._translate(waiting, search, prompt, n_best, batch_tokens)
+                yield from self._translate(waiting, settings, n_best, batch_tokens)
                 waiting = []
-        yield from self._translate(waiting, search, prompt, n_best, batch_tokens)
+        yield from self._translate(waiting, settings, n_best, batch_tokens)
 
     def _translate(
-        self,
-        lines: Sequence[str],
-        search: SearchConfig,
-        prompt: list[int],
-        n_best: int,
-        batch_tokens: int,
+        self, lines: Sequence[str], settings: DecodeSettings, n_best: int, batch_tokens: int
     ) -> Iterator[Translation]:
         """Translate lines in batches of similar length; yields results in the order of lines."""
         pieces = [
@@ -233,12 +172,12 @@ class Translator:
         ]
         found: dict[int, tuple[Alternative, ...]] = {}
         # Memory use is proportional to the beam size, so a wider beam gets fewer lines per batch.
-        width = max(1.0, search.beam_size / self.config.search.beam_size)
+        width = max(1.0, settings.search.beam_size / self.config.search.beam_size)
         order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].tokens))
         while order:
             rows = max(1, int(batch_tokens / (width * len(pieces[order[0]].tokens))))
             batch, order = order[:rows], order[rows:]
-            texts = self._decode([pieces[i] for i in batch], search, prompt)
+            texts = self._decode([pieces[i] for i in batch], settings)
             found |= dict(zip(batch, texts, strict=True))
         parts: dict[int, list[tuple[Alternative, ...]]] = {}
         for index, piece in enumerate(pieces):
@@ -247,9 +186,10 @@ class Translator:
             yield _join(line, parts.get(number, []), n_best, self._space)
 
     def _decode(
-        self, pieces: Sequence[_Piece], search: SearchConfig, prompt: list[int]
+        self, pieces: Sequence[_Piece], settings: DecodeSettings
     ) -> list[tuple[Alternative, ...]]:
         """Decode one batch; returns the distinct texts of each piece, best first."""
+        prompt = settings.prompt
         rows = [torch.tensor(piece.tokens) for piece in pieces]
         source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
@@ -260,9 +200,10 @@ class Translator:
             self.model,
             "text",
             memory,
-            search,
+            settings.search,
             prompts.view(len(pieces), -1),
             language_models=self.language_models,
+            phrases=settings.phrases,
         )
         texts = []
         for row, (piece, hypotheses) in enumerate(zip(pieces, results, strict=True)):

@@ -1,21 +1,37 @@
-"""Output formats for transcripts (txt, JSON Lines, SubRip, WebVTT, TSV) and their writer."""
+"""Output formats of transcripts and translations, and writers of files and standard output.
+
+Does not import torch, so that the command line can list the formats in its help.
+"""
 
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asr_s2s.errors import UserError
-from asr_s2s.pipeline import Alternative, Transcript
+from asr_s2s.data.standard_input import STDIN
+from asr_s2s.errors import UserError, writing
 from asr_s2s.subtitles import to_srt, to_vtt
 
-STDIN = "-"
-"""Source name of standard input."""
+if TYPE_CHECKING:
+    from asr_s2s.pipeline import Alternative, Transcript, Word
+    from asr_s2s.translator import Translation
 
 
-def to_record(result: Transcript) -> dict[str, Any]:
+class Format(StrEnum):
+    """Output format of transcripts; the value is the file suffix."""
+
+    txt = "txt"
+    json = "json"
+    srt = "srt"
+    vtt = "vtt"
+    tsv = "tsv"
+
+
+def to_record(result: "Transcript") -> dict[str, Any]:
     """Convert a transcript to a JSON object.
 
     Fields: `source`, `duration` (s), `text`, `score` and `segments`, each with `start` and `end`
@@ -44,22 +60,36 @@ def to_record(result: Transcript) -> dict[str, Any]:
         if segment.alternatives and not result.alternatives:
             row["alternatives"] = _alternatives(segment.alternatives)
         if segment.words:
-            row["words"] = [
-                {
-                    "text": word.text,
-                    "start": round(word.start, 3),
-                    "end": round(word.end, 3),
-                    "confidence": round(word.confidence, 4),
-                }
-                for word in segment.words
-            ]
+            row["words"] = [{"text": word.text} | word_record(word) for word in segment.words]
         record["segments"].append(row)
     if result.alternatives:
         record["alternatives"] = _alternatives(result.alternatives)
     return record
 
 
-def to_tsv(result: Transcript) -> str:
+def word_record(word: "Word") -> dict[str, float]:
+    """Times (s) and confidence of a word as a JSON object."""
+    return {
+        "start": round(word.start, 3),
+        "end": round(word.end, 3),
+        "confidence": round(word.confidence, 4),
+    }
+
+
+def translation_record(result: "Translation") -> dict[str, Any]:
+    """Convert a translation to a JSON object: `source`, `text`, `score`, and `alternatives` if
+    requested."""
+    record: dict[str, Any] = {
+        "source": result.source,
+        "text": result.text,
+        "score": round(result.score, 4),
+    }
+    if result.alternatives:
+        record["alternatives"] = _alternatives(result.alternatives)
+    return record
+
+
+def to_tsv(result: "Transcript") -> str:
     """Convert a transcript to TSV: a header, then start and end (ms) and text of each segment."""
     rows = [
         f"{round(1000 * s.start)}\t{round(1000 * s.end)}\t{' '.join(s.text.split())}\n"
@@ -69,17 +99,17 @@ def to_tsv(result: Transcript) -> str:
     return "start\tend\ttext\n" + "".join(rows)
 
 
-FORMATS: dict[str, Callable[[Transcript], str]] = {
-    "txt": lambda result: f"{result.text}\n",
-    "json": lambda result: json.dumps(to_record(result), ensure_ascii=False) + "\n",
-    "srt": to_srt,
-    "vtt": to_vtt,
-    "tsv": to_tsv,
+FORMATS: "dict[Format, Callable[[Transcript], str]]" = {
+    Format.txt: lambda result: f"{result.text}\n",
+    Format.json: lambda result: json.dumps(to_record(result), ensure_ascii=False) + "\n",
+    Format.srt: to_srt,
+    Format.vtt: to_vtt,
+    Format.tsv: to_tsv,
 }
-"""Functions from a transcript to file content, by file suffix."""
-TIMED = ("srt", "vtt")
+"""Functions from a transcript to file content."""
+TIMED = (Format.srt, Format.vtt)
 """Formats that need word times."""
-LINES = ("txt", "json")
+LINES = (Format.txt, Format.json)
 """Formats in which transcripts of several recordings can be concatenated."""
 
 
@@ -92,15 +122,17 @@ class Writer:
     of which are written.
 
     Args:
-        formats: one or more keys of `FORMATS`.
+        formats: one or more formats.
         sources: all recordings of this run.
         folder: output folder, or None for standard output only.
 
     Raises:
-        UserError: the folder cannot be created, or is required but not given.
+        UserError: the folder cannot be written, or is required but not given.
     """
 
-    def __init__(self, formats: Sequence[str], sources: Sequence[str], folder: Path | None) -> None:
+    def __init__(
+        self, formats: Sequence[Format], sources: Sequence[str], folder: Path | None
+    ) -> None:
         self.formats = list(dict.fromkeys(formats))
         self.sources = sources
         self.folder = folder
@@ -114,12 +146,8 @@ class Writer:
                 raise UserError(f"--format {self.printed_format}", problem, "Add --output-dir")
             return
         self.stems = _distinct_stems(sources)
-        try:
+        with writing(folder, "Choose another folder"):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                folder, f"this folder cannot be created ({error.strerror})", "Choose another"
-            ) from error
 
     def is_done(self, index: int) -> bool:
         """Whether all output files of a recording exist and are no older than it."""
@@ -146,41 +174,32 @@ class Writer:
                     "Choose another --output-dir",
                 )
 
-    def write(self, index: int, result: Transcript) -> None:
+    def write(self, index: int, result: "Transcript") -> None:
         """Write the transcript of a recording; each file is replaced atomically.
 
         Raises:
             UserError: standard output or a file cannot be written.
         """
-        where: str | Path = "standard output"
-        try:
-            self._print(result)
-            where = self.folder or where
-            partials = []
-            for path in self._paths(index):
-                where = path
-                partials.append(path.with_name(f".{path.name}.partial"))
-                content = FORMATS[path.suffix[1:]](result)
-                partials[-1].write_bytes(content.encode("utf-8", "surrogateescape"))
+        self._print(result)
+        finished: list[tuple[Path, Path]] = []
+        for path, format in zip(self._paths(index), self.formats, strict=False):
+            partial = path.with_name(f".{path.name}.partial")
+            with writing(path):
+                content = FORMATS[format](result)
+                partial.write_bytes(content.encode("utf-8", "surrogateescape"))
                 if result.warning is not None:
-                    _set_older_than_source(partials[-1], self.sources[index])
-            for path, partial in zip(self._paths(index), partials, strict=True):
+                    _set_older_than_source(partial, self.sources[index])
+            finished.append((partial, path))
+        for partial, path in finished:
+            with writing(path):
                 partial.replace(path)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            if where == "standard output":  # discard its buffer, else Python fails again at exit
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise UserError(
-                where, f"cannot be written ({error.strerror})", "Choose another output"
-            ) from error
 
-    def _print(self, result: Transcript) -> None:
+    def _print(self, result: "Transcript") -> None:
         several = len(self.sources) > 1
         if several and self.printed_format not in LINES:
             return
-        name = f"{result.source}\t" if several and self.printed_format == "txt" else ""
-        print(name + FORMATS[self.printed_format](result), end="", flush=True)
+        name = f"{result.source}\t" if several and self.printed_format == Format.txt else ""
+        print_now(name + FORMATS[self.printed_format](result))
 
     def _paths(self, index: int) -> list[Path]:
         if self.folder is None:
@@ -188,7 +207,48 @@ class Writer:
         return [self.folder / f"{self.stems[index]}.{format}" for format in self.formats]
 
 
-def _alternatives(alternatives: Sequence[Alternative]) -> list[dict[str, Any]]:
+def print_now(text: str) -> None:
+    """Print a result to standard output without delay.
+
+    Raises:
+        UserError: standard output cannot be written.
+    """
+    try:
+        with writing("standard output", "Choose another output"):
+            print(text, end="", flush=True)
+    except UserError:  # discard its buffer, else Python fails again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+@contextmanager
+def line_writer(output: Path | None) -> Iterator[Callable[[str], None]]:
+    """Open an output of lines; yields a function that writes a line without delay.
+
+    Args:
+        output: file to write; None for standard output.
+
+    Raises:
+        UserError: the output cannot be written.
+    """
+    if output is None:
+        yield lambda line: print_now(f"{line}\n")
+        return
+    with writing(output):
+        file = output.open("w", encoding="utf-8")
+
+    def write_line(line: str) -> None:
+        with writing(output):
+            print(line, file=file, flush=True)
+
+    try:
+        yield write_line
+    finally:
+        with writing(output):
+            file.close()
+
+
+def _alternatives(alternatives: "Sequence[Alternative]") -> list[dict[str, Any]]:
     return [{"text": a.text, "score": round(a.score, 4)} for a in alternatives]
 
 

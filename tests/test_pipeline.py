@@ -1,6 +1,7 @@
 """`Transcriber` with a shipped model, on real audio."""
 
 import json
+import pickle
 import random
 import threading
 from pathlib import Path
@@ -12,8 +13,10 @@ from lhotse import CutSet
 
 import asr_s2s
 from asr_s2s.data.manifest import read_manifest
-from asr_s2s.errors import AudioError, ConfigError, ModelError
-from asr_s2s.pipeline import Failure, Transcriber, Transcript
+from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
+from asr_s2s.pipeline import Failure, IncompleteError, Transcriber, Transcript
+from asr_s2s.reading import Piece
+from asr_s2s.search.options import DecodeOptions
 from tests.support.joined import write_joined
 
 
@@ -91,6 +94,13 @@ def test_a_failed_recording_does_not_stop_the_others(
     assert results[0] == results[2]
     with pytest.raises(AudioError, match=r"missing\.wav"):
         recognizer.transcribe([sample, missing])
+    with pytest.raises(IncompleteError, match=r"missing\.wav") as caught:
+        recognizer.transcribe([missing, sample, missing])
+    assert caught.value.results == (results[1], results[0], results[1])
+    assert pickle.loads(pickle.dumps(caught.value)).results[1] == results[0]
+    with pytest.raises(AudioError, match=r"missing\.wav") as single:
+        recognizer.transcribe(missing)
+    assert not isinstance(single.value, IncompleteError)
 
 
 def test_silence_gives_an_empty_text_and_a_warning(recognizer: Transcriber) -> None:
@@ -123,8 +133,9 @@ def test_an_invalid_model_or_device_is_named_in_the_error(tmp_path: Path) -> Non
         asr_s2s.load(str(tmp_path))
     with pytest.raises(ModelError, match="abacus"):
         asr_s2s.load("digits", device="abacus")
-    with pytest.raises(ModelError, match="meta"):
-        asr_s2s.load("digits", device="meta")
+    for device in ("meta", "mps"):
+        with pytest.raises(ModelError, match=f"{device}.*cpu, or cuda"):
+            asr_s2s.load("digits", device=device)
 
 
 def test_invalid_sources_and_options_are_refused(recognizer: Transcriber, sample: Path) -> None:
@@ -132,6 +143,54 @@ def test_invalid_sources_and_options_are_refused(recognizer: Transcriber, sample
         recognizer.transcribe({"audio": sample})
     with pytest.raises(ConfigError, match="beam_size: expected a number from 1 to 1,000, found 0"):
         recognizer.transcribe(sample, beam_size=0)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"n_best": 0}, {"beam_size": 1_001}, {"language": "de"}, {"replace_unknown": True},
+     {"length_penalty": -1.0}],
+    ids=str,
+)  # fmt: skip
+def test_an_option_that_cannot_be_used_is_refused_at_the_call(
+    recognizer: Transcriber, option: dict
+) -> None:
+    (name,) = option
+    for call in (recognizer.stream, recognizer.decode):
+        with pytest.raises(ConfigError) as caught:
+            call([], DecodeOptions(**option))
+        assert caught.value.where == name
+    with pytest.raises(ConfigError):
+        recognizer.stream([], **option)
+
+
+def test_keywords_override_the_fields_of_options(recognizer: Transcriber, sample: Path) -> None:
+    options = DecodeOptions(beam_size=1, n_best=2)
+    by_options = recognizer.transcribe(sample, options, n_best=3)
+    assert by_options == recognizer.transcribe(sample, beam_size=1, n_best=3)
+    assert len(by_options.alternatives) == 3
+
+
+def test_phrases_favor_words_in_one_call_only(
+    recognizer: Transcriber, sample: Path, tmp_path: Path
+) -> None:
+    plain = recognizer.transcribe(sample).text
+    (tmp_path / "phrases.txt").write_text("four nine\noh oh\n")
+    assert recognizer.transcribe(sample, phrases=tmp_path / "phrases.txt").text != plain
+    assert recognizer.transcribe(sample).text == plain
+    with pytest.raises(UserError, match=r"lost\.txt"):
+        recognizer.stream([sample], phrases=tmp_path / "lost.txt")
+
+
+def test_pieces_are_decoded_to_the_segments_of_a_transcript(
+    recognizer: Transcriber, sample: Path
+) -> None:
+    samples, _ = soundfile.read(sample, dtype="float32")
+    assert soundfile.info(sample).samplerate == 16_000
+    options = DecodeOptions(words=True)
+    first, later = recognizer.decode([Piece(0.0, samples), Piece(10.0, samples)], options)
+    assert (first,) == recognizer.transcribe(samples, options).segments
+    assert (later.text, later.start) == (first.text, 10.0)
+    assert [w.start for w in later.words] == pytest.approx([10.0 + w.start for w in first.words])
 
 
 # Long recordings

@@ -198,6 +198,14 @@ def test_unknown_words_are_replaced_by_whole_source_words(kind: str) -> None:
     assert set(result.text.split()) <= set(line.split())
 
 
+@pytest.mark.parametrize("option", [{"words": True}, {"language": "de"}, {"n_best": 0}], ids=str)
+def test_an_option_that_cannot_be_used_is_refused_at_the_call(option: dict) -> None:
+    (name,) = option
+    with pytest.raises(ConfigError) as caught:
+        untrained(WordTokenizer(["bado", "kime"])).stream([], **option)
+    assert caught.value.where == name
+
+
 @pytest.mark.parametrize("option", [{"replace_unknown": True}, {"coverage_penalty": 0.2}], ids=str)
 def test_options_that_need_attention_are_refused_by_a_model_without_it(option: dict) -> None:
     source = WordTokenizer(["bado", "kime"])

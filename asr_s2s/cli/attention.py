@@ -5,9 +5,16 @@ from typing import Annotated
 
 import typer
 
-from asr_s2s.cli.one_source import Limits, Source, check_output, read_source, write_output
-from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
+from asr_s2s.cli.options import (
+    MODEL_HELP,
+    BeamSize,
+    Device,
+    Language,
+    Source,
+    command_names,
+)
 from asr_s2s.errors import ModelError
+from asr_s2s.inspect.source import Limits, check_output, read_source, write_output
 
 LIMITS = Limits(seconds=60.0, tokens=400)
 
@@ -37,8 +44,9 @@ def attention(
     import torch
 
     from asr_s2s.inspect.attention import attention_map, draw_attention
+    from asr_s2s.model.device import choose_device
     from asr_s2s.model.folder import load_model
-    from asr_s2s.pipeline import choose_device
+    from asr_s2s.search.options import DecodeOptions
 
     check_output(output)
     loaded = load_model(model, choose_device(device))
@@ -48,15 +56,9 @@ def attention(
             "this model has no attention: its decoder reads the source as one vector",
             "Choose a model whose decoder.attention is not none",
         )
-    check_language(language, loaded.config.text.languages)
-    subject = read_source(
-        loaded,
-        source,
-        LIMITS,
-        output_text=output_text,
-        language=language,
-        beam_size=beam_size,
-    )
+    options = DecodeOptions(language=language, beam_size=beam_size)
+    with command_names():
+        subject = read_source(loaded, source, LIMITS, options, output_text)
     length = torch.tensor(len(subject.values), device=subject.values.device)
     written = [*subject.prompt, *subject.tokens]
     attended = attention_map(loaded.model, subject.dataset, subject.values, length, written)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr_s2s.cli.options import AnyReference
-from asr_s2s.cli.scoring import Format, Metric, ScoringOptions
-from asr_s2s.errors import UserError
+from asr_s2s.errors import writing
+from asr_s2s.evaluate.scoring import Format, Metric, ScoringOptions
 
 if TYPE_CHECKING:
     from asr_s2s.evaluate.comparison import Comparison
@@ -120,11 +120,7 @@ def _write_page(path: Path, comparison: "Comparison", files: "Files", changed: i
     for error in errors:
         print(f"asr-s2s: {error}", file=sys.stderr)
     text = page(comparison, files, comparison.changes[:changed], clips)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
-    except OSError as error:
-        raise UserError(
-            path, f"cannot be written ({error.strerror})", "Choose another file"
-        ) from error
     print(f"written to {path}", file=sys.stderr)

@@ -12,13 +12,13 @@ from asr_s2s.cli.options import (
     BatchSeconds,
     BeamSize,
     Device,
-    check_language,
+    command_names,
 )
-from asr_s2s.cli.scoring import Format, Metric, ReportOptions, Scoring, ScoringOptions
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
+from asr_s2s.evaluate.scoring import Format, Metric, ReportOptions, Scoring, ScoringOptions
 
 if TYPE_CHECKING:
-    from asr_s2s.cli.decoding import Decoded
+    from asr_s2s.evaluate.decoding import Decoded
     from asr_s2s.metrics.error_rate import Utterance
 
 
@@ -176,34 +176,28 @@ def _decode(
     output: Path | None,
 ) -> "tuple[Scoring, Decoded]":
     """Decode recordings or the source side of parallel text."""
-    from asr_s2s.cli.decoding import transcribe_cuts, translate_groups
     from asr_s2s.data.manifest import read_manifest
     from asr_s2s.data.parallel import is_parallel, read_parallel
+    from asr_s2s.evaluate.decoding import transcribe_cuts, translate_groups
     from asr_s2s.evaluate.transcripts import group_pairs
     from asr_s2s.pipeline import Transcriber
+    from asr_s2s.search.options import DecodeOptions
     from asr_s2s.translator import Translator
 
+    decoding = DecodeOptions(language=language, beam_size=beam_size)
     if any_reference or is_parallel(manifest):
         groups = group_pairs(read_parallel(manifest), any_reference=any_reference)
         translator = Translator.load(model, device)
-        check_language(language, translator.output.languages)
         scoring = options.resolve(translator.config.text)
-        decoded = translate_groups(
-            groups, translator, language=language, beam_size=beam_size, output=output
-        )
-        return scoring, decoded
+        with command_names():
+            return scoring, translate_groups(groups, translator, decoding, output=output)
     cuts = list(read_manifest(manifest))
     transcriber = Transcriber.load(model, device)
-    check_language(language, transcriber.output.languages)
     scoring = options.resolve(transcriber.config.text)
-    decoded = transcribe_cuts(
-        cuts,
-        transcriber,
-        language=language,
-        beam_size=beam_size,
-        batch_seconds=batch_seconds,
-        output=output,
-    )
+    with command_names():
+        decoded = transcribe_cuts(
+            cuts, transcriber, decoding, batch_seconds=batch_seconds, output=output
+        )
     return scoring, decoded
 
 

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr_s2s.cli.one_source import Limits, Source, check_output, read_source, write_output
-from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
+from asr_s2s.cli.options import (
+    MODEL_HELP,
+    BeamSize,
+    Device,
+    Language,
+    Source,
+    command_names,
+)
+from asr_s2s.inspect.source import Limits, check_output, read_source, write_output
 
 if TYPE_CHECKING:
     from asr_s2s.inspect.explain import Explanation
@@ -50,21 +57,16 @@ def explain(
     from asr_s2s.inspect.explain import explain as explain_output
     from asr_s2s.inspect.explain_picture import draw_explanation
     from asr_s2s.inspect.random_weights import compare_with_random_weights
+    from asr_s2s.model.device import choose_device
     from asr_s2s.model.folder import load_model
-    from asr_s2s.pipeline import choose_device
+    from asr_s2s.search.options import DecodeOptions
 
     check_output(output)
     check_installed()
     loaded = load_model(model, choose_device(device), exact=True)
-    check_language(language, loaded.config.text.languages)
-    subject = read_source(
-        loaded,
-        source,
-        LIMITS,
-        output_text=output_text,
-        language=language,
-        beam_size=beam_size,
-    )
+    options = DecodeOptions(language=language, beam_size=beam_size)
+    with command_names():
+        subject = read_source(loaded, source, LIMITS, options, output_text)
     values = subject.values if subject.sentence is None else subject.sentence
     inputs = (loaded.model, subject.dataset, values, subject.prompt, subject.tokens)
     with Console(stderr=True, highlight=False, emoji=False).status("explaining"):

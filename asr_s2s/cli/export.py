@@ -37,7 +37,7 @@ def export(
     """
     import shutil
 
-    from asr_s2s.errors import UserError
+    from asr_s2s.errors import UserError, writing
     from asr_s2s.model.folder import (
         LANGUAGE_MODEL_FOLDER,
         convert_model,
@@ -51,16 +51,15 @@ def export(
         raise UserError(output, "it exists already", "Name a new folder")
     partial = output.with_name(f"{output.name}.partial")
     try:
+        with writing(output, "Choose another folder"):
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(folder, partial)
+            for part in (partial, partial / LANGUAGE_MODEL_FOLDER):
+                if part.is_dir():
+                    convert_model(part, precision.value)
+            partial.rename(output)
+    except UserError:
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(folder, partial)
-        for part in (partial, partial / LANGUAGE_MODEL_FOLDER):
-            if part.is_dir():
-                convert_model(part, precision.value)
-        partial.rename(output)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(
-            output, f"cannot be written ({error.strerror})", "Choose another folder"
-        ) from error
+        raise
     before, after = ((f / "model.safetensors").stat().st_size / 1e6 for f in (folder, output))
     print(f"{output}: {after:.1f} MB of weights; the original has {before:.1f} MB")

@@ -72,7 +72,7 @@ def ngram(
 
     from asr_s2s.data.overlap import read_held_out
     from asr_s2s.data.parallel import read_lines
-    from asr_s2s.errors import ConfigError, UserError
+    from asr_s2s.errors import ConfigError, writing
     from asr_s2s.lm.arpa import arpa_words, is_arpa, read_arpa
     from asr_s2s.lm.interpolate import interpolate
     from asr_s2s.lm.kneser_ney import check_order, encode_lines, estimate, frequent_words
@@ -139,12 +139,8 @@ def ngram(
                 tokens = encode_lines(domain_lines, units, normalize)
                 levels = interpolate(levels, estimate(tokens, len(units), order), domain_weight)
     built = from_levels(levels)
-    try:
+    with writing(output):
         save_ngram(output, spell(built, vocabulary, tokenizer) if words else built, tokenizer)
-    except OSError as error:
-        raise UserError(
-            output, f"cannot be written: {error.strerror}", "Choose another file"
-        ) from error
     counts = ", ".join(f"{len(level.token):,}" for level in levels)
     typer.echo(f"{output}: {counts} n-grams of order 1 to {len(levels)}")
 

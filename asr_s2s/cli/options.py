@@ -1,6 +1,8 @@
 """Options shared by several commands."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
 from typing import Annotated
 
 import typer
@@ -18,6 +20,10 @@ BeamSize = Annotated[
 Language = Annotated[
     str | None, typer.Option(help="Output language; required for a multilingual model.")
 ]
+Source = Annotated[
+    str,
+    typer.Argument(help="Recording or sentence; - reads one sentence from standard input."),
+]
 Device = Annotated[
     str | None, typer.Option(help="PyTorch device, such as cpu or cuda. [default: a GPU if any]")
 ]
@@ -33,15 +39,16 @@ BatchSeconds = Annotated[
 ]
 
 
-def check_language(language: str | None, languages: Sequence[str]) -> None:
-    """Check that `--language` is given only for a multilingual model.
+@contextmanager
+def command_names() -> Iterator[None]:
+    """Name decoding options as on the command line, such as `--beam-size`, in errors raised within
+    the context."""
+    from asr_s2s.search.options import DecodeOptions
 
-    Args:
-        language: value of the option.
-        languages: the model's `text.languages`; empty for a monolingual model.
-
-    Raises:
-        UserError: a language is given for a monolingual model.
-    """
-    if language is not None and not languages:
-        raise UserError("--language", "this model writes one language only", "Remove this option")
+    try:
+        yield
+    except UserError as error:
+        if error.where not in {field.name for field in fields(DecodeOptions)}:
+            raise
+        where = f"--{error.where.replace('_', '-')}"
+        raise UserError(where, error.problem, error.fix) from error

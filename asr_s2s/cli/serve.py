@@ -89,14 +89,13 @@ def serve(
 
     names = _model_names(model or ["english"])
 
-    from asr_s2s.serve.sockets import open_listener
+    from asr_s2s.serve.server import open_listener, run
 
     listener = open_listener(host, port)  # reports a port in use before models are loaded
 
     import torch
 
     from asr_s2s.serve.app import make_app
-    from asr_s2s.serve.server import run
     from asr_s2s.serve.service import Limits, Service
 
     models = _load(names, device)
@@ -128,8 +127,9 @@ def _model_names(models: list[str]) -> dict[str, str]:
 
 
 def _load(models: dict[str, str], device: str | None) -> "dict[str, Transcriber | Translator]":
+    from asr_s2s.model.device import choose_device
     from asr_s2s.model.folder import load_model
-    from asr_s2s.pipeline import Transcriber, choose_device
+    from asr_s2s.pipeline import Transcriber
     from asr_s2s.translator import Translator
 
     chosen = choose_device(device)

@@ -32,7 +32,7 @@ def train(
     """
     from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.config_file import load_config
-    from asr_s2s.pipeline import choose_device
+    from asr_s2s.model.device import choose_device
     from asr_s2s.train.loop import train as run
 
     keep_freed_memory()

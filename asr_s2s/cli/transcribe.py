@@ -5,28 +5,24 @@ import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BatchSeconds, BeamSize, Device, Language
+from asr_s2s.cli.options import (
+    MODEL_HELP,
+    BatchSeconds,
+    BeamSize,
+    Device,
+    Language,
+    command_names,
+)
+from asr_s2s.data.standard_input import STDIN, read_recording
 from asr_s2s.errors import EXIT_BAD_INPUT, AudioError, UserError
+from asr_s2s.writers import TIMED, Format, Writer
 
 if TYPE_CHECKING:
     from asr_s2s.reading import Source
-    from asr_s2s.writers import Writer
-
-STDIN = "-"
-
-
-class Format(StrEnum):
-    """Output format of transcripts."""
-
-    txt = "txt"
-    json = "json"
-    srt = "srt"
-    vtt = "vtt"
-    tsv = "tsv"
 
 
 class Detector(StrEnum):
@@ -106,7 +102,7 @@ def transcribe(
 
     from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.pipeline import Failure, Transcriber
-    from asr_s2s.writers import TIMED, Writer
+    from asr_s2s.search.options import DecodeOptions
 
     keep_freed_memory()
     console = Console(stderr=True, highlight=False, emoji=False)
@@ -119,7 +115,7 @@ def transcribe(
 
     found, errors = find_recordings(sources)
     total = len(found) + len(errors)
-    writer = Writer([f.value for f in format or [Format.txt]], found, output_dir)
+    writer = Writer(format or [Format.txt], found, output_dir)
     pending, misplaced = _pending(writer, len(found), overwrite)
     errors += misplaced
     for error in errors:
@@ -133,17 +129,18 @@ def transcribe(
         )
     if pending:
         transcriber = Transcriber.load(model, device)
-        if phrases is not None:
-            transcriber.read_phrases(phrases)
-        results = transcriber.stream(
-            _open(found[index] for index in pending),
+        options = DecodeOptions(
             language=language,
             beam_size=beam_size,
             n_best=n_best,
-            batch_seconds=batch_seconds,
-            vad=vad.value,
+            phrases=phrases,
             words=words or any(name in TIMED for name in writer.formats),
         )
+        opened = _open(found[index] for index in pending)
+        with command_names():
+            results = transcriber.stream(
+                opened, options, batch_seconds=batch_seconds, vad=vad.value
+            )
         tracked = track(
             results,
             "transcribing",
@@ -165,7 +162,7 @@ def transcribe(
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _pending(writer: "Writer", count: int, overwrite: bool) -> tuple[list[int], list[UserError]]:
+def _pending(writer: Writer, count: int, overwrite: bool) -> tuple[list[int], list[UserError]]:
     """Indices of recordings to transcribe, and errors of recordings whose output files cannot be
     written. All others are up to date."""
     pending: list[int] = []
@@ -220,15 +217,4 @@ def find_recordings(sources: Iterable[str]) -> tuple[list[str], list[UserError]]
 
 def _open(sources: Iterable[str]) -> Iterator["Source"]:
     for source in sources:
-        yield _standard_input() if source == STDIN else source
-
-
-def _standard_input() -> BinaryIO:
-    """Read all of standard input into memory, as audio readers need to seek."""
-    import io
-
-    if sys.stdin is None:
-        raise AudioError(STDIN, "standard input is closed", "Pipe a recording to the command")
-    data = io.BytesIO(sys.stdin.buffer.read())
-    data.name = STDIN
-    return data
+        yield read_recording() if source == STDIN else source

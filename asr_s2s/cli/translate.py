@@ -1,22 +1,17 @@
 """The command `asr-s2s translate`."""
 
 import json
-import os
 import sys
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, check_language
-from asr_s2s.errors import EXIT_BAD_INPUT, TextError, UserError
-
-if TYPE_CHECKING:
-    from asr_s2s.translator import Translation
-
-STDIN = "-"
+from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, command_names
+from asr_s2s.data.standard_input import STDIN, Lines
+from asr_s2s.errors import EXIT_BAD_INPUT
+from asr_s2s.writers import line_writer, translation_record
 
 
 class Format(StrEnum):
@@ -85,39 +80,29 @@ def translate(
     batched. Messages are printed to standard error. The exit code is 1 if a line is not valid
     UTF-8.
     """
-    from contextlib import ExitStack
-
     from rich.console import Console
     from rich.progress import track
 
     from asr_s2s.allocator import keep_freed_memory
+    from asr_s2s.search.options import DecodeOptions
     from asr_s2s.translator import READ_AHEAD, Translator
 
     keep_freed_memory()
     console = Console(stderr=True, highlight=False, emoji=False)
     translator = Translator.load(model, device)
-    check_language(language, translator.output.languages)
     lines = Lines(source)
-    results = translator.stream(
-        lines,
+    options = DecodeOptions(
         language=language,
         beam_size=beam_size,
+        n_best=n_best,
         length_penalty=length_penalty,
         coverage_penalty=coverage_penalty,
         replace_unknown=replace_unknown,
-        n_best=n_best,
-        batch_tokens=batch_tokens,
-        read_ahead=1 if lines.typed else READ_AHEAD,
     )
-    with ExitStack() as stack:
-        file = sys.stdout
-        if output is not None:
-            try:
-                file = stack.enter_context(output.open("w", encoding="utf-8"))
-            except OSError as problem:
-                raise UserError(
-                    output, f"cannot be written ({problem.strerror})", "Choose another file"
-                ) from problem
+    ahead = 1 if lines.typed else READ_AHEAD
+    with command_names():
+        results = translator.stream(lines, options, batch_tokens=batch_tokens, read_ahead=ahead)
+    with line_writer(output) as write_line:
         tracked = track(
             results,
             "translating",
@@ -130,84 +115,10 @@ def translate(
             if result.warning is not None:
                 console.print(f"asr-s2s: {result.warning}", markup=False, soft_wrap=True)
             if format is Format.json:
-                line = json.dumps(to_record(result), ensure_ascii=False)
+                write_line(json.dumps(translation_record(result), ensure_ascii=False))
             else:
-                line = result.text
-            _write(line, file, str(output or "standard output"))
+                write_line(result.text)
     for error in lines.errors:
         console.print(f"asr-s2s: {error}", markup=False, soft_wrap=True)
     if lines.errors:
         raise typer.Exit(EXIT_BAD_INPUT)
-
-
-def to_record(result: "Translation") -> dict[str, Any]:
-    """JSON object of a translation: `source`, `text`, `score`, and `alternatives` if requested."""
-    record: dict[str, Any] = {
-        "source": result.source,
-        "text": result.text,
-        "score": round(result.score, 4),
-    }
-    if result.alternatives:
-        record["alternatives"] = [
-            {"text": a.text, "score": round(a.score, 4)} for a in result.alternatives
-        ]
-    return record
-
-
-class Lines:
-    """Lines of a file or of standard input.
-
-    Bytes that are not valid UTF-8 are removed, and an error for the line is added to `errors`.
-
-    Args:
-        source: a file, or - for standard input.
-
-    Raises:
-        ManifestError: the file does not exist or cannot be read.
-    """
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.errors: list[TextError] = []
-        self.total: int | None = None
-        """Number of lines of a file; None for standard input."""
-        self._content: list[bytes] | None = None
-        self.typed = source == STDIN and sys.stdin is not None and sys.stdin.isatty()
-        """Whether lines come from a terminal, so that each must be translated at once."""
-        if source != STDIN:
-            from asr_s2s.data.manifest import read_bytes
-
-            self._content = read_bytes(Path(source), "text file").split(b"\n")
-            if not self._content[-1]:
-                self._content.pop()
-            self.total = len(self._content)
-
-    def __iter__(self) -> Iterator[str]:
-        if self._content is None and sys.stdin is None:
-            raise TextError(STDIN, "standard input is closed", "Pipe text to the command")
-        raw = self._content if self._content is not None else sys.stdin.buffer
-        for number, line in enumerate(raw, start=1):
-            line = line.rstrip(b"\r\n")
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            try:
-                yield line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                problem = f"byte {error.start + 1} is not UTF-8; invalid bytes were removed"
-                self.errors.append(
-                    TextError(f"{self.source}:{number}", problem, "Save the text as UTF-8")
-                )
-                yield line.decode("utf-8", errors="ignore")
-
-
-def _write(line: str, file: Any, where: str) -> None:
-    try:
-        print(line, file=file, flush=True)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        if file is sys.stdout:  # the rest of its buffer cannot be written at exit either
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise UserError(
-            where, f"cannot be written ({error.strerror})", "Choose another file"
-        ) from error

@@ -41,8 +41,8 @@ def tune(
     from rich.progress import Progress
 
     from asr_s2s.allocator import keep_freed_memory
+    from asr_s2s.model.device import choose_device
     from asr_s2s.model.folder import change_search, find_model, load_model, own_folder
-    from asr_s2s.pipeline import choose_device
     from asr_s2s.train.tune import VALUES, Trial, Tuner
     from asr_s2s.train.tune import tune as run
 

@@ -8,6 +8,7 @@ the vocabulary marks them.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,9 @@ _BOUNDARY = BLANK  # symbol of a word boundary; outputs never contain BLANK
 _WORD_BEGINNING = "\u2581"
 
 
-class Phrases(NamedTuple):
-    """Automaton of phrases. Node 0 is its root, where no phrase has begun."""
+@dataclass(frozen=True, eq=False)
+class Phrases:
+    """Automaton of phrases, compared by identity. Node 0 is its root, where no phrase has begun."""
 
     keys: Tensor
     """node * vocabulary + symbol of each transition within phrases, sorted."""
@@ -46,7 +48,7 @@ class Phrases(NamedTuple):
 
     def to(self, device: torch.device) -> "Phrases":
         """Return the automaton on a device."""
-        return Phrases(*(part.to(device) for part in self))
+        return Phrases(*(getattr(self, part.name).to(device) for part in fields(self)))
 
     def step(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bonuses of tokens after nodes, minus revoked provisional bonuses, and the next

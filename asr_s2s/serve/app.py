@@ -11,10 +11,9 @@ from fastapi.staticfiles import StaticFiles
 
 from asr_s2s import __version__
 from asr_s2s.serve.access import Access
-from asr_s2s.serve.lines import line_routes
 from asr_s2s.serve.metrics import CONTENT_TYPE
-from asr_s2s.serve.recordings import recording_routes
 from asr_s2s.serve.refusals import add_error_handlers
+from asr_s2s.serve.routes import speech_routes, text_routes
 from asr_s2s.serve.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -43,8 +42,8 @@ def make_app(service: Service, token: str | None = None) -> FastAPI:
     )
     app.add_middleware(Access, token=token, metrics=service.metrics)
     add_error_handlers(app)
-    app.include_router(recording_routes(service))
-    app.include_router(line_routes(service))
+    app.include_router(speech_routes(service))
+    app.include_router(text_routes(service))
 
     @app.get("/v1/models", tags=["models"])
     async def models() -> dict[str, Any]:

@@ -5,8 +5,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from copy import copy
-from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import takewhile
 from threading import Event, Lock, Semaphore
 from typing import Any, BinaryIO
@@ -17,6 +16,7 @@ from asr_s2s.audio.waveform import SAMPLE_RATE, SHORTEST, Waveform, concatenate
 from asr_s2s.errors import AudioError
 from asr_s2s.pipeline import Failure, Segment, Transcriber, Transcript, assemble
 from asr_s2s.reading import End, Piece, read_pieces
+from asr_s2s.search.options import DecodeOptions
 from asr_s2s.search.phrases import WEIGHT, Phrases, make_phrases
 from asr_s2s.serve.batcher import Batcher, BatchReport
 from asr_s2s.serve.pictures import speech_attention
@@ -24,18 +24,8 @@ from asr_s2s.serve.pictures import speech_attention
 SPARE_PIECES = 24
 """Pieces that may be queued for decoding in addition to one per recording. A single long recording
 can then fill batches, while many long recordings do not fill the memory."""
-
-
-@dataclass(frozen=True)
-class SpeechOptions:
-    """Decoding options; only requests with equal options are decoded together."""
-
-    language: str | None = None
-    beam_size: int | None = None
-    words: bool = False
-    phrases: tuple[str, ...] = ()
-    automaton: Phrases | None = field(default=None, compare=False)
-    """Automaton of `phrases`."""
+CACHED_PHRASES = 64
+"""Lists of phrases kept for later requests with the same phrases."""
 
 
 class Speech:
@@ -59,13 +49,17 @@ class Speech:
         report: Callable[[BatchReport], None] = lambda report: None,
     ) -> None:
         self.transcriber = transcriber
-        self.batch_seconds = batch_seconds
-        self.batcher: Batcher[SpeechOptions, Waveform, Segment | None] = Batcher(
-            self._decode, int(batch_seconds * SAMPLE_RATE), workers=workers, report=report
+        self.batcher: Batcher[DecodeOptions, Piece, Segment] = Batcher(
+            lambda options, pieces: transcriber.decode(pieces, options),
+            int(batch_seconds * SAMPLE_RATE),
+            workers=workers,
+            report=report,
         )
         self.reader_pool = ThreadPoolExecutor(recordings, "reader")
         self.shared_slots = Semaphore(SPARE_PIECES)
         self.attention_lock = Lock()
+        # Equal phrases must be the same object, so that requests with them share batches.
+        self._phrases = lru_cache(maxsize=CACHED_PHRASES)(self._make_phrases)
 
     @property
     def languages(self) -> Sequence[str]:
@@ -79,24 +73,23 @@ class Speech:
         beam_size: int | None = None,
         words: bool = False,
         phrases: Sequence[str] = (),
-    ) -> SpeechOptions:
+    ) -> DecodeOptions:
         """Check a client's options; the language is ignored if the model has no `languages`.
 
         Raises:
-            UserError: the language, or a phrase, is not supported by the model.
+            UserError: an option, such as a language or a phrase, is not supported by the model.
         """
-        language = language if self.languages else None
-        self.transcriber.output.prompt(language, "language")
-        automaton = None
-        if phrases:
-            output = self.transcriber.output
-            weighted = [(phrase, WEIGHT) for phrase in phrases]
-            automaton = make_phrases(weighted, output.tokenizer, output.normalize, "prompt")
-            automaton = automaton.to(self.transcriber.device)
-        return SpeechOptions(language, beam_size, words, tuple(phrases), automaton)
+        options = DecodeOptions(
+            language=language if self.languages else None,
+            beam_size=beam_size,
+            words=words,
+            phrases=self._phrases(tuple(phrases)) if phrases else None,
+        )
+        self.transcriber.decode([], options)  # checks them
+        return options
 
     def begin(
-        self, file: BinaryIO, name: str, options: SpeechOptions, time_limit: float
+        self, file: BinaryIO, name: str, options: DecodeOptions, time_limit: float
     ) -> "Recording":
         """Start reading and decoding a recording.
 
@@ -117,7 +110,7 @@ class Speech:
         start: float,
         duration: float,
         text: str,
-        options: SpeechOptions,
+        options: DecodeOptions,
         time_limit: float,
     ) -> dict[str, Any]:
         """Compute attention weights over a part of a recording for a given text.
@@ -154,24 +147,11 @@ class Speech:
         self.reader_pool.shutdown()
         self.batcher.close()
 
-    def _decode(
-        self, options: SpeechOptions, waveforms: Sequence[Waveform]
-    ) -> list[Segment | None]:
-        """Decode a batch of waveforms to segments that start at 0 s; None for silence."""
-        transcriber = copy(self.transcriber)  # shares the model, has its reserved_slot phrases
-        transcriber.phrases = options.automaton
-        segments = []
-        for result in transcriber.stream(
-            waveforms,
-            language=options.language,
-            beam_size=options.beam_size,
-            words=options.words,
-            batch_seconds=self.batch_seconds,
-        ):
-            if isinstance(result, Failure):
-                raise result.error
-            segments.append(result.segments[0] if result.segments else None)
-        return segments
+    def _make_phrases(self, phrases: tuple[str, ...]) -> Phrases:
+        output = self.transcriber.output
+        weighted = [(phrase, WEIGHT) for phrase in phrases]
+        found = make_phrases(weighted, output.tokenizer, output.normalize, "prompt")
+        return found.to(self.transcriber.device)
 
 
 class Recording:
@@ -182,7 +162,7 @@ class Recording:
         speech: Speech,
         file: BinaryIO,
         name: str,
-        options: SpeechOptions,
+        options: DecodeOptions,
         time_limit: float,
     ) -> None:
         self.speech = speech
@@ -193,9 +173,7 @@ class Recording:
         self.deadline = self.loop.time() + time_limit
         self.canceled = Event()
         self.reserved_slot = Semaphore(1)  # for one piece of this recording at a time
-        self.items: asyncio.Queue[tuple[Piece, Future[Segment | None]] | End | Exception] = (
-            asyncio.Queue()
-        )
+        self.items: asyncio.Queue[Future[Segment] | End | Exception] = asyncio.Queue()
 
     async def results(self) -> AsyncIterator[Segment | Transcript]:
         """Yield each segment, in order, as soon as it is decoded, then the complete transcript.
@@ -214,12 +192,9 @@ class Recording:
                     raise item
                 if isinstance(item, End):
                     break
-                piece, future = item
                 async with asyncio.timeout_at(self.deadline):
-                    segment = await asyncio.wrap_future(future)
-                if segment is not None:
-                    segments.append(_shifted(segment, piece))
-                    yield segments[-1]
+                    segments.append(await asyncio.wrap_future(item))
+                yield segments[-1]
         finally:
             self.cancel()
         result = assemble(item, tuple(segments))
@@ -232,8 +207,8 @@ class Recording:
         self.canceled.set()
         while not self.items.empty():
             item = self.items.get_nowait()
-            if isinstance(item, tuple):
-                item[1].cancel()
+            if isinstance(item, Future):
+                item.cancel()
 
     def read(self) -> None:
         """Cut the recording into pieces and queue them for decoding; runs in a reader thread."""
@@ -244,11 +219,11 @@ class Recording:
                 for item in pieces:
                     if self.canceled.is_set():
                         return
-                    self._put((item, self._submit(item)) if isinstance(item, Piece) else item)
+                    self._put(self._submit(item) if isinstance(item, Piece) else item)
         except Exception as error:  # raised again by `results`
             self._put(error)
 
-    def _submit(self, piece: Piece) -> "Future[Segment | None]":
+    def _submit(self, piece: Piece) -> "Future[Segment]":
         """Wait for a free slot and queue a piece for decoding."""
         slot = self.reserved_slot
         if not slot.acquire(blocking=False):
@@ -256,14 +231,14 @@ class Recording:
             slot = self.speech.shared_slots
             slot.acquire()
         try:
-            future = self.speech.batcher.submit(self.options, len(piece.samples), piece.samples)
+            future = self.speech.batcher.submit(self.options, len(piece.samples), piece)
         except BaseException:
             slot.release()
             raise
         future.add_done_callback(lambda _: slot.release())
         return future
 
-    def _put(self, item: tuple[Piece, "Future[Segment | None]"] | End | Exception) -> None:
+    def _put(self, item: "Future[Segment] | End | Exception") -> None:
         with suppress(RuntimeError):  # the event loop is closed
             self.loop.call_soon_threadsafe(self.items.put_nowait, item)
 
@@ -294,14 +269,3 @@ def _excerpt(file: BinaryIO, name: str, start: float, duration: float, canceled:
     if len(samples) < SHORTEST * SAMPLE_RATE:
         raise AudioError(name, f"there is no audio after {start:g} s", "Correct the start")
     return samples
-
-
-def _shifted(segment: Segment, piece: Piece) -> Segment:
-    """Shift the times of a segment from its piece to the whole recording."""
-    words = tuple(
-        replace(word, start=piece.start + word.start, end=piece.start + word.end)
-        for word in segment.words
-    )
-    return replace(
-        segment, start=piece.start + segment.start, end=piece.start + segment.end, words=words
-    )

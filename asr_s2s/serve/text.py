@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from asr_s2s.search.options import DecodeOptions
 from asr_s2s.serve.batcher import Batcher, BatchReport
 from asr_s2s.serve.pictures import check_attention, text_attention
 from asr_s2s.translator import Translation, Translator
@@ -13,14 +13,12 @@ BATCH_CHARACTERS = 16_000
 """Maximum characters of a batch, padding included."""
 
 
-@dataclass(frozen=True)
-class TextOptions:
-    """Translation options; only requests with equal options are translated together."""
+class Line(NamedTuple):
+    """A line to translate."""
 
-    language: str | None = None
-    beam_size: int | None = None
-    n_best: int = 1
-    alignment: bool = False
+    text: str
+    alignment: bool
+    """Whether the result holds attention weights."""
 
 
 class Answer(NamedTuple):
@@ -48,7 +46,7 @@ class Text:
         report: Callable[[BatchReport], None] = lambda report: None,
     ) -> None:
         self.translator = translator
-        self.batcher: Batcher[TextOptions, str, Answer] = Batcher(
+        self.batcher: Batcher[DecodeOptions, Line, Answer] = Batcher(
             self._translate, BATCH_CHARACTERS, workers=workers, report=report
         )
 
@@ -63,33 +61,45 @@ class Text:
         language: str | None = None,
         beam_size: int | None = None,
         n_best: int = 1,
-        alignment: bool = False,
-    ) -> TextOptions:
+    ) -> DecodeOptions:
         """Check a client's options; the language is ignored if the model has no `languages`.
 
         Raises:
-            UserError: the model does not support the language, or `alignment` is set and it has no
-                attention.
+            UserError: an option, such as a language, is not supported by the model.
         """
-        language = language if self.languages else None
-        self.translator.output.prompt(language, "language")
-        if alignment:
-            check_attention(self.translator)
-        return TextOptions(language, beam_size, n_best, alignment)
+        options = DecodeOptions(
+            language=language if self.languages else None, beam_size=beam_size, n_best=n_best
+        )
+        self.translator.stream([], options)  # checks them
+        return options
 
     async def translate(
-        self, lines: Sequence[str], options: TextOptions, time_limit: float
+        self,
+        lines: Sequence[str],
+        options: DecodeOptions,
+        time_limit: float,
+        *,
+        alignment: bool = False,
     ) -> list[Answer]:
         """Translate lines; results are in order.
 
+        Args:
+            lines: source lines.
+            options: checked options.
+            time_limit: maximum processing time, in seconds.
+            alignment: whether to return attention weights.
+
         Raises:
-            UserError: a line holds half of a surrogate pair.
+            UserError: a line holds half of a surrogate pair, or `alignment` is set and the model
+                has no attention.
             TimeoutError: translation took longer than `time_limit` seconds.
             StoppedError: the server is shutting down.
         """
+        if alignment:
+            check_attention(self.translator)
         submit = self.batcher.submit
         # Canceling the gather also cancels all lines that are still queued.
-        futures = [submit(options, max(1, len(line)), line) for line in lines]
+        futures = [submit(options, max(1, len(line)), Line(line, alignment)) for line in lines]
         async with asyncio.timeout(time_limit):
             return await asyncio.gather(*map(asyncio.wrap_future, futures))
 
@@ -97,18 +107,13 @@ class Text:
         """Finish all queued work and end the threads."""
         self.batcher.close()
 
-    def _translate(self, options: TextOptions, lines: Sequence[str]) -> list[Answer]:
-        translations = self.translator.translate(
-            list(lines),
-            language=options.language,
-            beam_size=options.beam_size,
-            n_best=options.n_best,
-        )
+    def _translate(self, options: DecodeOptions, lines: Sequence[Line]) -> list[Answer]:
+        translations = self.translator.translate([line.text for line in lines], options)
         return [
             Answer(
                 translation,
-                text_attention(self.translator, line, translation.text, options.language)
-                if options.alignment
+                text_attention(self.translator, line.text, translation.text, options.language)
+                if line.alignment
                 else None,
             )
             for line, translation in zip(lines, translations, strict=True)

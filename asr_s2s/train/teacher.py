@@ -25,7 +25,7 @@ from asr_s2s.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from asr_s2s.errors import ManifestError, ModelError, UserError
+from asr_s2s.errors import ManifestError, ModelError, UserError, writing
 
 Features = NDArray[np.float32]
 
@@ -153,29 +153,27 @@ def _write_shard(
 ) -> list[ManifestError]:
     done, failures = [], []
     store = part.with_name(part.name.replace("cuts", "features").removesuffix(".jsonl.gz"))
-    try:
-        with LilcomChunkyWriter(store, tick_power=COMPRESSION) as writer:
-            for cut in cuts:
-                try:
-                    samples = read_cut_audio(cut)
-                except UserError as error:
-                    failures.append(ManifestError(error.where, error.problem, error.fix))
-                    continue
-                features = teacher.encode(samples)
-                stored = writer.store_array(
-                    cut.id,
-                    features,
-                    frame_shift=1.0 / teacher.frames_per_second,
-                    temporal_dim=0,
-                    start=cut.start,
-                )
-                custom = {**(cut.custom or {}), TEACHER_FEATURES: stored}
-                done.append(fastcopy(cut, custom=custom))
-                progress(1, len(samples) / SAMPLE_RATE)
-    except OSError as error:
-        raise UserError(
-            store, f"it cannot be written ({error.strerror})", "Choose another --output"
-        ) from error
+    with (
+        writing(store, "Choose another --output"),
+        LilcomChunkyWriter(store, tick_power=COMPRESSION) as writer,
+    ):
+        for cut in cuts:
+            try:
+                samples = read_cut_audio(cut)
+            except UserError as error:
+                failures.append(ManifestError(error.where, error.problem, error.fix))
+                continue
+            features = teacher.encode(samples)
+            stored = writer.store_array(
+                cut.id,
+                features,
+                frame_shift=1.0 / teacher.frames_per_second,
+                temporal_dim=0,
+                start=cut.start,
+            )
+            custom = {**(cut.custom or {}), TEACHER_FEATURES: stored}
+            done.append(fastcopy(cut, custom=custom))
+            progress(1, len(samples) / SAMPLE_RATE)
     if done:
         write_manifest(done, part)  # atomic: its existence marks the shard as finished
     return failures

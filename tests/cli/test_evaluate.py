@@ -11,7 +11,6 @@ import pytest
 import sacrebleu
 import soundfile
 
-from asr_s2s.cli.decoding import translate_groups
 from asr_s2s.config import (
     Config,
     DecoderConfig,
@@ -22,8 +21,10 @@ from asr_s2s.config import (
     TextEncoderConfig,
 )
 from asr_s2s.data.parallel import TextPair
+from asr_s2s.evaluate.decoding import translate_groups
 from asr_s2s.model.folder import save_model
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.search.options import DecodeOptions
 from asr_s2s.text.tokenizer import CharacterTokenizer
 from asr_s2s.translator import Translator
 
@@ -289,7 +290,7 @@ def test_mixed_languages_are_batched_by_language_and_keep_their_order(tmp_path: 
         for number, (source, language) in enumerate(zip(sources, languages, strict=True))
     ]
     output = tmp_path / "hyp.jsonl"
-    decoded = translate_groups(groups, translator, language=None, beam_size=2, output=output)
+    decoded = translate_groups(groups, translator, DecodeOptions(beam_size=2), output=output)
     assert len(batches) == 2
     expected = [
         translator.translate(source, language=language, beam_size=2).text
@@ -298,7 +299,9 @@ def test_mixed_languages_are_batched_by_language_and_keep_their_order(tmp_path: 
     assert [utterance.hypothesis for utterance in decoded.utterances] == expected
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert [(row["source"], row["text"]) for row in rows] == [*zip(sources, expected, strict=True)]
-    german = translate_groups(groups, translator, language="de", beam_size=2, output=None)
+    german = translate_groups(
+        groups, translator, DecodeOptions(language="de", beam_size=2), output=None
+    )
     assert german.utterances[1].hypothesis == translator.translate(
         sources[1], language="de", beam_size=2
     ).text  # fmt: skip

@@ -158,6 +158,10 @@ def test_bad_recordings_are_reported_and_the_others_transcribed(
     [
         (["--model", "nonesuch"], 1, "nonesuch"),
         (["--device", "abacus"], 1, "abacus"),
+        (["--device", "mps"], 1, "cpu, or cuda"),
+        (["--language", "de"], 1, "--language"),
+        (["--beam-size", "1001"], 1, "--beam-size"),
+        (["--phrases", "lost.txt"], 1, "lost.txt"),
         (["--beam-size", "0"], 2, "beam"),
         (["--format", "docx"], 2, "docx"),
     ],

@@ -100,9 +100,7 @@ def test_phrases_of_the_prompt_are_favored(
 ) -> None:
     phrases = tmp_path / "phrases.txt"
     phrases.write_text("four nine\noh oh\n")
-    recognizer.read_phrases(phrases)
-    expected = recognizer.transcribe(sample).text
-    recognizer.phrases = None
+    expected = recognizer.transcribe(sample, phrases=phrases).text
     assert expected != reference
 
     def transcribe(prompt: str) -> str:

@@ -19,7 +19,7 @@ from starlette.types import Message
 
 import asr_s2s
 from asr_s2s.pipeline import Segment, Transcriber, Transcript
-from asr_s2s.serve import uploads
+from asr_s2s.serve import requests
 from asr_s2s.serve.refusals import RefusedError, to_refused_error
 from asr_s2s.serve.speech import Speech
 from asr_s2s.writers import to_record
@@ -218,7 +218,7 @@ def test_reading_stops_at_the_time_limit(recognizer: Transcriber, recordings: li
 def test_a_slow_upload_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(uploads, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(requests, "GRACE_SECONDS", 0.2)
 
     form_start = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     parts = chain([form_start], repeat(b"-"))
@@ -230,7 +230,7 @@ def test_a_slow_upload_is_refused(
     headers = [(b"content-type", b"multipart/form-data; boundary=x")]
     request = Request({"type": "http", "headers": headers}, receive)
     with pytest.raises(RefusedError) as caught:
-        asyncio.run(uploads.read_upload(request, 1024, Event()))
+        asyncio.run(requests.read_upload(request, 1024, Event()))
     assert (caught.value.status, caught.value.code) == (408, "too_slow")
 
 

@@ -1,11 +1,12 @@
-"""Decoding of test sets for `asr-s2s evaluate`."""
+"""Decoding of test sets, with progress and errors on standard error."""
 
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO, TypeVar
+from typing import NamedTuple, TypeVar
 
 from lhotse.cut import Cut
 from rich.console import Console
@@ -17,7 +18,9 @@ from asr_s2s.evaluate.report import Decoding, TextDecoding
 from asr_s2s.evaluate.transcripts import cut_entry
 from asr_s2s.metrics.error_rate import Utterance
 from asr_s2s.pipeline import Failure, Transcriber
+from asr_s2s.search.options import DecodeOptions
 from asr_s2s.translator import Translation, Translator
+from asr_s2s.writers import line_writer
 
 T = TypeVar("T")
 
@@ -34,26 +37,22 @@ class Decoded(NamedTuple):
 def transcribe_cuts(
     cuts: Sequence[Cut],
     transcriber: Transcriber,
+    options: DecodeOptions,
     *,
-    language: str | None,
-    beam_size: int | None,
     batch_seconds: float,
     output: Path | None,
 ) -> Decoded:
     """Transcribe utterances, writing each result to `output` (JSON Lines) as it is ready.
 
     Raises:
-        UserError: `output` cannot be written.
+        UserError: an option cannot be used, or `output` cannot be written.
     """
     console = Console(stderr=True, highlight=False, emoji=False)
     utterances: list[Utterance] = []
     audio_seconds, failures = 0.0, 0
-    with ExitStack() as stack:
-        file = _open(output, stack)
+    results = transcriber.stream(cuts, options, batch_seconds=batch_seconds)
+    with line_writer(output) if output is not None else nullcontext() as write_line:
         started = time.perf_counter()
-        results = transcriber.stream(
-            cuts, language=language, beam_size=beam_size, batch_seconds=batch_seconds
-        )
         tracked = _with_progress(results, "transcribing", len(cuts), console)
         for cut, result in zip(cuts, tracked, strict=True):
             row = {"id": cut.id, "text": ""}
@@ -75,7 +74,8 @@ def transcribe_cuts(
                     speaker=reference.speaker,
                 )
             )
-            _write(row, file)
+            if write_line is not None:
+                write_line(json.dumps(row, ensure_ascii=False))
         seconds = time.perf_counter() - started
     return Decoded(utterances, Decoding(audio_seconds, seconds), failures)
 
@@ -83,27 +83,32 @@ def transcribe_cuts(
 def translate_groups(
     groups: Sequence[Sequence[TextPair]],
     translator: Translator,
+    options: DecodeOptions,
     *,
-    language: str | None,
-    beam_size: int | None,
     output: Path | None,
 ) -> Decoded:
     """Translate sentences, writing each result to `output` (JSON Lines) as it is ready.
 
     Args:
         groups: sentence pairs with the same source; their targets are the references.
-        language: target language; overrides the language of the pairs.
+        translator: the model.
+        options: decoding options; their language overrides that of the pairs, which only a model
+            of several languages uses.
+        output: file to write, if any.
 
     Raises:
-        UserError: `output` cannot be written, or the model does not support a target language.
+        UserError: `output` cannot be written, or an option or a target language cannot be used.
     """
     console = Console(stderr=True, highlight=False, emoji=False)
     utterances: list[Utterance] = []
-    with ExitStack() as stack:
-        file = _open(output, stack)
+    several = bool(translator.output.languages)
+    rows = [
+        (group[0].source, options.language or (group[0].language if several else None))
+        for group in groups
+    ]
+    results = _translations(rows, translator, options)
+    with line_writer(output) if output is not None else nullcontext() as write_line:
         started = time.perf_counter()
-        rows = [(group[0].source, language or group[0].language) for group in groups]
-        results = _translations(rows, translator, beam_size)
         tracked = _with_progress(results, "translating", len(groups), console)
         for group, result in zip(groups, tracked, strict=True):
             if result.warning is not None:
@@ -118,42 +123,30 @@ def translate_groups(
                     source=first.source,
                 )
             )
-            row = {"id": first.id, "source": first.source}
-            _write({**row, "text": result.text, "score": result.score}, file)
+            if write_line is not None:
+                row = {"id": first.id, "source": first.source, "text": result.text}
+                write_line(json.dumps({**row, "score": result.score}, ensure_ascii=False))
         seconds = time.perf_counter() - started
     return Decoded(utterances, TextDecoding(len(groups), seconds), 0)
 
 
 def _translations(
-    rows: Sequence[tuple[str, str | None]], translator: Translator, beam_size: int | None
+    rows: Sequence[tuple[str, str | None]], translator: Translator, options: DecodeOptions
 ) -> Iterator[Translation]:
-    """Translate rows of `(source, language)`; yields translations in the same order."""
+    """Translate rows of `(source, language)`; returns translations in the same order.
+
+    Raises:
+        UserError: at the call: an option or a language cannot be used.
+    """
     sources: dict[str | None, list[str]] = {}
     for source, language in rows:
         sources.setdefault(language, []).append(source)
     # A stream has one language; it batches sentences of similar length from the whole set.
     streams = {
-        language: translator.stream(lines, language=language, beam_size=beam_size)
+        language: translator.stream(lines, replace(options, language=language))
         for language, lines in sources.items()
     }
-    for _, language in rows:
-        yield next(streams[language])
-
-
-def _open(output: Path | None, stack: ExitStack) -> TextIO | None:
-    if output is None:
-        return None
-    try:
-        return stack.enter_context(output.open("w", encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            output, f"cannot be written: {error.strerror}", "Choose another file"
-        ) from error
-
-
-def _write(row: dict[str, Any], file: TextIO | None) -> None:
-    if file is not None:
-        print(json.dumps(row, ensure_ascii=False), file=file, flush=True)
+    return (next(streams[language]) for _, language in rows)
 
 
 def _with_progress(

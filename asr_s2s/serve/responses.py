@@ -1,29 +1,34 @@
-"""Response bodies for transcripts, compatible with OpenAI's API.
+"""Responses: bodies for transcripts, compatible with OpenAI's API, and server-sent events.
 
 Values without a field in OpenAI's format (word confidence, warning, a segment's reason) are sent in
 additional fields, which OpenAI's clients keep or ignore.
 """
 
+import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, Literal
 
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from asr_s2s.pipeline import Segment, Transcriber, Transcript
-from asr_s2s.serve.events import event
-from asr_s2s.serve.fields import SpeechFields
+from asr_s2s.serve.requests import SpeechFields
+from asr_s2s.serve.service import until_disconnect
 from asr_s2s.text.words import join_texts
-from asr_s2s.writers import FORMATS, TIMED, to_record
+from asr_s2s.writers import FORMATS, TIMED, Format, to_record, word_record
 
 UNDETERMINED = "und"
 """Language code of undetermined output (ISO 639), for models that declare no language."""
-MEDIA_TYPES = {
-    "text": "text/plain",
-    "srt": "application/x-subrip",
-    "vtt": "text/vtt",
+_PLAIN = {
+    "text": (Format.txt, "text/plain"),
+    "srt": (Format.srt, "application/x-subrip"),
+    "vtt": (Format.vtt, "text/vtt"),
 }
-_WRITERS = {"text": "txt", "srt": "srt", "vtt": "vtt"}
+"""Output format and media type of the response formats that are not JSON."""
 
 
 class ResponseWriter:
@@ -59,9 +64,9 @@ class ResponseWriter:
 
     def whole(self, transcript: Transcript) -> Response:
         """HTTP response with a complete transcript."""
-        if self.format in _WRITERS:
-            text = FORMATS[_WRITERS[self.format]](transcript)
-            return PlainTextResponse(text, media_type=MEDIA_TYPES[self.format])
+        if self.format in _PLAIN:
+            format, media_type = _PLAIN[self.format]
+            return PlainTextResponse(FORMATS[format](transcript), media_type=media_type)
         return JSONResponse(self._json_body(transcript))
 
     def delta(self, segment: Segment, number: int, before: str) -> bytes:
@@ -95,12 +100,7 @@ class ResponseWriter:
             }
             if "word" in self.granularities:
                 body["words"] = [
-                    {
-                        "word": word.text,
-                        "start": round(word.start, 3),
-                        "end": round(word.end, 3),
-                        "confidence": round(word.confidence, 4),
-                    }
+                    {"word": word.text} | word_record(word)
                     for segment in transcript.segments
                     for word in segment.words
                 ]
@@ -143,3 +143,41 @@ def _compression_ratio(text: str) -> float:
     """Ratio of raw to zlib-compressed size; high for repetitive text."""
     data = text.encode()
     return round(len(data) / len(zlib.compress(data)), 4)
+
+
+def event(values: dict[str, Any]) -> bytes:
+    """Encode a JSON object as a server-sent event."""
+    return f"data: {json.dumps(values, ensure_ascii=False)}\n\n".encode()
+
+
+class EventStream(Response):
+    """Streaming response of server-sent events.
+
+    Args:
+        events: encoded events.
+        held: resources of the request, released when the response ends or the client disconnects.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes], held: ExitStack) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self.events = events
+        self.held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.held, suppress(ClientDisconnect):
+            await until_disconnect(receive, self._send(send))
+
+    async def _send(self, send: Send) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        async for data in self.events:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

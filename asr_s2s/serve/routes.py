@@ -1,23 +1,35 @@
-"""API routes for recordings: transcription, speech translation, attention weights."""
+"""API routes for recordings (transcription, translation, attention weights) and text."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from asr_s2s.pipeline import Segment, Transcript
-from asr_s2s.serve.answers import ResponseWriter
-from asr_s2s.serve.events import EventStream, event
-from asr_s2s.serve.fields import AttentionFields, SpeechFields, form_schema
 from asr_s2s.serve.pictures import check_attention
-from asr_s2s.serve.refusals import error_body, to_refused_error
+from asr_s2s.serve.refusals import RefusedError, error_body, to_refused_error
+from asr_s2s.serve.requests import (
+    LONGEST_TEXT,
+    MOST_CHARACTERS,
+    MOST_LINES,
+    AttentionFields,
+    SpeechFields,
+    TextFields,
+    form_schema,
+    json_schema,
+    parse,
+    read_json,
+    read_upload,
+)
+from asr_s2s.serve.responses import EventStream, ResponseWriter, event
 from asr_s2s.serve.service import Service, until_disconnect
-from asr_s2s.serve.uploads import parse, read_upload
+from asr_s2s.serve.text import Answer
+from asr_s2s.writers import translation_record
 
 
-def recording_routes(service: Service) -> APIRouter:
+def speech_routes(service: Service) -> APIRouter:
     """Create the recording routes of a service."""
     router = APIRouter(prefix="/v1", tags=["speech"])
 
@@ -125,3 +137,58 @@ async def _events(
         yield writer.done(result)
     except Exception as error:
         yield event(error_body(to_refused_error(error)))
+
+
+def text_routes(service: Service) -> APIRouter:
+    """Create the text routes of a service."""
+    router = APIRouter(prefix="/v1", tags=["text"])
+
+    @router.post("/translate", openapi_extra=json_schema(TextFields))
+    async def translate(request: Request) -> Response:
+        """Translate a line or a list of lines."""
+        with service.slot():
+            fields = await read_json(request, TextFields, service.stopping)
+            lines = _check_lines(fields.lines)
+            text = service.translator(fields.model)
+            options = text.options(
+                language=fields.language,
+                beam_size=fields.beam_size,
+                n_best=fields.n_best,
+            )
+            work = text.translate(
+                lines, options, service.limits.seconds, alignment=fields.alignment
+            )
+            answers = await until_disconnect(request.receive, work)
+        service.metrics.characters.inc(sum(map(len, lines)))
+        return JSONResponse({"translations": [_translation_row(answer) for answer in answers]})
+
+    return router
+
+
+def _check_lines(lines: list[str]) -> list[str]:
+    """Check the number and lengths of lines.
+
+    Raises:
+        RefusedError: there are no lines, too many, or one is too long.
+    """
+    problem = None
+    if not any(line.strip() for line in lines):
+        problem = "there is no text"
+    elif len(lines) > MOST_LINES:
+        problem = f"expected at most {MOST_LINES:,} lines, found {len(lines):,}"
+    elif sum(map(len, lines)) > MOST_CHARACTERS:
+        problem = f"expected at most {MOST_CHARACTERS:,} characters in all"
+    elif max(map(len, lines)) > LONGEST_TEXT:
+        problem = f"expected at most {LONGEST_TEXT:,} characters in a line"
+    if problem is not None:
+        raise RefusedError(400, f"text: {problem}.", "invalid_value", param="text")
+    return lines
+
+
+def _translation_row(answer: Answer) -> dict[str, Any]:
+    row = translation_record(answer.translation)
+    if answer.translation.warning is not None:
+        row["warning"] = str(answer.translation.warning)
+    if answer.alignment is not None:
+        row["alignment"] = answer.alignment
+    return row

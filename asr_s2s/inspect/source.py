@@ -1,16 +1,15 @@
-"""Source and output of the commands `attention` and `explain`, which treat a single source."""
+"""A single source with its output, whose attention or attribution is drawn."""
 
 import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import typer
-
-from asr_s2s.errors import AudioError, TextError, UserError
+from asr_s2s.data.standard_input import STDIN, Lines
+from asr_s2s.errors import AudioError, TextError, UserError, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,13 +17,9 @@ if TYPE_CHECKING:
     from asr_s2s.audio.waveform import Waveform
     from asr_s2s.data.datasets import SpeechDataset, TextDataset
     from asr_s2s.model.folder import LoadedModel
+    from asr_s2s.search.options import DecodeOptions
 
 SUFFIXES = (".png", ".svg", ".json")
-
-Source = Annotated[
-    str,
-    typer.Argument(help="Recording or sentence; - reads one sentence from standard input."),
-]
 
 
 @dataclass(frozen=True)
@@ -80,16 +75,12 @@ def write_output(
     Raises:
         UserError: the file cannot be written.
     """
-    try:
+    with writing(output):
         if output.suffix.lower() == ".json":
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(json.dumps(record(), ensure_ascii=False) + "\n", "utf-8")
         else:
             draw(output)
-    except OSError as error:
-        raise UserError(
-            output, f"cannot be written ({error.strerror})", "Choose another file"
-        ) from error
     print(f"written to {output}", file=sys.stderr)
 
 
@@ -97,10 +88,8 @@ def read_source(
     loaded: "LoadedModel",
     source: str,
     limits: Limits,
-    *,
-    output_text: str | None,
-    language: str | None,
-    beam_size: int | None,
+    options: "DecodeOptions",
+    output_text: str | None = None,
 ) -> OneSource:
     """Read a recording or a sentence, and decode its output unless that is given.
 
@@ -109,13 +98,12 @@ def read_source(
         source: a file, a sentence, or - for a sentence on standard input. For a model that reads
             both speech and text it is a recording if such a file exists.
         limits: maximum lengths of source and output.
+        options: decoding options.
         output_text: the output; None to decode it.
-        language: output language of a multilingual model.
-        beam_size: overrides the model's beam size.
 
     Raises:
-        UserError: the recording or language does not exist, or a source or text is empty or
-            longer than `limits`.
+        UserError: the recording does not exist, an option cannot be used, or a source or text is
+            empty or longer than `limits`.
     """
     import torch
 
@@ -127,35 +115,38 @@ def read_source(
 
     config, device = loaded.config, next(loaded.model.parameters()).device
     outputs = Output(loaded.tokenizer, normalizer(config.text.normalizer), config.text.languages)
+    # Path.is_file raises an error for a sentence that is too long to be a file name.
+    is_file = "speech" in config.model.encoders and os.path.isfile(source)  # noqa: PTH113
+    source_tokenizer = None if is_file else loaded.source_tokenizer
+    kind: Literal["speech", "text"] = "speech" if source_tokenizer is None else "text"
+    settings = options.prepare(config, outputs, kind, device)
+    prompt = settings.prompt
     dataset: SpeechDataset | TextDataset
     sentence, title = None, Path(source).name
-    # Path.is_file raises an error for a sentence that is too long to be a file name.
-    if loaded.source_tokenizer is None or (
-        "speech" in config.model.encoders and os.path.isfile(source)  # noqa: PTH113
-    ):
+    if source_tokenizer is None:
         dataset = SpeechDataset(outputs)
         values = torch.from_numpy(_recording(source, limits.seconds))
     else:
         normalize = normalizer(config.source_text.normalizer)
-        dataset = TextDataset(outputs, loaded.source_tokenizer, normalize)
+        dataset = TextDataset(outputs, source_tokenizer, normalize)
         sentence, title = _sentence(source), ""
         source_tokens = dataset.source_tokens(sentence)
         _check_length(source_tokens, "SOURCE", limits.tokens)
         values = torch.tensor(source_tokens)
     values = values.to(device)
-    prompt = outputs.prompt(language, "language")
     if output_text is not None:
         require_characters({"--output-text": output_text}, "the command line")
         tokens = outputs.tokenizer.encode(outputs.normalize(output_text))
         _check_length(tokens, "--output-text", limits.tokens)
     else:
-        search = config.search
-        search = replace(search, beam_size=beam_size or search.beam_size)
         prompts = torch.tensor([prompt], dtype=torch.long, device=device)
         length = torch.tensor([len(values)], device=device)
         with torch.inference_mode():
-            memory = loaded.model.encode(dataset.kind, values[None], length)
-        tokens = decode(loaded.model, dataset.kind, memory, search, prompts)[0][0].tokens
+            memory = loaded.model.encode(kind, values[None], length)
+        found = decode(
+            loaded.model, kind, memory, settings.search, prompts, phrases=settings.phrases
+        )
+        tokens = found[0][0].tokens
     return OneSource(dataset, values, sentence, prompt, tokens, title)
 
 
@@ -185,7 +176,6 @@ def _recording(source: str, maximum: float) -> "Waveform":
 
 
 def _sentence(source: str) -> str:
-    from asr_s2s.cli.translate import STDIN, Lines
     from asr_s2s.data.manifest import require_characters
 
     if source == STDIN:

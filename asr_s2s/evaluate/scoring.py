@@ -1,4 +1,4 @@
-"""Scoring options and reports of `asr-s2s evaluate` and `asr-s2s compare`."""
+"""Scoring of hypotheses by options of the command line, and printed reports."""
 
 import json
 from collections.abc import Sequence
