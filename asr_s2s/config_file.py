@@ -140,9 +140,9 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
             raise mismatch(f"a list of {len(arguments)} values")
         return tuple(_convert(arguments[0], item, where, key) for item in items)
     # Configurations built in Python may contain NumPy's numbers.
-    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
+    if kind is float and not isinstance(value, bool) and isinstance(value, Real):
         return float(value)
-    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+    if kind is int and not isinstance(value, bool) and isinstance(value, Integral):
         return int(value)
     if kind in (str, bool) and isinstance(value, kind):
         return value
