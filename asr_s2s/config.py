@@ -1,11 +1,24 @@
 """Configuration: one frozen dataclass per section.
 
-Every key of a YAML configuration file is a field below, documented in place. `config_file.py`
-reads and writes configurations.
+Every key of a YAML configuration file is a field below, documented in place; its type contains its
+bounds. `config_file.py` reads, checks and writes configurations.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
+
+from asr_s2s.bounds import (
+    Bounds,
+    Fraction,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+LARGEST_BEAM = 1000
+"""Maximum beam size. Time and memory grow with the square of the beam size."""
+BeamSize: TypeAlias = Annotated[int, Bounds(1, LARGEST_BEAM)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +33,13 @@ class TextConfig:
     lexicon: str | None = None
     """Lexicon of the phoneme tokenizer, relative to the configuration file: lines of a word, a tab,
     and its phonemes. The most common of several homophones stands first."""
-    vocabulary_size: int = 500
+    vocabulary_size: PositiveInt = 500
     """Size of a sentencepiece vocabulary, or maximum size of a word vocabulary, special tokens
     included; ignored for characters and phonemes."""
-    character_coverage: float = 1.0
+    character_coverage: Fraction = 1.0
     """Fraction of the training characters that a sentencepiece vocabulary covers; below 1, rare
     characters, for example of Chinese or Japanese, become unknown."""
-    sampling: float = 0.0
+    sampling: NonNegativeFloat = 0.0
     """Subword regularization (Kudo, 2018): in training, segmentations are sampled in proportion to
     their probability raised to this power, for example 0.2; 0 always uses the best one."""
     languages: tuple[str, ...] = ()
@@ -48,9 +61,9 @@ class SourceTextConfig:
     """Use one vocabulary for source and output, built from both sides with the settings of `text`;
     the four keys below are then ignored."""
     tokenizer: Literal["characters", "sentencepiece", "words"] = "sentencepiece"
-    vocabulary_size: int = 8000
-    character_coverage: float = 1.0
-    sampling: float = 0.0
+    vocabulary_size: PositiveInt = 8000
+    character_coverage: Fraction = 1.0
+    sampling: NonNegativeFloat = 0.0
     """Subword regularization of the source, as in `text`."""
 
 
@@ -65,19 +78,19 @@ class DataConfig:
     valid: tuple[str, ...] = ()
     """Validation data, on which checkpoints are selected by `text.metric`, or by perplexity for a
     language model."""
-    batch_seconds: float = 100.0
+    batch_seconds: PositiveFloat = 100.0
     """Seconds of audio per batch, padding included, before speed perturbation."""
-    max_seconds: float = 20.0
+    max_seconds: PositiveFloat = 20.0
     """Maximum duration of a training utterance; longer ones are left out and counted."""
-    batch_tokens: int = 2000
+    batch_tokens: PositiveInt = 2000
     """Tokens per batch of sentence pairs, counted on the longer side of the best segmentations,
     padding included; approximate for the lines of a language model."""
-    max_tokens: int = 250
+    max_tokens: PositiveInt = 250
     """Maximum number of tokens per side of a training pair; longer pairs are left out and counted.
     Lines for a language model are truncated to it."""
-    buckets: int = 8
+    buckets: PositiveInt = 8
     """Number of groups of utterances of similar length; a batch comes from one group."""
-    workers: int = 1
+    workers: NonNegativeInt = 1
     """Number of processes that read and augment audio; 0 reads in the training process."""
     short_first: bool = True
     """Sort batches of speech by length in the first epoch, which helps attention to align."""
@@ -90,39 +103,39 @@ class DataConfig:
 class AugmentConfig:
     """Augmentation of training audio; validation and test audio is not changed."""
 
-    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
+    speeds: tuple[Annotated[float, Bounds(0.2, 5)], ...] = (0.9, 1.0, 1.1)
     """Speed factors, drawn uniformly (Ko et al., 2015); (1.0,) disables speed perturbation."""
-    gain_db: float = 6.0
+    gain_db: NonNegativeFloat = 6.0
     """Maximum level change; the gain is drawn uniformly from -gain_db to +gain_db."""
-    vocal_tract_range: float = 0.0
+    vocal_tract_range: Annotated[float, Bounds(0, 0.5)] = 0.0
     """Vocal tract length perturbation (Jaitly & Hinton, 2013): frequencies of an utterance are
     scaled by a factor drawn from 1 - this to 1 + this. 0.15 suits data of few speakers."""
-    noise_probability: float = 0.0
+    noise_probability: Fraction = 0.0
     """Probability of adding noise to an utterance."""
     noise_snr_db: tuple[float, float] = (5.0, 30.0)
     """Lowest and highest signal-to-noise ratio of added noise, in dB."""
     noise_folder: str | None = None
     """Folder of noise recordings, relative to the configuration file; without it, noise of a random
     spectral slope is generated."""
-    room_probability: float = 0.0
+    room_probability: Fraction = 0.0
     """Probability of adding room reverberation to an utterance."""
     room_folder: str | None = None
     """Folder of room impulse responses, relative to the configuration file; without it, decaying
     noise is generated."""
-    room_seconds: float = 0.7
+    room_seconds: PositiveFloat = 0.7
     """Maximum length of impulse responses, in seconds; longer ones are truncated, so that large
     halls do not dominate."""
-    telephone_probability: float = 0.0
+    telephone_probability: Fraction = 0.0
     """Probability of simulating a telephone: 8 kHz, often 300 to 3,400 Hz only, often mu-law."""
-    frequency_masks: int = 2
+    frequency_masks: NonNegativeInt = 2
     """SpecAugment (Park et al., 2019): frequency masks per utterance."""
-    frequency_mask_bins: int = 15
+    frequency_mask_bins: NonNegativeInt = 15
     """Maximum width of a frequency mask, in mel bins."""
-    time_masks: int = 2
+    time_masks: NonNegativeInt = 2
     """SpecAugment: time masks per utterance."""
-    time_mask_frames: int = 40
+    time_mask_frames: NonNegativeInt = 40
     """Maximum length of a time mask, in 10 ms frames."""
-    time_mask_fraction: float = 0.15
+    time_mask_fraction: Fraction = 0.15
     """Maximum length of a time mask, as a fraction of the utterance."""
 
 
@@ -130,13 +143,13 @@ class AugmentConfig:
 class FeatureConfig:
     """Log-mel features: 25 ms windows every 10 ms."""
 
-    mel_bins: int = 80
+    mel_bins: PositiveInt = 80
     normalization: Literal["global", "utterance"] = "utterance"
     """Mean and variance normalization over the training set, or over each utterance."""
     normalize_level: bool = False
     """Scale each waveform to the same root mean square first, so that quiet and loud recordings
     give the same features."""
-    edge_frames: int = 0
+    edge_frames: NonNegativeInt = 0
     """Frames of mean level added at each end, so that CTC has enough frames for short words."""
 
 
@@ -156,25 +169,25 @@ class SpeechEncoderConfig:
 
     kind: Literal["pyramid", "conformer"] = "pyramid"
     """Architecture of the layers."""
-    convolution_layers: int = 0
+    convolution_layers: NonNegativeInt = 0
     """Convolution blocks before the BiLSTM, pyramid only; each halves the time axis and the mel
     axis. A Conformer has as many as its time reduction takes."""
-    convolution_channels: int = 32
-    layers: int = 3
+    convolution_channels: PositiveInt = 32
+    layers: PositiveInt = 3
     """BiLSTM or Conformer layers."""
-    size: int = 256
+    size: PositiveInt = 256
     """LSTM units per direction, or the model size of a Conformer."""
     time_reduction: int = 4
     """Feature frames per encoder output, a power of 2. In a pyramid, reduction beyond that of the
     convolutions is done by the upper BiLSTM layers, which concatenate pairs of frames. 8 suits
     subwords; characters of fluent speech need 4."""
-    heads: int = 4
+    heads: PositiveInt = 4
     """Attention heads, conformer only."""
-    feedforward_size: int = 1024
+    feedforward_size: PositiveInt = 1024
     """Inner size of feed-forward modules, conformer only; usually 4 times `size`."""
-    kernel_size: int = 31
+    kernel_size: PositiveInt = 31
     """Width of the convolution over time in encoder frames (odd), conformer only."""
-    dropout: float = 0.2
+    dropout: Fraction = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,17 +200,17 @@ class TextEncoderConfig:
     """Whether recurrent layers are bidirectional; a Transformer always sees the whole source."""
     reverse: bool = False
     """Reverse the source, as Sutskever et al. (2014) do for a fixed-length vector."""
-    layers: int = 2
-    size: int = 256
+    layers: PositiveInt = 2
+    size: PositiveInt = 256
     """Units per direction, or the model size of a Transformer."""
-    embedding_size: int = 256
+    embedding_size: PositiveInt = 256
     shared_embedding: bool = False
     """Share the decoder's embedding with the source; requires `source_text.joint`."""
-    heads: int = 4
+    heads: PositiveInt = 4
     """Attention heads of a Transformer."""
-    feedforward_size: int = 1024
+    feedforward_size: PositiveInt = 1024
     """Inner size of a Transformer's feed-forward layers."""
-    dropout: float = 0.2
+    dropout: Fraction = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,23 +224,23 @@ class DecoderConfig:
     first_state: Literal["zeros", "source"] = "zeros"
     """Initial decoder state: zeros, or `source`, computed from the ends of the encoder's sequence
     (Bahdanau et al., 2015). Attention `none` requires `source`."""
-    attention_size: int = 256
-    attention_heads: int = 4
+    attention_size: PositiveInt = 256
+    attention_heads: PositiveInt = 4
     """Heads of multi-head attention."""
-    location_filters: int = 10
+    location_filters: PositiveInt = 10
     """Convolution filters over the previous attention weights, in location-aware attention."""
-    location_width: int = 31
+    location_width: PositiveInt = 31
     """Width of those filters, in encoder frames (odd)."""
     input_feeding: bool = True
     """True: the first layer takes the previous context as input (LAS). False: a first layer without
     context forms the query (the query layer), so that training unrolls in fused calls."""
-    size: int = 256
-    layers: int = 1
+    size: PositiveInt = 256
+    layers: PositiveInt = 1
     """Recurrent layers, not counting a query layer."""
-    embedding_size: int = 128
+    embedding_size: PositiveInt = 128
     tied_output: bool = False
     """Tie the output layer's matrix to the embedding (Press and Wolf, 2017)."""
-    dropout: float = 0.2
+    dropout: Fraction = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,27 +251,27 @@ class LanguageModelConfig:
     vocabulary_of: str | None = None
     """Model whose vocabulary is used: a shipped name, or a model folder relative to the
     configuration file. Its `text` section applies here too."""
-    layers: int = 2
-    size: int = 512
+    layers: PositiveInt = 2
+    size: PositiveInt = 512
     """LSTM units per layer."""
-    embedding_size: int = 256
+    embedding_size: PositiveInt = 256
     """Size of the embedding, whose matrix is shared with the output layer."""
-    dropout: float = 0.2
+    dropout: Fraction = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     """Training objective."""
 
-    ctc_weight: float = 0.3
+    ctc_weight: Fraction = 0.3
     """Weight of CTC in the joint loss of speech (Kim et al., 2017); 0 builds no CTC head."""
-    ctc_per_frame: int = 1
+    ctc_per_frame: PositiveInt = 1
     """CTC predictions per encoder frame. 2 allows characters with a time reduction of 8, whose 12.5
     frames per second are fewer than the characters spoken per second."""
-    label_smoothing: float = 0.1
-    scheduled_sampling: float = 0.0
+    label_smoothing: Fraction = 0.1
+    scheduled_sampling: Fraction = 0.0
     """Final probability of feeding the decoder its own prediction (Bengio et al., 2015)."""
-    scheduled_sampling_start: int = 0
+    scheduled_sampling_start: NonNegativeInt = 0
     """Step at which scheduled sampling begins; it rises to its final value at twice this step."""
 
 
@@ -268,9 +281,9 @@ class DistillConfig:
     one layer of the speech encoder predicts them (after Chang et al., 2022); it is dropped when
     training ends."""
 
-    weight: float = 0.0
+    weight: NonNegativeFloat = 0.0
     """Weight of the distillation loss, which is added to the joint loss; 0 ignores the features."""
-    layer: int = 3
+    layer: PositiveInt = 3
     """Layer of the speech encoder, counted from 1, that predicts the features."""
 
 
@@ -278,35 +291,35 @@ class DistillConfig:
 class SearchConfig:
     """Beam search defaults, recorded with the model."""
 
-    beam_size: int = 8
+    beam_size: BeamSize = 8
     """Hypotheses kept per utterance; 1 is greedy search."""
-    ctc_weight: float = 0.3
+    ctc_weight: Fraction = 0.3
     """Weight of the CTC prefix score beside the attention score (Hori et al., 2017)."""
-    ngram_weight: float = 0.0
+    ngram_weight: Annotated[float, Bounds(0, 10)] = 0.0
     """Weight of the n-gram model in the model folder (shallow fusion); 0 leaves it out."""
-    language_model_weight: float = 0.0
+    language_model_weight: Annotated[float, Bounds(0, 10)] = 0.0
     """Weight of the LSTM language model in the model folder (shallow fusion); 0 leaves it out."""
-    token_bonus: float = 0.0
+    token_bonus: Annotated[float, Bounds(-10, 10)] = 0.0
     """Score added per token, except the end token; offsets the bias of language models toward short
     outputs."""
-    word_bonus: float = 0.0
+    word_bonus: Annotated[float, Bounds(-10, 10)] = 0.0
     """Score added per word, except the last, with a word n-gram model; negative values keep long
     words from being split into several short ones."""
-    candidates: int = 20
+    candidates: PositiveInt = 20
     """Candidate tokens per hypothesis that attention proposes to the other scorers at each step."""
-    length_normalization: float = 1.0
+    length_normalization: Annotated[float, Bounds(0, 10)] = 1.0
     """Exponent of length normalization: final scores are divided by length ** this."""
     end_threshold: float | None = 1.5
     """The log-probability of the end token must exceed end_threshold x that of the best other token
     (Hannun et al., 2019); null disables this rule."""
-    min_length_ratio: float = 0.0
+    min_length_ratio: NonNegativeFloat = 0.0
     """Minimum number of output tokens, as a fraction of the encoder frames."""
-    max_length_ratio: float = 1.0
+    max_length_ratio: PositiveFloat = 1.0
     """Maximum number of output tokens, as a fraction of the encoder frames; about 3 suits text."""
-    coverage_penalty: float = 0.0
+    coverage_penalty: Annotated[float, Bounds(0, 10)] = 0.0
     """Weight of the coverage penalty of Wu et al. (2016), which discourages outputs that leave
     source words unread. 0.2 is usual."""
-    piece_tokens: int = 250
+    piece_tokens: Annotated[int, Bounds(2)] = 250
     """Maximum source tokens of a piece; longer lines of text are translated in several pieces. Best
     near the longest line in training."""
     unknown: bool = False
@@ -322,41 +335,41 @@ class TrainConfig:
     initialize: str | None = None
     """Model to fine-tune, instead of starting from random weights: a shipped name, or a model
     folder relative to the configuration file. Its vocabulary is kept."""
-    steps: int = 10_000
+    steps: PositiveInt = 10_000
     """Total number of optimizer steps."""
-    seed: int = 1
-    learning_rate: float = 1e-3
+    seed: NonNegativeInt = 1
+    learning_rate: PositiveFloat = 1e-3
     """Peak learning rate of AdamW."""
-    weight_decay: float = 1e-2
+    weight_decay: NonNegativeFloat = 1e-2
     schedule: Literal["inverse_sqrt", "cosine", "linear", "constant"] = "cosine"
     """Learning rate decay after the warm-up."""
-    warmup_steps: int = 500
-    final_learning_rate: float = 0.01
+    warmup_steps: NonNegativeInt = 500
+    final_learning_rate: Fraction = 0.01
     """Learning rate at the last step, as a fraction of the peak (cosine and linear)."""
-    clip_norm: float = 5.0
-    accumulate: int = 1
+    clip_norm: PositiveFloat = 5.0
+    accumulate: PositiveInt = 1
     """Batches whose gradients are averaged into one optimizer step."""
-    average_every: int = 1
+    average_every: PositiveInt = 1
     """Steps between averaging of several processes. 1 averages gradients at every step. With larger
     values each process trains alone for that many steps, then weights and optimizer moments are
     averaged, as also before validations and checkpoints (local Adam; after Stich, 2019)."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of matrix products; processors without bf16 instructions use fp32 for bf16."""
-    validate_every: int = 500
+    validate_every: PositiveInt = 500
     """Steps between validations, each of which runs beam search."""
-    validation_beam_size: int = 1
-    checkpoint_every: int = 200
+    validation_beam_size: BeamSize = 1
+    checkpoint_every: PositiveInt = 200
     """Steps between resumable checkpoints (also written at each validation and on Ctrl-C)."""
-    log_every: int = 20
-    keep_best: int = 5
+    log_every: PositiveInt = 20
+    keep_best: PositiveInt = 5
     """Number of best checkpoints, by `text.metric` on validation data, averaged into the final
     model."""
     saved_precision: Literal["fp32", "fp16", "int8"] = "fp32"
     """Precision of the matrices in the final model folder; fp16 halves its size, int8 quarters it
     and is also used for computation on CPU."""
-    patience: int = 0
+    patience: NonNegativeInt = 0
     """Validations without improvement before training stops early; 0 never stops early."""
-    attention_pictures: int = 2
+    attention_pictures: NonNegativeInt = 2
     """Validation utterances whose attention is plotted at each validation."""
 
 

@@ -7,8 +7,9 @@ import dataclasses
 import difflib
 import types
 import typing
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from asr_s2s.config import Config
 from asr_s2s.errors import ConfigError
@@ -21,7 +22,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
 
     Raises:
         ConfigError: the file is missing or not YAML, a key is unknown (the nearest is suggested),
-            or a value has the wrong type.
+            or a value has the wrong type or is out of bounds.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -57,9 +58,22 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
 
 
 def from_dict(kind: type[T], values: Any, *, where: str) -> T:
-    """Build a configuration dataclass from plain values, checking keys and types."""
+    """Build a configuration dataclass from plain values, checking keys, types and bounds."""
     built: T = _convert(kind, values, where, "")
     return built
+
+
+def check_values(config: Any, section: str = "") -> None:
+    """Check types and bounds of a configuration built in Python, as `from_dict` does.
+
+    Args:
+        config: a configuration, or one of its sections.
+        section: name of the section.
+
+    Raises:
+        ConfigError: names the first invalid key.
+    """
+    _convert(type(config), to_dict(config), "", section)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -79,7 +93,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
 
     def mismatch(expected: str) -> ConfigError:
         return ConfigError(
-            f"{where}: {key}" if key else where,
+            ": ".join(part for part in (where, key) if part),
             f"expected {expected}, found {value!r}",
             "Correct the value",
         )
@@ -89,7 +103,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
             value = {}
         if not isinstance(value, dict):
             raise mismatch("a section of key: value pairs")
-        hints = typing.get_type_hints(kind)
+        hints = typing.get_type_hints(kind, include_extras=True)
         for name in value:
             if name not in hints:
                 dotted = f"{key}.{name}" if key else str(name)
@@ -104,6 +118,12 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         }
         return typing.cast(Any, kind)(**converted)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        converted = _convert(arguments[0], value, where, key)
+        for bounds in arguments[1:]:
+            if converted not in bounds:
+                raise mismatch(str(bounds))
+        return converted
     if origin in (types.UnionType, typing.Union):
         if value is None:
             return None
@@ -119,10 +139,11 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
         if arguments[-1] is not Ellipsis and len(items) != len(arguments):
             raise mismatch(f"a list of {len(arguments)} values")
         return tuple(_convert(arguments[0], item, where, key) for item in items)
-    if kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+    # Configurations built in Python may contain NumPy's numbers.
+    if kind is float and not isinstance(value, bool) and isinstance(value, Real):
         return float(value)
-    if kind is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if kind is int and not isinstance(value, bool) and isinstance(value, Integral):
+        return int(value)
     if kind in (str, bool) and isinstance(value, kind):
         return value
     names = {float: "a number", int: "a whole number", str: "text", bool: "true or false"}

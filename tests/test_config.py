@@ -1,10 +1,17 @@
+import dataclasses
+import math
 from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
+import yaml
 
-from asr_s2s.config import Config
-from asr_s2s.config_file import from_dict, load_config, to_dict
-from asr_s2s.errors import ConfigError
+from asr_s2s.bounds import Bounds
+from asr_s2s.config import Config, SearchConfig
+from asr_s2s.config_file import check_values, from_dict, load_config, to_dict
+from asr_s2s.errors import ConfigError, ModelError
+from asr_s2s.model.folder import read_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,6 +63,92 @@ def test_an_invalid_override_is_reported_with_the_key_and_the_fix(
     with pytest.raises(ConfigError) as caught:
         load_config(path, [override])
     assert message in str(caught.value)
+
+
+def bounds_in(hint: Any) -> Bounds | None:
+    """Bounds in a type, such as those of the items of a tuple."""
+    if isinstance(hint, Bounds):
+        return hint
+    return next(filter(None, map(bounds_in, get_args(hint))), None)
+
+
+HINTS = {
+    f"{section.name}.{name}": hint
+    for section in dataclasses.fields(Config)
+    for name, hint in get_type_hints(section.type, include_extras=True).items()
+}
+BOUNDS = {key: bounds for key, hint in HINTS.items() if (bounds := bounds_in(hint))}
+OUTSIDE = [
+    (key, value)
+    for key, bounds in BOUNDS.items()
+    for value in (
+        bounds.minimum if bounds.above else bounds.minimum - 1,
+        *([bounds.maximum + 1] if bounds.maximum < math.inf else []),
+    )
+]
+UNBOUNDED = {
+    "augment.noise_snr_db",
+    "search.confidence",
+    "search.end_threshold",
+    "speech_encoder.time_reduction",
+}
+"""Numbers of any size, and one that must be a power of 2."""
+
+
+def test_every_number_has_bounds() -> None:
+    numbers = {key for key, hint in HINTS.items() if {int, float} & {hint, *get_args(hint)}}
+    assert numbers - set(BOUNDS) == UNBOUNDED
+
+
+@pytest.mark.parametrize(("key", "value"), OUTSIDE)
+def test_a_value_out_of_bounds_is_refused_wherever_it_is_set(
+    path: Path, key: str, value: float
+) -> None:
+    section, name = key.split(".")
+    with pytest.raises(ConfigError) as overridden:
+        load_config(path, [f"{key}={value}"])
+    path.write_text(yaml.safe_dump({section: {name: value}}))
+    with pytest.raises(ConfigError) as read:
+        load_config(path)
+    listed = (value,) if get_origin(HINTS[key]) is tuple else value
+    changed = dataclasses.replace(getattr(Config(), section), **{name: listed})
+    with pytest.raises(ConfigError) as checked:
+        check_values(Config(**{section: changed}))
+    assert overridden.value.where == read.value.where == f"{path}: {key}"
+    assert checked.value.where == key
+    for error in (overridden.value, read.value, checked.value):
+        assert str(BOUNDS[key]) in error.problem and str(value) in error.problem
+        assert error.fix
+
+
+@pytest.mark.parametrize("key", BOUNDS)
+def test_values_at_the_bounds_are_accepted(path: Path, key: str) -> None:
+    bounds = BOUNDS[key]
+    for value in (bounds.minimum, bounds.maximum):
+        if value in bounds and value < math.inf:
+            load_config(path, [f"{key}={value}"])
+
+
+def test_not_a_number_is_refused(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.learning_rate"):
+        load_config(path, ["train.learning_rate=.nan"])
+
+
+def test_the_defaults_are_in_bounds() -> None:
+    check_values(Config())
+
+
+def test_the_numbers_of_numpy_are_numbers() -> None:
+    check_values(SearchConfig(beam_size=np.int64(4), ctc_weight=np.float32(0.5)), "search")
+    with pytest.raises(ConfigError, match=r"search\.beam_size"):
+        check_values(SearchConfig(beam_size=np.int64(0)), "search")
+
+
+def test_a_model_folder_with_a_value_out_of_bounds_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("format: 1\nsearch: {beam_size: 0}\n")
+    with pytest.raises(ModelError) as caught:
+        read_config(tmp_path)
+    assert caught.value.where == f"{tmp_path / 'config.yaml'}: search.beam_size"
 
 
 def test_a_missing_or_malformed_file_is_reported(tmp_path: Path) -> None:

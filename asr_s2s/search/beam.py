@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from asr_s2s.config import SearchConfig
+from asr_s2s.config import LARGEST_BEAM, SearchConfig
+from asr_s2s.config_file import check_values
 from asr_s2s.errors import ConfigError
 from asr_s2s.search.scorers import Scorer
 from asr_s2s.text.tokenizer import BOS, EOS, UNK
-
-LARGEST_BEAM = 1000
-"""Maximum beam size. Time and memory grow with the square of the beam size."""
 
 
 class Hypothesis(NamedTuple):
@@ -217,48 +215,12 @@ def check_beam_size(key: str, value: int) -> None:
 
 
 def check_search(config: SearchConfig) -> None:
-    """Check that the search settings are in range.
+    """Check that the search settings are in bounds and consistent.
 
     Raises:
         ConfigError: they are not; names the key.
     """
-    check_beam_size("search.beam_size", config.beam_size)
-    for key, value, least in (
-        ("candidates", config.candidates, 1),
-        ("piece_tokens", config.piece_tokens, 2),
-        ("min_length_ratio", config.min_length_ratio, 0),
-    ):
-        if value < least:
-            raise ConfigError(
-                f"search.{key}",
-                f"expected at least {least}, found {value}",
-                "Increase it",
-            )
-    for key, value, usual in (
-        ("length_normalization", config.length_normalization, 1),
-        ("coverage_penalty", config.coverage_penalty, 0.2),
-        ("ngram_weight", config.ngram_weight, 0.3),
-        ("language_model_weight", config.language_model_weight, 0.3),
-    ):
-        if not 0.0 <= value <= 10.0:
-            raise ConfigError(
-                f"search.{key}",
-                f"expected a number from 0 to 10, found {value}",
-                f"Use for example {usual}",
-            )
-    for key, value in (("token_bonus", config.token_bonus), ("word_bonus", config.word_bonus)):
-        if not -10.0 <= value <= 10.0:
-            raise ConfigError(
-                f"search.{key}",
-                f"expected a number from -10 to 10, found {value}",
-                "Use for example 0.5",
-            )
-    if not 0.0 <= config.ctc_weight <= 1.0:
-        raise ConfigError(
-            "search.ctc_weight",
-            f"expected a weight from 0 to 1, found {config.ctc_weight}",
-            "Use for example 0.3",
-        )
+    check_values(config, "search")
     if config.max_length_ratio <= config.min_length_ratio:
         raise ConfigError(
             "search.max_length_ratio",

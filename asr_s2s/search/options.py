@@ -10,9 +10,8 @@ from typing import Literal, NamedTuple, TypedDict
 
 import torch
 
-from asr_s2s.config import Config, SearchConfig
+from asr_s2s.config import LARGEST_BEAM, Config, SearchConfig
 from asr_s2s.errors import ConfigError
-from asr_s2s.search.beam import LARGEST_BEAM
 from asr_s2s.search.decode import check_attended
 from asr_s2s.search.phrases import Phrases, read_phrases
 from asr_s2s.text.output import Output

@@ -15,13 +15,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from asr_s2s.audio.segment import middle_cut
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
-from asr_s2s.config import SearchConfig
+from asr_s2s.config import LARGEST_BEAM, SearchConfig
 from asr_s2s.lm.language_model import LanguageModels
 from asr_s2s.model.attention import Memory, NoAttention
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.align import forced_decode
-from asr_s2s.search.beam import LARGEST_BEAM, Hypothesis
+from asr_s2s.search.beam import Hypothesis
 from asr_s2s.search.decode import decode
 from asr_s2s.search.guard import (
     Reason,

@@ -1,47 +1,16 @@
 """Checks of the configuration before a run starts, rather than hours into it."""
 
-from collections.abc import Callable
-
 import torch
 
 from asr_s2s.config import Config
+from asr_s2s.config_file import check_values
 from asr_s2s.errors import ConfigError, TextError
 from asr_s2s.lm.language_model import is_language_model
 from asr_s2s.metrics.translation import check_settings as check_scores
 from asr_s2s.model.decoder import check_decoder
 from asr_s2s.model.seq2seq import check_encoders
-from asr_s2s.search.beam import check_beam_size, check_search
+from asr_s2s.search.beam import check_search
 from asr_s2s.search.decode import check_attended
-
-POSITIVE = (
-    "text.vocabulary_size", "source_text.vocabulary_size", "data.batch_seconds",
-    "data.max_seconds", "data.batch_tokens", "data.max_tokens", "data.buckets", "features.mel_bins",
-    "augment.room_seconds",
-    "speech_encoder.convolution_channels", "speech_encoder.layers", "speech_encoder.size",
-    "speech_encoder.heads", "speech_encoder.feedforward_size", "speech_encoder.kernel_size",
-    "text_encoder.layers", "text_encoder.size", "text_encoder.embedding_size",
-    "text_encoder.heads", "text_encoder.feedforward_size", "decoder.attention_size",
-    "decoder.attention_heads", "decoder.location_filters", "decoder.location_width",
-    "decoder.size", "decoder.layers", "decoder.embedding_size", "language_model.layers",
-    "language_model.size", "language_model.embedding_size", "objective.ctc_per_frame",
-    "distill.layer", "train.steps", "train.learning_rate",
-    "train.clip_norm", "train.accumulate", "train.average_every", "train.validate_every",
-    "train.validation_beam_size", "train.checkpoint_every", "train.log_every", "train.keep_best",
-)  # fmt: skip
-NOT_NEGATIVE = (
-    "text.sampling", "source_text.sampling", "data.workers", "augment.gain_db",
-    "augment.frequency_masks", "augment.frequency_mask_bins", "augment.time_masks",
-    "augment.time_mask_frames", "features.edge_frames", "speech_encoder.convolution_layers",
-    "objective.scheduled_sampling_start", "distill.weight", "train.seed", "train.weight_decay",
-    "train.warmup_steps", "train.patience", "train.attention_pictures",
-)  # fmt: skip
-FRACTIONS = (
-    "text.character_coverage", "source_text.character_coverage", "augment.noise_probability",
-    "augment.room_probability", "augment.telephone_probability",
-    "augment.time_mask_fraction", "speech_encoder.dropout", "text_encoder.dropout",
-    "decoder.dropout", "language_model.dropout", "objective.ctc_weight",
-    "objective.label_smoothing", "objective.scheduled_sampling", "train.final_learning_rate",
-)  # fmt: skip
 
 
 def check_settings(config: Config, device: torch.device) -> None:
@@ -50,18 +19,7 @@ def check_settings(config: Config, device: torch.device) -> None:
     Raises:
         ConfigError: names the first invalid key.
     """
-    ranges: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
-        (POSITIVE, "a number above 0", lambda value: value > 0),
-        (NOT_NEGATIVE, "0 or more", lambda value: value >= 0),
-        (FRACTIONS, "a number from 0 to 1", lambda value: 0 <= value <= 1),
-        (("augment.vocal_tract_range",), "a number from 0 to 0.5", lambda value: 0 <= value <= 0.5),
-    )
-    for keys, expected, holds in ranges:
-        for key in keys:
-            section, name = key.split(".")
-            value = getattr(getattr(config, section), name)
-            if not holds(value):
-                raise ConfigError(key, f"expected {expected}, found {value}", "Correct the value")
+    check_values(config)
     if is_language_model(config):
         _check_language_model(config)
     else:
@@ -80,7 +38,6 @@ def check_settings(config: Config, device: torch.device) -> None:
     check_distill(config)
     check_decoder(config.decoder)
     check_search(config.search)
-    check_beam_size("train.validation_beam_size", config.train.validation_beam_size)
     if config.train.precision == "fp16" and device.type == "cpu":
         raise ConfigError("train.precision", "fp16 needs a GPU", "Use bf16 or fp32 on CPU")
 
