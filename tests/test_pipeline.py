@@ -12,6 +12,7 @@ import soundfile
 from lhotse import CutSet
 
 import asr_s2s
+from asr_s2s.audio.decode import read_audio
 from asr_s2s.data.manifest import read_manifest
 from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
 from asr_s2s.pipeline import Failure, IncompleteError, Transcriber, Transcript
@@ -96,7 +97,9 @@ def test_a_failed_recording_does_not_stop_the_others(
         recognizer.transcribe([sample, missing])
     with pytest.raises(IncompleteError, match=r"missing\.wav") as caught:
         recognizer.transcribe([missing, sample, missing])
-    assert caught.value.results == (results[1], results[0], results[1])
+    first, second, third = caught.value.results
+    assert isinstance(first, Failure) and isinstance(third, Failure) and second == results[0]
+    assert first.source == str(missing)
     assert pickle.loads(pickle.dumps(caught.value)).results[1] == results[0]
     with pytest.raises(AudioError, match=r"missing\.wav") as single:
         recognizer.transcribe(missing)
@@ -184,13 +187,17 @@ def test_phrases_favor_words_in_one_call_only(
 def test_pieces_are_decoded_to_the_segments_of_a_transcript(
     recognizer: Transcriber, sample: Path
 ) -> None:
-    samples, _ = soundfile.read(sample, dtype="float32")
-    assert soundfile.info(sample).samplerate == 16_000
+    samples = read_audio(sample)
     options = DecodeOptions(words=True)
-    first, later = recognizer.decode([Piece(0.0, samples), Piece(10.0, samples)], options)
+    (first,) = recognizer.decode([Piece(0.0, samples)], options)
     assert (first,) == recognizer.transcribe(samples, options).segments
+    pieces = [Piece(10.0, samples), Piece(20.0, samples[: len(samples) // 2])]
+    later, half = recognizer.decode(pieces, options)
     assert (later.text, later.start) == (first.text, 10.0)
-    assert [w.start for w in later.words] == pytest.approx([10.0 + w.start for w in first.words])
+    assert later.score == pytest.approx(first.score, abs=1e-4)
+    starts = [10.0 + word.start for word in first.words]
+    assert [word.start for word in later.words] == pytest.approx(starts, abs=0.02)
+    assert half.end == pytest.approx(20.0 + len(pieces[1].samples) / 16_000)
 
 
 # Long recordings
