@@ -8,7 +8,7 @@ from asr_s2s.config import Config
 from asr_s2s.errors import ConfigError, TextError
 from asr_s2s.lm.language_model import is_language_model
 from asr_s2s.metrics.translation import check_settings as check_scores
-from asr_s2s.model.decoder import check_decoder
+from asr_s2s.model.decoders import check_decoder
 from asr_s2s.model.encoder import pair_layers
 from asr_s2s.model.seq2seq import check_encoders
 from asr_s2s.search.beam import check_beam_size, check_search
@@ -22,7 +22,8 @@ POSITIVE = (
     "text_encoder.layers", "text_encoder.size", "text_encoder.embedding_size",
     "text_encoder.heads", "text_encoder.feedforward_size", "decoder.attention_size",
     "decoder.attention_heads", "decoder.location_filters", "decoder.location_width",
-    "decoder.size", "decoder.layers", "decoder.embedding_size", "language_model.layers",
+    "decoder.size", "decoder.layers", "decoder.embedding_size", "decoder.feedforward_size",
+    "language_model.layers",
     "language_model.size", "language_model.embedding_size", "objective.ctc_per_frame",
     "distill.layer", "train.steps", "train.learning_rate",
     "train.clip_norm", "train.accumulate", "train.average_every", "train.validate_every",
