@@ -15,7 +15,9 @@ def make_memory() -> Memory:
     return Memory(values, LENGTHS, torch.randn(3, 12, requires_grad=True))
 
 
-def make_decoder(kind: str, input_feeding: bool, layers: int = 1, cell: str = "lstm") -> RecurrentDecoder:
+def make_decoder(
+    kind: str, input_feeding: bool, layers: int = 1, cell: str = "lstm"
+) -> RecurrentDecoder:
     config = DecoderConfig(
         cell=cell,
         attention=kind,
