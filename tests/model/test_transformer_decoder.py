@@ -7,6 +7,7 @@ from asr_s2s.config import DecoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.transformer_decoder import TransformerDecoder
+from asr_s2s.nn.low_precision import offered, use_low_precision
 
 CONFIG = DecoderConfig(
     kind="transformer", size=16, layers=3, attention_heads=2, embedding_size=6, feedforward_size=24
@@ -96,6 +97,28 @@ def test_later_tokens_do_not_change_earlier_predictions_but_positions_do() -> No
     same = torch.full((3, 3), 5)
     repeated, _ = decoder(same, memory)
     assert not torch.allclose(repeated[:, 0], repeated[:, 1], atol=1e-3)
+
+
+@torch.inference_mode()
+def test_large_layers_compute_in_low_precision_close_to_float32() -> None:
+    config = DecoderConfig(
+        kind="transformer", size=512, layers=2, embedding_size=64, tied_output=True
+    )
+    decoder = TransformerDecoder(4096, 12, config).eval()
+    memory, prefix = make_memory(), torch.randint(1, 4096, (3, 5))
+    exact, _ = decoder(prefix, memory)
+    use_low_precision(decoder)
+    low = offered().linear
+    if low is None:
+        pytest.skip("this processor has no low precision")
+    assert type(decoder.output) is low
+    assert sum(type(module) is low for module in decoder.modules()) == 1 + 2 * 6
+    rounded, _ = decoder(prefix, memory)
+    assert (rounded - exact).abs().max() < 0.2 * exact.std()
+    prepared, state = decoder.prepare(memory), decoder.start(memory)
+    for index in range(prefix.size(1)):
+        stepped, state = decoder.step(prefix[:, index], state, prepared)
+        torch.testing.assert_close(stepped, rounded[:, index], atol=0.1, rtol=0)
 
 
 @pytest.mark.parametrize(
