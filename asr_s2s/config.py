@@ -215,28 +215,38 @@ class TextEncoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """Attention and the recurrent decoder."""
+    """Decoder and its attention: recurrent (Chan et al., 2016), or a Transformer (Vaswani et al.,
+    2017). Keys marked "recurrent only" have no effect on a Transformer."""
 
+    kind: Literal["recurrent", "transformer"] = "recurrent"
+    """A Transformer needs `attention_heads` to divide half its `size`; use several layers."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
+    """Recurrent only: the cell."""
     attention: Literal["additive", "dot", "location", "multihead", "none"] = "location"
-    """Attention mechanism. `none` is the fixed-vector model of Sutskever et al. (2014), in which
-    the source reaches the decoder only through its initial state."""
+    """Recurrent only: attention mechanism; a Transformer always has multi-head attention. `none` is
+    the fixed-vector model of Sutskever et al. (2014), in which the source reaches the decoder only
+    through its initial state."""
     first_state: Literal["zeros", "source"] = "zeros"
-    """Initial decoder state: zeros, or `source`, computed from the ends of the encoder's sequence
-    (Bahdanau et al., 2015). Attention `none` requires `source`."""
+    """Recurrent only: initial decoder state: zeros, or `source`, computed from the ends of the
+    encoder's sequence (Bahdanau et al., 2015). Attention `none` requires `source`."""
     attention_size: PositiveInt = 256
+    """Recurrent only: size of projected queries and keys."""
     attention_heads: PositiveInt = 4
-    """Heads of multi-head attention."""
+    """Heads of multi-head attention, and of a Transformer."""
     location_filters: PositiveInt = 10
     """Convolution filters over the previous attention weights, in location-aware attention."""
     location_width: PositiveInt = 31
     """Width of those filters, in encoder frames (odd)."""
     input_feeding: bool = True
-    """True: the first layer takes the previous context as input (LAS). False: a first layer without
-    context forms the query (the query layer), so that training unrolls in fused calls."""
+    """Recurrent only. True: the first layer takes the previous context as input (LAS). False: a
+    first layer without context forms the query (the query layer), so that training unrolls in fused
+    calls."""
     size: PositiveInt = 256
+    """Units of a recurrent layer, or model size of a Transformer."""
+    feedforward_size: PositiveInt = 1024
+    """Transformer only: inner size of the feed-forward layers."""
     layers: PositiveInt = 1
-    """Recurrent layers, not counting a query layer."""
+    """Layers, not counting a query layer."""
     embedding_size: PositiveInt = 128
     tied_output: bool = False
     """Tie the output layer's matrix to the embedding (Press and Wolf, 2017)."""

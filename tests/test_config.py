@@ -44,7 +44,7 @@ def test_a_configuration_is_unchanged_by_conversion_to_plain_values(path: Path) 
     [
         ("train.step=3", "train.step: there is no such key. Did you mean train.steps."),
         ("trian.steps=3", "trian: there is no such key. Did you mean train."),
-        ("decoder.zzz=3", "Known keys of decoder: cell, attention"),
+        ("decoder.zzz=3", "Known keys of decoder: kind, cell"),
         ("train.steps=many", "train.steps: expected a whole number, found 'many'"),
         ("train.steps=2.5", "expected a whole number, found 2.5"),
         ("train.learning_rate=true", "expected a number, found True"),

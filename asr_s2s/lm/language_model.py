@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asr_s2s.config import Config, LanguageModelConfig
 from asr_s2s.lm.ngram import NgramModel
 from asr_s2s.lm.word_ngram import WordNgramModel
-from asr_s2s.nn.recurrent import step, unroll
+from asr_s2s.nn.recurrent import LSTMStack
+from asr_s2s.nn.tied_linear import TiedLinear, initialize_tied
 from asr_s2s.text.tokenizer import BLANK
 
 
@@ -34,7 +34,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.size = config.size
         self.embedding = nn.Embedding(vocabulary, config.embedding_size, padding_idx=BLANK)
-        self.layers = nn.LSTM(
+        self.layers = LSTMStack(
             config.embedding_size,
             config.size,
             config.layers,
@@ -42,11 +42,9 @@ class LanguageModel(nn.Module):
         )
         self.readout = nn.Linear(config.size, config.embedding_size)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary))
-        self.output: nn.Module | None = None  # set by `use_low_precision`
+        self.output = TiedLinear(self.embedding, self.output_bias)
         self.dropout = nn.Dropout(config.dropout)
-        nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
-        with torch.no_grad():
-            self.embedding.weight[BLANK] = 0.0
+        initialize_tied(self.embedding)
 
     def start(self, rows: int) -> LanguageModelState:
         """Return the state before the first token."""
@@ -59,7 +57,7 @@ class LanguageModel(nn.Module):
         """Compute logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next
         state."""
         embedded = self.dropout(self.embedding(previous))
-        hiddens, cells = step(self.layers, embedded, state.hidden, state.cell)
+        hiddens, cells = self.layers.step(embedded, state.hidden, state.cell)
         after = LanguageModelState(torch.stack(hiddens, 1), torch.stack(cells, 1))
         return self._logits(hiddens[-1]), after
 
@@ -67,13 +65,10 @@ class LanguageModel(nn.Module):
         """Compute logits `(batch, steps, vocabulary)` of prefixes `(batch, steps)` at once; equal
         to repeated calls of `step`."""
         embedded = self.dropout(self.embedding(prefix))
-        return self._logits(unroll(self.layers, embedded, *self.start(len(prefix))))
+        return self._logits(self.layers.unroll(embedded, *self.start(len(prefix))))
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        features = self.dropout(self.readout(self.dropout(hidden)))
-        if self.output is None:
-            return F.linear(features, self.embedding.weight, self.output_bias)
-        logits: Tensor = self.output(features)
+        logits: Tensor = self.output(self.dropout(self.readout(self.dropout(hidden))))
         return logits
 
 

@@ -146,6 +146,32 @@ class LocationAttention(AdditiveAttention):
         return self._energies(located + 2 * query[:, :, None] + keys[:, None])
 
 
+def split_heads(values: Tensor, heads: int) -> Tensor:
+    """View `(batch, time, channels)` as `(batch, heads, time, channels / heads)`."""
+    return values.view(*values.shape[:2], heads, -1).transpose(1, 2)
+
+
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, masked: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Compute scaled dot-product attention of several heads (Vaswani et al., 2017).
+
+    Args:
+        queries: `(batch, heads, queries, head_size)`.
+        keys, values: `(batch, heads, time, head_size)`.
+        masked: True where a query must not attend, broadcast to `(batch, heads, queries, time)`.
+
+    Returns:
+        Contexts of all heads, concatenated, `(batch, queries, heads * head_size)`, and weights
+        `(batch, heads, queries, time)` in float32.
+    """
+    scores = (queries @ keys.transpose(2, 3) / math.sqrt(keys.size(-1))).float()
+    if masked is not None:
+        scores = scores.masked_fill(masked, -math.inf)
+    weights = scores.softmax(-1)
+    return (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2), weights
+
+
 class MultiHeadAttention(Attention):
     """Multi-head scaled dot-product attention (Vaswani et al., 2017).
 
@@ -165,12 +191,9 @@ class MultiHeadAttention(Attention):
         self, query: Tensor, memory: AttendedMemory, alignment: Tensor
     ) -> tuple[Tensor, Tensor]:
         queries, keys, values = (
-            t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for t in (self.query(query), memory.keys, memory.values)
+            split_heads(t, self.heads) for t in (self.query(query), memory.keys, memory.values)
         )
-        scores = queries @ keys.transpose(2, 3) / math.sqrt(keys.size(-1))
-        weights = scores.float().masked_fill(memory.padded[:, None], -math.inf).softmax(-1)
-        context = (weights.to(values.dtype) @ values).transpose(1, 2).flatten(2)
+        context, weights = attend(queries, keys, values, memory.padded[:, None])
         return self.output(context), weights.mean(1)
 
 

@@ -1,217 +1,86 @@
-"""Recurrent decoder that attends to a memory and predicts tokens."""
+"""Interface of decoders, which attend to a memory and predict tokens."""
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
+from typing import Generic, Protocol, TypeVar
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asr_s2s.config import DecoderConfig
-from asr_s2s.errors import ConfigError
-from asr_s2s.model.attention import ATTENTION, AttendedMemory, Attention, Memory, NoAttention
-from asr_s2s.nn.recurrent import CELLS, step, unroll
-from asr_s2s.text.tokenizer import BLANK
+from asr_s2s.model.attention import Memory
 
 
-class DecoderState(NamedTuple):
-    """State between decoder steps; rows are utterances x hypotheses."""
+class DecoderState(Protocol):
+    """State between decoder steps: a NamedTuple of tensors whose first axis is rows, utterances x
+    hypotheses, so that beam search reorders it with `index_select`."""
 
-    hidden: Tensor
-    """`(rows, layers, size)`"""
-    cell: Tensor
-    """`(rows, layers, size)` for an LSTM, `(rows, 0, size)` for other cells."""
-    context: Tensor
-    """Context of the last step, `(rows, channels)`."""
-    alignment: Tensor
-    """Attention weights of the last step, `(rows, time)`."""
+    @property
+    def alignment(self) -> Tensor:
+        """Attention weights of the last step, `(rows, time)`, in float32."""
 
 
-class Decoder(nn.Module):
-    """Recurrent decoder with either input feeding or a query layer.
+class PreparedMemory(Protocol):
+    """A memory with everything that a decoder computes of it once per utterance."""
 
-    With input feeding (Chan et al., 2016; Luong et al., 2015), the first layer reads the previous
-    token and the previous context; the output of the last layer is the attention query and, with
-    the context, predicts the next token. With a query layer (as in GNMT, Wu et al., 2016), the
-    first layer reads only tokens and outputs the queries, and upper layers read queries and
-    contexts; in training, a whole output then unrolls in two fused calls and one batched attention.
+    @property
+    def padded(self) -> Tensor:
+        """True beyond each row's length, `(batch, 1, time)`."""
+
+
+State = TypeVar("State", bound=DecoderState)
+Prepared = TypeVar("Prepared", bound=PreparedMemory)
+
+
+class Decoder(nn.Module, ABC, Generic[State, Prepared]):
+    """Base class of decoders.
+
+    Implementations are built as `(vocabulary, memory_size, config)`: number of tokens, channels of
+    the memory, and the section `decoder` of the configuration.
     """
 
+    embedding: nn.Embedding
+    """Embedding of tokens, which a text encoder may share."""
+    attends = True
+    """Whether attention weights are meaningful; without attention they are zero."""
+
+    @abstractmethod
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__()
-        check_decoder(config)
-        self.input_feeding = config.input_feeding
-        self.size = config.size
-        self.embedding = nn.Embedding(vocabulary, config.embedding_size, padding_idx=BLANK)
-        attention = ATTENTION[config.attention]
-        self.attention: Attention | NoAttention = attention(config.size, memory_size, config)
-        recurrent = CELLS[config.cell]
-        self.is_lstm = recurrent is nn.LSTM
-        if config.input_feeding:
-            self.query_layers = recurrent(
-                config.embedding_size + memory_size, config.size, config.layers
-            )
-            self.upper_layers = None
-        else:
-            self.query_layers = recurrent(config.embedding_size, config.size)
-            self.upper_layers = recurrent(config.size + memory_size, config.size, config.layers)
-        self.depth = config.layers + (not config.input_feeding)
-        self.first_state = (
-            nn.Linear(memory_size, (2 if self.is_lstm else 1) * self.depth * config.size)
-            if config.first_state == "source"
-            else None
-        )
-        features = config.embedding_size if config.tied_output else config.size
-        self.readout = nn.Linear(config.size + memory_size, features)
-        # A tied output layer uses the embedding's weights; only `use_low_precision` stores a second
-        # copy of them, in `self.output`.
-        self.output: nn.Module | None = (
-            None if config.tied_output else nn.Linear(features, vocabulary)
-        )
-        self.output_bias = nn.Parameter(torch.zeros(vocabulary)) if config.tied_output else None
-        self.dropout = nn.Dropout(config.dropout)
-        if config.tied_output:
-            nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
-            with torch.no_grad():
-                self.embedding.weight[BLANK] = 0.0
 
-    def prepare(self, memory: Memory) -> AttendedMemory:
-        """Compute once per utterance what `step` and `forward` need of a memory."""
-        return self.attention.prepare(memory)
+    @staticmethod
+    @abstractmethod
+    def check(config: DecoderConfig) -> None:
+        """Check that the settings are consistent.
 
-    def start(self, memory: Memory, beam_size: int = 1) -> DecoderState:
+        Raises:
+            ConfigError: they are not; names the key.
+        """
+
+    @abstractmethod
+    def prepare(self, memory: Memory) -> Prepared:
+        """Compute once per utterance what `step` needs of a memory."""
+
+    @abstractmethod
+    def start(self, memory: Memory, beam_size: int = 1) -> State:
         """Return the state before the first token, for `beam_size` hypotheses per row."""
-        batch, time, channels = memory.values.shape
-        rows = batch * beam_size
-        zeros = memory.values.new_zeros
-        hidden = zeros(rows, self.depth, self.size)
-        cell = zeros(rows, self.depth if self.is_lstm else 0, self.size)
-        if self.first_state is not None:
-            first = self.first_state(memory.summary).tanh().repeat_interleave(beam_size, 0)
-            hidden, cell = first.view(rows, -1, self.size).split([self.depth, cell.size(1)], dim=1)
-        return DecoderState(
-            hidden=hidden,
-            cell=cell,
-            context=zeros(rows, channels),
-            alignment=zeros(rows, time, dtype=torch.float32),
-        )
 
-    def step(
-        self, previous: Tensor, state: DecoderState, memory: AttendedMemory
-    ) -> tuple[Tensor, DecoderState]:
+    @abstractmethod
+    def step(self, previous: Tensor, state: State, memory: Prepared) -> tuple[Tensor, State]:
         """Compute logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next
         state.
 
         Rows are grouped by utterance: rows r * n to r * n + n - 1 are the n hypotheses of row r of
-        the memory.
+        the memory, which is not copied for them.
         """
-        hidden, state = self._advance(self._drop(self.embedding(previous)), state, memory)
-        return self._logits(hidden, state.context), state
 
-    def forward(
-        self, prefix: Tensor, memory: Memory, prepared: AttendedMemory | None = None
-    ) -> tuple[Tensor, Tensor]:
+    @abstractmethod
+    def forward(self, prefix: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Compute all steps at once; equal to repeated calls of `step`.
 
         Args:
             prefix: previous tokens of each step, `(batch, steps)`.
             memory: of the batch.
-            prepared: result of `prepare` for the memory, if computed already.
 
         Returns:
-            Logits `(batch, steps, vocabulary)` and attention weights `(batch, steps, time)`.
+            Logits `(batch, steps, vocabulary)`, and attention weights `(batch, steps, time)` in
+            float32, exactly zero beyond each row's length.
         """
-        prepared = prepared or self.prepare(memory)
-        embedded = self._drop(self.embedding(prefix))
-        state = self.start(memory)
-        if self.upper_layers is not None:
-            queries = unroll(self.query_layers, embedded, state.hidden[:, :1], state.cell[:, :1])
-            contexts, weights = self._attend_all(queries, prepared, state.alignment)
-            joined = torch.cat([self._drop(queries), contexts], dim=-1)
-            hidden = unroll(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
-            return self._logits(hidden, contexts), weights
-        steps = []
-        for index in range(prefix.size(1)):
-            hidden, state = self._advance(embedded[:, index], state, prepared)
-            steps.append((hidden, state.context, state.alignment))
-        hidden, contexts, weights = (torch.stack(part, 1) for part in zip(*steps, strict=True))
-        return self._logits(hidden, contexts), weights
-
-    def _attend_all(
-        self, queries: Tensor, memory: AttendedMemory, alignment: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Compute contexts and weights of all queries `(batch, steps, size)`: at once, or one by
-        one if each depends on the previous weights."""
-        if not self.attention.needs_alignment:
-            attended: tuple[Tensor, Tensor] = self.attention(queries, memory, alignment)
-            return attended
-        steps = []
-        alignment = alignment[:, None]
-        for index in range(queries.size(1)):
-            query = queries[:, index : index + 1]
-            context, alignment = self.attention(query, memory, alignment)
-            steps.append((context, alignment))
-        contexts, weights = (torch.cat(part, 1) for part in zip(*steps, strict=True))
-        return contexts, weights
-
-    def _advance(
-        self, embedded: Tensor, state: DecoderState, memory: AttendedMemory
-    ) -> tuple[Tensor, DecoderState]:
-        """Advance by embedded tokens `(rows, embedding_size)`; returns the output of the last layer
-        `(rows, size)` and the next state."""
-        inputs = torch.cat([embedded, state.context], -1) if self.input_feeding else embedded
-        hiddens, cells = step(self.query_layers, inputs, state.hidden, state.cell)
-        query = hiddens[-1]
-        batch = len(memory.keys)
-        context, weights = self.attention(
-            query.view(batch, -1, self.size),
-            memory,
-            state.alignment.view(batch, -1, state.alignment.size(-1)),
-        )
-        context, weights = context.flatten(0, 1), weights.flatten(0, 1)
-        if self.upper_layers is not None:
-            joined = torch.cat([self._drop(query), context], dim=-1)
-            # The query layer is one layer, so the states of the upper layers start at 1.
-            upper = step(self.upper_layers, joined, state.hidden[:, 1:], state.cell[:, 1:])
-            hiddens, cells = hiddens + upper[0], cells + upper[1]
-        hidden = torch.stack(hiddens, 1)
-        cell = torch.stack(cells, 1) if cells else state.cell
-        return hiddens[-1], DecoderState(hidden, cell, context, weights)
-
-    def _drop(self, values: Tensor) -> Tensor:
-        # Skips the call in evaluation mode: its overhead counts in every decoding step.
-        return self.dropout(values) if self.training else values
-
-    def _logits(self, hidden: Tensor, context: Tensor) -> Tensor:
-        features = self.readout(torch.cat([self._drop(hidden), context], dim=-1)).tanh()
-        features = self._drop(features)
-        if self.output is None:
-            return F.linear(features, self.embedding.weight, self.output_bias)
-        logits: Tensor = self.output(features)
-        return logits
-
-
-def check_decoder(config: DecoderConfig) -> None:
-    """Check that the decoder settings are consistent.
-
-    Raises:
-        ConfigError: they are not; names the key.
-    """
-    if config.attention_size % config.attention_heads and config.attention == "multihead":
-        raise ConfigError(
-            "decoder.attention_heads",
-            f"expected a divisor of attention_size {config.attention_size}, "
-            f"found {config.attention_heads}",
-            "Choose a divisor",
-        )
-    if config.location_width % 2 == 0:
-        raise ConfigError(
-            "decoder.location_width",
-            f"expected an odd number, found {config.location_width}",
-            f"Use for example {config.location_width + 1}",
-        )
-    if config.attention == "none" and config.first_state != "source":
-        raise ConfigError(
-            "decoder.first_state",
-            "expected source, as the decoder has no attention and would not see the source",
-            "Set it to source",
-        )

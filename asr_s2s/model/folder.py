@@ -30,7 +30,6 @@ from asr_s2s.lm.ngram_file import NGRAM_FILE, load_ngram
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.nn.low_precision import (
-    multiplies_int8,
     restore_matrices,
     round_matrices,
     use_low_precision,
@@ -286,7 +285,7 @@ def _load(
     rounded = load_weights(network, folder)
     network.to(device).eval()
     on_cpu = torch.device(device).type == "cpu"
-    if rounded and on_cpu and not exact and multiplies_int8():
+    if rounded and on_cpu and not exact:
         use_low_precision(network)
 
 

@@ -11,7 +11,7 @@ from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.conformer import ConformerEncoder
 from asr_s2s.model.ctc import CTCFrames, CTCHead
-from asr_s2s.model.decoder import Decoder
+from asr_s2s.model.decoders import DECODERS
 from asr_s2s.model.pyramid import PyramidEncoder
 from asr_s2s.model.speech_encoder import SpeechEncoder
 from asr_s2s.model.text_encoder import (
@@ -70,7 +70,7 @@ class Seq2Seq(nn.Module):
                 "Change speech_encoder.size or text_encoder.size",
             )
         memory_size = next(iter(sizes.values()))
-        self.decoder = Decoder(vocabulary, memory_size, config.decoder)
+        self.decoder = DECODERS[config.decoder.kind](vocabulary, memory_size, config.decoder)
         self.source_embedding = (
             nn.Embedding(source_vocabulary, config.text_encoder.embedding_size, padding_idx=BLANK)
             if "text" in sizes and not config.text_encoder.shared_embedding

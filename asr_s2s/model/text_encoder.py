@@ -1,7 +1,5 @@
 """Text encoders: recurrent layers over embeddings, or a Transformer."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +7,7 @@ from asr_s2s.config import TextEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
 from asr_s2s.nn.masks import padding_mask
+from asr_s2s.nn.positions import sinusoidal_positions
 from asr_s2s.nn.recurrent import RecurrentLayer, mirror_indices, reverse, sequence_ends
 
 
@@ -83,17 +82,13 @@ class TransformerTextEncoder(nn.Module):
     def forward(self, embedded: Tensor, lengths: Tensor) -> Memory:
         """Same as `RecurrentTextEncoder.forward`."""
         hidden = self.enter(embedded)
-        hidden = self.dropout(hidden + self._positions(hidden))
+        positions = torch.arange(hidden.size(1), device=hidden.device)
+        encodings = sinusoidal_positions(positions, self.size).to(hidden.dtype)
+        hidden = self.dropout(hidden + encodings)
         padded = padding_mask(lengths, hidden.size(1))
         hidden = self.layers(hidden, src_key_padding_mask=padded)
         values = hidden.masked_fill(padded[:, :, None], 0.0)
         return Memory(values, lengths, values.sum(1) / lengths[:, None])
-
-    def _positions(self, hidden: Tensor) -> Tensor:
-        time = torch.arange(hidden.size(1), device=hidden.device)[:, None]
-        rates = torch.arange(0, self.size, 2, device=hidden.device) * (-math.log(1e4) / self.size)
-        angles = time * rates.exp()[None, :]
-        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(hidden.dtype)
 
 
 def text_encoder(config: TextEncoderConfig) -> RecurrentTextEncoder | TransformerTextEncoder:

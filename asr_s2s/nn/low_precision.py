@@ -6,13 +6,21 @@ not affect each other; or to bfloat16 if the processor has AMX tiles, which is f
 precise. Small matrices stay in float32, where a product takes less time than quantization. LSTM
 layers process sequences in bfloat16 if the processor supports it, else in float32, and single steps
 in bfloat16 with AMX, else in 8 bits.
+
+torch has these products as private operations, which differ between processors and versions.
+`offered` tries each of them once; layers whose operations are missing or fail stay in float32.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from asr_s2s.nn.recurrent import LSTMStack, RecurrentStack
+from asr_s2s.nn.tied_linear import TiedLinear
 
 SCALE = ".scale"
 """Suffix of the name under which a model file stores the row scales of an 8-bit matrix."""
@@ -27,6 +35,9 @@ ONEDNN_LSTM = 2
 """Number of the LSTM in torch's enumeration of recurrent cells."""
 MIN_WEIGHTS = 1 << 18
 """Linear layers with fewer weights than this stay in float32."""
+PROBE_TOLERANCE = 0.2
+"""Maximum error of the probes of `offered`, whose results are of magnitude 1 to 10. It is far above
+the rounding errors of 8 bits, and far below the results of wrong operations."""
 
 
 def round_matrices(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -54,21 +65,97 @@ def restore_matrices(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return restored
 
 
+@dataclass(frozen=True)
+class LowPrecision:
+    """Layers in low precision that this processor and this torch offer."""
+
+    linear: "type[Int8Linear] | type[Bf16Linear] | None"
+    """Fastest linear layer; None if there is none that works."""
+    lstm: "LSTMPrecision | None"
+    """Fastest precision of LSTM layers; None if there is none that works."""
+
+
+@dataclass(frozen=True)
+class LSTMPrecision:
+    """Precision of an LSTM layer."""
+
+    form: torch.dtype
+    """Data type of sequences: bfloat16 or float32."""
+    int8_steps: bool
+    """Whether single steps compute in 8 bits, instead of the data type of sequences."""
+
+
 def use_low_precision(network: nn.Module) -> None:
     """Replace large linear layers and LSTM layers of a network, in place, by layers that compute in
-    8 bits or bfloat16, on CPU and without gradients."""
+    8 bits or bfloat16, on CPU and without gradients.
+
+    Layers for which neither is offered stay in float32.
+    """
+    low = offered()
     for name, child in network.named_children():
         # Subclasses (e.g. CTCHead) have another forward; a Transformer reads weights directly.
-        if type(child) is nn.Linear and child.weight.numel() >= MIN_WEIGHTS:
-            setattr(network, name, _linear(child.weight, child.bias))
-        elif type(child) is nn.LSTM:
-            setattr(network, name, LowPrecisionLSTM(child))
+        if type(child) in (nn.Linear, TiedLinear):
+            assert isinstance(child, nn.Linear | TiedLinear)
+            if low.linear is not None and child.weight.numel() >= MIN_WEIGHTS:
+                setattr(network, name, low.linear(child.weight, child.bias))
+        elif isinstance(child, LSTMStack):
+            if low.lstm is not None:
+                setattr(network, name, LowPrecisionLSTM(child, low.lstm))
         elif not isinstance(child, nn.TransformerEncoder):
             use_low_precision(child)
-    if getattr(network, "output_bias", None) is not None:  # a tied output layer
-        weight = network.get_parameter("embedding.weight")
-        if weight.numel() >= MIN_WEIGHTS:
-            network.output = _linear(weight, network.get_parameter("output_bias"))
+
+
+@cache
+def offered() -> LowPrecision:
+    """Find out which layers in low precision work here, by running each kind once."""
+    linear = next((kind for kind in (Bf16Linear, Int8Linear) if _works(kind)), None)
+    form = torch.bfloat16 if multiplies_bf16() else torch.float32
+    lstm = LSTMPrecision(form, int8_steps=linear is Int8Linear)
+    return LowPrecision(linear, lstm if linear is not None and _lstm_works(lstm) else None)
+
+
+def find_operation(name: str) -> Callable[..., Any] | None:
+    """Look up an operation of torch by its qualified name, such as `mkldnn::_linear_pointwise`;
+    returns None if this build of torch lacks it."""
+    namespace, operation = name.split("::")
+    return getattr(getattr(torch.ops, namespace), operation, None)
+
+
+def _works(kind: "type[Int8Linear] | type[Bf16Linear]") -> bool:
+    """Return whether a kind of linear layer is fast here and gives the right results."""
+    if kind is Bf16Linear and not multiplies_bf16_tiles():
+        return False
+    if kind is Int8Linear and "fbgemm" not in torch.backends.quantized.supported_engines:
+        return False  # builds for ARM
+    if not all(map(find_operation, kind.operations)):
+        return False
+    weight = torch.linspace(-1.0, 1.0, 32 * 8).sin().view(8, 32)
+    inputs = torch.linspace(-1.0, 1.0, 32).cos()[None]
+    try:
+        with torch.no_grad():
+            products = kind(weight, None)(inputs)
+    except (RuntimeError, TypeError):  # another version, with other arguments
+        return False
+    return torch.allclose(products, inputs @ weight.T, rtol=0.0, atol=PROBE_TOLERANCE)
+
+
+def _lstm_works(precision: LSTMPrecision) -> bool:
+    """Return whether LSTM layers work in a precision, and their results are right."""
+    if not all(map(find_operation, LowPrecisionLSTM.operations)):
+        return False
+    # Built on a generator of its own, so that the weights of models do not depend on the probe.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = LSTMStack(8, 8)
+    inputs, state = torch.linspace(-1.0, 1.0, 8)[None, None], torch.zeros(1, 1, 8)
+    try:
+        with torch.no_grad():
+            expected = layers(inputs)[0]
+            low = LowPrecisionLSTM(layers, precision)
+            results = low(inputs)[0], low.step(inputs[0], state, state)[0][-1]
+    except (RuntimeError, TypeError):
+        return False
+    return all(torch.allclose(r, expected, rtol=0.0, atol=PROBE_TOLERANCE) for r in results)
 
 
 class Int8Linear(nn.Module):
@@ -78,6 +165,12 @@ class Int8Linear(nn.Module):
         weight: `(out_features, in_features)`, in float32.
         bias: `(out_features,)`, or None.
     """
+
+    operations: ClassVar = (
+        "quantized::linear_prepack",
+        "quantized::linear_with_input_q_dq_qweight_dq_output_fp32",
+    )
+    """Private operations of torch that the layer uses."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -99,6 +192,9 @@ class Bf16Linear(nn.Module):
         bias: `(out_features,)`, or None.
     """
 
+    operations: ClassVar = ("mkldnn::_reorder_linear_weight", "mkldnn::_linear_pointwise")
+    """Private operations of torch that the layer uses."""
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().bfloat16())
@@ -112,21 +208,27 @@ class Bf16Linear(nn.Module):
         return outputs.float()
 
 
-class LowPrecisionLSTM(nn.Module):
-    """Unidirectional LSTM layers, time first, in the fastest precision of this processor."""
+class LowPrecisionLSTM(RecurrentStack):
+    """Unidirectional LSTM layers, time first, in low precision."""
 
-    def __init__(self, layers: nn.LSTM) -> None:
+    has_cell_states = True
+    operations: ClassVar = (
+        "mkldnn::_reorder_mkldnn_rnn_layer_weight",
+        "aten::mkldnn_rnn_layer",
+    )
+    """Private operations of torch that the layers use, beside those of `Int8Linear`."""
+
+    def __init__(self, layers: LSTMStack, precision: LSTMPrecision) -> None:
         super().__init__()
         self.num_layers = layers.num_layers
-        self.size = layers.hidden_size
-        self.form = torch.bfloat16 if multiplies_bf16() else torch.float32
-        """Data type of sequences."""
+        self.hidden_size = layers.hidden_size
+        self.form: torch.dtype = precision.form
         numbers = range(layers.num_layers)
         self.layers = [_pack_lstm_layer(layers, n, self.form) for n in numbers]
         self.gates = (
-            None
-            if multiplies_bf16_tiles()
-            else [Int8Linear(*_joined_gates(layers, n)) for n in numbers]
+            [Int8Linear(*_joined_gates(layers, n)) for n in numbers]
+            if precision.int8_steps
+            else None
         )
 
     def forward(
@@ -136,7 +238,7 @@ class LowPrecisionLSTM(nn.Module):
         with states `(num_layers, batch, hidden_size)`, in the data type of the inputs."""
         outputs = inputs.to(self.form).contiguous()
         if state is None:
-            zeros = outputs.new_zeros(self.num_layers, inputs.size(1), self.size)
+            zeros = outputs.new_zeros(self.num_layers, inputs.size(1), self.hidden_size)
             state = zeros, zeros
         states = []
         for layer in range(self.num_layers):
@@ -146,17 +248,17 @@ class LowPrecisionLSTM(nn.Module):
         hidden, cell = (torch.stack(part).to(inputs.dtype) for part in zip(*states, strict=True))
         return outputs.to(inputs.dtype), (hidden, cell)
 
-    def step(
-        self, layer: int, inputs: Tensor, hidden: Tensor, cell: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Advance one layer by one time step, from inputs `(rows, input_size)` and states `(rows,
-        hidden_size)`; returns the new hidden and cell state. The cell state may be bfloat16."""
+    def advance(
+        self, layer: int, inputs: Tensor, hidden: Tensor, cell: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Same as `RecurrentStack.advance`. The cell state may be bfloat16."""
+        assert cell is not None
         if self.gates is None:
             before = (state.to(self.form).contiguous() for state in (hidden, cell))
             _, hidden, cell = self._unroll(layer, inputs.to(self.form)[None], *before)
             return hidden.to(inputs.dtype), cell
         gates = self.gates[layer](torch.cat([inputs, hidden], 1))
-        size = self.size
+        size = self.hidden_size
         input_gate, forget_gate, output_gate = gates[:, : 3 * size].sigmoid_().chunk(3, 1)
         cell = torch.addcmul(forget_gate * cell, input_gate, gates[:, 3 * size :].tanh_())
         return output_gate * cell.tanh(), cell
@@ -174,7 +276,7 @@ class LowPrecisionLSTM(nn.Module):
             reverse=False,
             batch_sizes=(),
             mode=ONEDNN_LSTM,
-            hidden_size=self.size,
+            hidden_size=self.hidden_size,
             num_layers=1,
             has_biases=True,
             bidirectional=False,
@@ -186,23 +288,20 @@ class LowPrecisionLSTM(nn.Module):
 
 def multiplies_bf16() -> bool:
     """Return whether the processor multiplies bfloat16; on others oneDNN has no bfloat16 LSTM."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return _processor_has("avx512_bf16") or _processor_has("amx_tile")
 
 
 def multiplies_bf16_tiles() -> bool:
     """Return whether the processor multiplies bfloat16 matrices (AMX tiles), which takes a few rows
     in the time of one."""
-    return torch.cpu._is_amx_tile_supported() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    supported = find_operation("mkldnn::_is_mkldnn_bf16_supported")
+    return _processor_has("amx_tile") and supported is not None and bool(supported())
 
 
-def multiplies_int8() -> bool:
-    """Return whether torch has 8-bit products for this processor; its builds for ARM do not."""
-    return "fbgemm" in torch.backends.quantized.supported_engines
-
-
-def _linear(weight: Tensor, bias: Tensor | None) -> Int8Linear | Bf16Linear:
-    """Build the kind of linear layer that is faster on this processor."""
-    return (Bf16Linear if multiplies_bf16_tiles() else Int8Linear)(weight, bias)
+def _processor_has(extension: str) -> bool:
+    """Ask torch for an extension of the processor; False if this version of torch cannot tell."""
+    supported = getattr(torch.cpu, f"_is_{extension}_supported", None)
+    return supported is not None and bool(supported())
 
 
 def _pack_lstm_layer(

@@ -123,9 +123,18 @@ def beam_search(
         previous = token.flatten()
         if beam > 1:
             rows = (first_row + kept_parent).flatten()
-            states = [type(s)(*(part.index_select(0, rows) for part in s)) for s in states]
+            states = [_reorder(state, rows) for state in states]
 
     return _backtrace(steps, beam, config.length_normalization)
+
+
+def _reorder(state: Any, rows: Tensor) -> Any:
+    """Select rows of a scorer's state, a NamedTuple of tensors or of other states."""
+    parts = (
+        part.index_select(0, rows) if isinstance(part, Tensor) else _reorder(part, rows)
+        for part in state
+    )
+    return type(state)(*parts)
 
 
 def _propose(

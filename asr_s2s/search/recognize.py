@@ -17,7 +17,7 @@ from asr_s2s.audio.segment import middle_cut
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
 from asr_s2s.config import LARGEST_BEAM, SearchConfig
 from asr_s2s.lm.language_model import LanguageModels
-from asr_s2s.model.attention import Memory, NoAttention
+from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.align import forced_decode
@@ -259,7 +259,7 @@ def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Par
         frame_seconds = (frame_start(1) - frame_start(0)) / model.ctc.per_frame
         favor = search.phrases.earned if search.phrases else lambda output: 0.0
         verdicts = examine_by_ctc(ctc, outputs, frame_seconds, favor)
-    elif isinstance(model.decoder.attention, NoAttention):
+    elif not model.decoder.attends:
         verdicts = examine_by_probability(outputs, means)
     else:
         weights = forced_decode(model, memory, outputs, prompts)[1]

@@ -1,7 +1,8 @@
 """Scorers for beam search: each scores the next tokens of all hypotheses of a batch at once.
 
 Rows are utterances x hypotheses. The state of a scorer is a NamedTuple of tensors whose first axis
-is rows, so beam search reorders any state with one `index_select` per tensor.
+is rows, or of other such states, so beam search reorders any state with one `index_select` per
+tensor.
 """
 
 import math
@@ -10,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from asr_s2s.model.attention import AttendedMemory, Memory
-from asr_s2s.model.decoder import Decoder, DecoderState
+from asr_s2s.model.attention import Memory
+from asr_s2s.model.decoder import Decoder, DecoderState, PreparedMemory
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
 
 LOG_ZERO = -1e4
@@ -47,13 +48,13 @@ class AttentionScorer:
     """
 
     def __init__(
-        self, decoder: Decoder, memory: Memory, prompts: Tensor | None, writable: int
+        self, decoder: Decoder[Any, Any], memory: Memory, prompts: Tensor | None, writable: int
     ) -> None:
         self.decoder = decoder
         self.memory = memory
         self.prompts = prompts
         self.writable = writable
-        self.prepared: AttendedMemory = decoder.prepare(memory)
+        self.prepared: PreparedMemory = decoder.prepare(memory)
 
     def start(self, beam_size: int) -> Any:
         state = self.decoder.start(self.memory, beam_size)
@@ -66,9 +67,7 @@ class AttentionScorer:
             previous = token
         return state
 
-    def step(
-        self, previous: Tensor, state: Any, candidates: Tensor | None
-    ) -> tuple[Tensor, DecoderState]:
+    def step(self, previous: Tensor, state: Any, candidates: Tensor | None) -> tuple[Tensor, Any]:
         logits, state = self.decoder.step(self._prompted(previous), state, self.prepared)
         log_probs = logits.float().log_softmax(-1)
         if self.writable < log_probs.size(1):
@@ -86,10 +85,7 @@ class AttentionScorer:
 class CoverageState(NamedTuple):
     """State of the decoder and the coverage of the source by attention."""
 
-    hidden: Tensor
-    cell: Tensor
-    context: Tensor
-    alignment: Tensor
+    decoder: DecoderState
     coverage: Tensor
     """Sum of the attention weights so far, `(rows, time)`."""
 
@@ -104,7 +100,7 @@ class CoverageScorer(AttentionScorer):
 
     def __init__(
         self,
-        decoder: Decoder,
+        decoder: Decoder[Any, Any],
         memory: Memory,
         prompts: Tensor | None,
         writable: int,
@@ -114,13 +110,13 @@ class CoverageScorer(AttentionScorer):
         self.weight = weight
 
     def start(self, beam_size: int) -> CoverageState:
-        hidden, cell, context, alignment = super().start(beam_size)
-        return CoverageState(hidden, cell, context, alignment, torch.zeros_like(alignment))
+        state: DecoderState = super().start(beam_size)
+        return CoverageState(state, torch.zeros_like(state.alignment))
 
     def step(
         self, previous: Tensor, state: CoverageState, candidates: Tensor | None
     ) -> tuple[Tensor, Any]:
-        log_probs, decoded = super().step(previous, DecoderState(*state[:4]), None)
+        log_probs, decoded = super().step(previous, state.decoder, None)
         coverage = state.coverage + decoded.alignment
         padded = self.prepared.padded.squeeze(1)
         padded = padded.repeat_interleave(len(previous) // len(padded), 0)
@@ -128,7 +124,7 @@ class CoverageScorer(AttentionScorer):
         read = coverage.clamp(0.01, 1.0).masked_fill(padded, 1.0)
         log_probs[:, EOS] += self.weight * read.log().sum(-1)
         log_probs = log_probs if candidates is None else log_probs.gather(1, candidates)
-        return log_probs, CoverageState(*decoded, coverage=coverage)
+        return log_probs, CoverageState(decoded, coverage)
 
 
 class CTCState(NamedTuple):

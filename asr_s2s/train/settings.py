@@ -7,7 +7,7 @@ from asr_s2s.config_file import check_values
 from asr_s2s.errors import ConfigError, TextError
 from asr_s2s.lm.language_model import is_language_model
 from asr_s2s.metrics.translation import check_settings as check_scores
-from asr_s2s.model.decoder import check_decoder
+from asr_s2s.model.decoders import check_decoder
 from asr_s2s.model.seq2seq import check_encoders
 from asr_s2s.search.beam import check_search
 from asr_s2s.search.decode import check_attended

@@ -4,7 +4,7 @@ import torch
 from asr_s2s.config import DecoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import ATTENTION, Memory
-from asr_s2s.model.decoder import Decoder
+from asr_s2s.model.recurrent_decoder import RecurrentDecoder
 
 KINDS = sorted(ATTENTION)
 LENGTHS = torch.tensor([9, 5, 1])
@@ -15,7 +15,9 @@ def make_memory() -> Memory:
     return Memory(values, LENGTHS, torch.randn(3, 12, requires_grad=True))
 
 
-def make_decoder(kind: str, input_feeding: bool, layers: int = 1, cell: str = "lstm") -> Decoder:
+def make_decoder(
+    kind: str, input_feeding: bool, layers: int = 1, cell: str = "lstm"
+) -> RecurrentDecoder:
     config = DecoderConfig(
         cell=cell,
         attention=kind,
@@ -28,7 +30,7 @@ def make_decoder(kind: str, input_feeding: bool, layers: int = 1, cell: str = "l
         layers=layers,
         embedding_size=6,
     )
-    return Decoder(11, 12, config).eval()
+    return RecurrentDecoder(11, 12, config).eval()
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -57,7 +59,7 @@ def test_forward_equals_repeated_step_with_a_first_state_from_the_source(
         cell=cell, attention="dot", attention_size=8, first_state="source", tied_output=tied,
         input_feeding=input_feeding, size=16, layers=2, embedding_size=6,
     )  # fmt: skip
-    decoder, memory = Decoder(11, 12, config).eval(), make_memory()
+    decoder, memory = RecurrentDecoder(11, 12, config).eval(), make_memory()
     prefix = torch.randint(1, 11, (3, 7))
     logits, _ = decoder(prefix, memory)
     prepared, state = decoder.prepare(memory), decoder.start(memory)
@@ -78,7 +80,7 @@ def test_without_attention_the_decoder_sees_only_the_summary_of_the_source() -> 
     assert not torch.allclose(logits, another)
     assert torch.all(weights == 0.0)
     with pytest.raises(ConfigError, match="first_state"):
-        Decoder(11, 12, DecoderConfig(attention="none"))
+        RecurrentDecoder(11, 12, DecoderConfig(attention="none"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,8 @@
 """8-bit weights."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,19 +10,23 @@ from torch import nn
 
 import asr_s2s
 from asr_s2s.audio.decode import read_audio
-from asr_s2s.model import folder, low_precision
 from asr_s2s.model.folder import convert_model, find_model, load_model
+from asr_s2s.nn import low_precision
 from asr_s2s.nn.low_precision import (
     MIN_WEIGHTS,
     Bf16Linear,
     Int8Linear,
     LowPrecisionLSTM,
+    LSTMPrecision,
+    find_operation,
     multiplies_bf16,
+    offered,
     restore_matrices,
     round_matrices,
     use_low_precision,
 )
-from asr_s2s.nn.recurrent import step, unroll
+from asr_s2s.nn.recurrent import LSTMStack
+from asr_s2s.nn.tied_linear import TiedLinear
 
 
 @pytest.fixture(scope="module")
@@ -72,39 +78,45 @@ def test_linear_layers_are_close_to_float32(
 
 @torch.inference_mode()
 def test_rows_of_a_batch_do_not_affect_each_other(
-    kind: type[Int8Linear | Bf16Linear], monkeypatch: pytest.MonkeyPatch
+    kind: type[Int8Linear | Bf16Linear],
 ) -> None:
-    monkeypatch.setattr(low_precision, "multiplies_bf16_tiles", lambda: kind is Bf16Linear)
-    torch.manual_seed(0)
     layer, rows = nn.Linear(64, 10), torch.randn(20, 64) * torch.logspace(-3, 3, 20)[:, None]
     rounded = kind(layer.weight, layer.bias)
     assert torch.equal(rounded(rows)[:3], rounded(rows[:3]))
-    lstm = LowPrecisionLSTM(nn.LSTM(64, 16, 2))
+    form = torch.bfloat16 if kind is Bf16Linear else torch.float32
+    precision = LSTMPrecision(form, int8_steps=kind is Int8Linear)
+    lstm = LowPrecisionLSTM(LSTMStack(64, 16, 2), precision)
     hidden, cell = torch.randn(20, 2, 16), torch.randn(20, 2, 16)
-    together, alone = step(lstm, rows, hidden, cell), step(lstm, rows[:3], hidden[:3], cell[:3])
+    together = lstm.step(rows, hidden, cell)
+    alone = lstm.step(rows[:3], hidden[:3], cell[:3])
     for every, few in zip(together, alone, strict=True):
         assert all(torch.equal(a[:3], b) for a, b in zip(every, few, strict=True))
 
 
-@pytest.mark.parametrize(("bf16", "tiles"), [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        LSTMPrecision(torch.bfloat16, int8_steps=False),
+        LSTMPrecision(torch.bfloat16, int8_steps=True),
+        LSTMPrecision(torch.float32, int8_steps=True),
+    ],
+    ids=str,
+)
 def test_lstm_layers_are_close_to_float32_and_steps_to_whole_sequences(
-    bf16: bool, tiles: bool, monkeypatch: pytest.MonkeyPatch
+    precision: LSTMPrecision,
 ) -> None:
-    if bf16 and not multiplies_bf16():
+    if precision.form == torch.bfloat16 and not multiplies_bf16():
         pytest.skip("this processor does not multiply bfloat16")
-    monkeypatch.setattr(low_precision, "multiplies_bf16", lambda: bf16)
-    monkeypatch.setattr(low_precision, "multiplies_bf16_tiles", lambda: tiles)
-    torch.manual_seed(0)
-    layers, inputs = nn.LSTM(24, 16, 2), torch.randn(3, 9, 24)
-    rounded = LowPrecisionLSTM(layers)
+    layers, inputs = LSTMStack(24, 16, 2), torch.randn(3, 9, 24)
+    rounded = LowPrecisionLSTM(layers, precision)
     with torch.inference_mode():
         exact = layers(inputs)[0]
         assert (rounded(inputs)[0] - exact).abs().max() < 0.05 * exact.std()
         hidden, cell = torch.randn(3, 2, 16) * 0.1, torch.randn(3, 2, 16) * 0.1
-        together = unroll(rounded, inputs, hidden, cell)
+        together = rounded.unroll(inputs, hidden, cell)
         steps = []
         for each in inputs.unbind(1):
-            after = step(rounded, each, hidden, cell)
+            after = rounded.step(each, hidden, cell)
             hidden, cell = (torch.stack(states, 1) for states in after)
             steps.append(after[0][-1])
         # Not equal: single steps quantize inputs in another precision.
@@ -117,7 +129,7 @@ def test_all_large_linear_layers_and_all_lstm_layers_are_replaced(
 ) -> None:
     model = load_model(name, exact=True).model
     use_low_precision(model)
-    kept = [m for m in model.modules() if type(m) in (nn.Linear, nn.LSTM)]
+    kept = [m for m in model.modules() if type(m) in (nn.Linear, LSTMStack)]
     # Small layers are faster in float32.
     assert kept and all(type(m) is nn.Linear and m.weight.numel() < MIN_WEIGHTS for m in kept)
     assert any(isinstance(m, LowPrecisionLSTM) for m in model.modules())
@@ -129,18 +141,107 @@ def test_all_large_linear_layers_and_all_lstm_layers_are_replaced(
 @torch.inference_mode()
 def test_a_tied_output_layer_is_replaced_and_close_to_float32() -> None:
     model = load_model("en-de", exact=True).model
+    assert type(model.decoder.output) is TiedLinear
     logits = model.decoder._logits(torch.ones(1, 320), torch.ones(1, 512))
     use_low_precision(model)
-    assert model.decoder.output is not None
+    assert type(model.decoder.output) in (Int8Linear, Bf16Linear)
     rounded = model.decoder._logits(torch.ones(1, 320), torch.ones(1, 512))
     assert (rounded - logits).abs().max() < 0.05 * logits.std()
 
 
-def test_processors_without_8_bit_products_compute_in_float32(
-    digits_in_int8: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def hide(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Function that hides an operation of torch from the probe."""
+    hidden: list[str] = []
+
+    def look_up(name: str) -> Callable[..., Any] | None:
+        return None if name in hidden else find_operation(name)
+
+    def hide_operation(name: str) -> None:
+        assert find_operation(name) is not None  # or the test would prove nothing
+        hidden.append(name)
+        offered.cache_clear()
+
+    monkeypatch.setattr(low_precision, "find_operation", look_up)
+    yield hide_operation
+    offered.cache_clear()
+
+
+def kinds_of(model: nn.Module) -> set[type]:
+    return {type(module) for module in model.modules()} & {Int8Linear, Bf16Linear, LowPrecisionLSTM}
+
+
+def test_without_private_operations_the_model_computes_in_float32(
+    digits_in_int8: Path, sample: Path, hide: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr(folder, "multiplies_int8", lambda: False)
-    assert LowPrecisionLSTM not in map(type, load_model(digits_in_int8).model.modules())
+    exact = load_model(digits_in_int8, exact=True).model
+    assert kinds_of(load_model(digits_in_int8).model)
+    hide("quantized::linear_with_input_q_dq_qweight_dq_output_fp32")
+    hide("mkldnn::_linear_pointwise")
+    loaded = load_model(digits_in_int8).model
+    assert not kinds_of(loaded)
+    audio, length = torch.from_numpy(read_audio(sample))[None], torch.tensor([16_000])
+    with torch.inference_mode():
+        memories = [model.encode("speech", audio[:, :16_000], length) for model in (loaded, exact)]
+        prefix = torch.tensor([[1, 5, 6]])
+        logits = [model.decoder(prefix, memories[0])[0] for model in (loaded, exact)]
+    assert torch.equal(memories[0].values, memories[1].values)
+    assert torch.equal(*logits)
+
+
+def test_without_the_operation_of_bf16_layers_linear_layers_are_8_bit_and_right(
+    hide: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not multiplies_bf16():
+        pytest.skip("this processor does not multiply bfloat16")
+    monkeypatch.setattr(low_precision, "multiplies_bf16_tiles", lambda: True)
+    offered.cache_clear()
+    assert offered().linear is Bf16Linear
+    hide("mkldnn::_linear_pointwise")
+    assert offered().linear is Int8Linear
+    network = nn.Sequential(nn.Linear(1024, 512))
+    inputs = torch.randn(4, 1024)
+    with torch.inference_mode():
+        expected = network(inputs)
+        use_low_precision(network)
+        assert kinds_of(network) == {Int8Linear}
+        assert (network(inputs) - expected).abs().max() < 0.1 * expected.std()
+
+
+def test_without_the_operation_of_lstm_layers_they_alone_stay_in_float32(
+    hide: Callable[[str], None],
+) -> None:
+    hide("mkldnn::_reorder_mkldnn_rnn_layer_weight")
+    network = nn.ModuleList([LSTMStack(8, 8), nn.Linear(1024, 512)])
+    use_low_precision(network)
+    assert type(network[0]) is LSTMStack
+    assert kinds_of(network) == {offered().linear}
+
+
+def _refuse(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    raise RuntimeError("expected at most 3 arguments")
+
+
+def _return_zeros(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(len(inputs), 8)
+
+
+def test_an_operation_that_fails_or_is_wrong_counts_as_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert low_precision._works(Int8Linear) is True
+    for changed in (_refuse, _return_zeros):
+        monkeypatch.setattr(Int8Linear, "forward", changed)
+        assert low_precision._works(Int8Linear) is False
+
+
+def test_the_probe_does_not_change_random_numbers() -> None:
+    offered.cache_clear()
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    offered()
+    assert torch.equal(torch.rand(2), expected)
 
 
 def test_quantized_models_give_the_same_words_as_exact_ones_alone_and_in_a_batch(

@@ -22,6 +22,11 @@ DECODERS = [
     {"cell": "rnn", "attention": "multihead", "input_feeding": False, "layers": 2},
     {"cell": "lstm", "attention": "none", "input_feeding": True, "first_state": "source"},
 ]
+TRANSFORMER = {"kind": "transformer", "layers": 2, "attention_heads": 5, "feedforward_size": 12}
+
+
+def name_of(decoder: dict) -> str:
+    return decoder.get("kind") or f"{decoder['cell']}-{decoder['attention']}"
 
 
 def make_model(decoder: dict) -> Seq2Seq:
@@ -51,7 +56,7 @@ def teacher_forced(model: Seq2Seq, source: torch.Tensor, written: list[int]) -> 
     return log_probs[torch.arange(len(written) + 1), [*written, EOS]]
 
 
-@pytest.mark.parametrize("decoder", DECODERS, ids=lambda d: f"{d['cell']}-{d['attention']}")
+@pytest.mark.parametrize("decoder", [*DECODERS, TRANSFORMER], ids=name_of)
 @pytest.mark.parametrize("prompted", [True, False])
 def test_scores_equal_teacher_forcing_after_the_prompt(decoder: dict, prompted: bool) -> None:
     model, source = make_model(decoder), make_sources()
@@ -93,7 +98,7 @@ def test_outputs_never_contain_languages_or_special_tokens(unknown: bool) -> Non
         assert (UNK in best) == (unknown and bool(best))
 
 
-@pytest.mark.parametrize("decoder", DECODERS[:3], ids=lambda d: f"{d['cell']}-{d['attention']}")
+@pytest.mark.parametrize("decoder", [*DECODERS[:3], TRANSFORMER], ids=name_of)
 def test_the_coverage_penalty_equals_its_formula(
     decoder: dict,
 ) -> None:
@@ -126,8 +131,9 @@ def test_the_coverage_penalty_lengthens_outputs() -> None:
     assert lengths[0] < lengths[1]
 
 
-def test_batching_does_not_change_hypotheses_with_prompts_and_coverage() -> None:
-    model, source = make_model(DECODERS[0]), make_sources()
+@pytest.mark.parametrize("decoder", [DECODERS[0], TRANSFORMER], ids=name_of)
+def test_batching_does_not_change_hypotheses_with_prompts_and_coverage(decoder: dict) -> None:
+    model, source = make_model(decoder), make_sources()
     prompts = torch.tensor([[VOCABULARY], [VOCABULARY + 1], [VOCABULARY], [VOCABULARY + 1]])
     search = replace(SEARCH, coverage_penalty=0.2)
     together = decode(model, "text", model.encode("text", source, LENGTHS), search, prompts)
