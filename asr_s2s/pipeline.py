@@ -279,13 +279,13 @@ class Transcriber:
         parts = [part for result in results for part in result.parts]
         timed = iter(self._words(parts, search.prompt) if words else [])
         for piece, result in zip(pieces, results, strict=True):
-            alternatives = self._alternatives(result)
+            alternatives = self._alternatives(result, n_best)
             yield Segment(
                 piece.start,
                 piece.start + len(piece.samples) / SAMPLE_RATE,
                 alternatives[0].text,
                 alternatives[0].score,
-                alternatives[:n_best] if n_best > 1 else (),
+                alternatives if n_best > 1 else (),
                 tuple(
                     replace(word, start=piece.start + word.start, end=piece.start + word.end)
                     for _ in result.parts
@@ -295,12 +295,15 @@ class Transcriber:
                 result.remedy,
             )
 
-    def _alternatives(self, result: Result) -> tuple[Alternative, ...]:
-        """Distinct texts of a piece, best first; only the best if the guard cut it in two."""
+    def _alternatives(self, result: Result, n_best: int) -> tuple[Alternative, ...]:
+        """At most `n_best` distinct texts of a piece, best first; only the best if the guard cut it
+        in two. Further hypotheses are not decoded, since choosing their words takes time."""
         per_part = []
         for part in result.parts:
             best: dict[str, float] = {}  # several token sequences may have the same text
             for hypothesis in part.hypotheses:
+                if len(best) == n_best:
+                    break
                 text = self.output.tokenizer.decode(hypothesis.tokens).strip()
                 best.setdefault(text, hypothesis.score)
             per_part.append([Alternative(text, score) for text, score in best.items()])

@@ -70,23 +70,26 @@ class NgramModel(nn.Module):
         broadcast. Tokens beyond the vocabulary count as unknown.
 
         The score is that of the longest stored n-gram plus the back-off weights of the longer
-        contexts.
+        contexts. All orders are looked up in one search, over the state and its suffixes; the last
+        of these is the empty context, in which every token is found.
         """
-        shape = (states + tokens).shape
-        states = states.long().expand(shape)
-        tokens = self.known[tokens.clamp_max(self.vocabulary)].expand(shape)
-        total = torch.zeros(states.shape, device=states.device)
-        entries = tokens
-        found = torch.zeros_like(states, dtype=torch.bool)
+        tokens = self.known[tokens.clamp_max(self.vocabulary)]
+        contexts, penalties = self._suffixes(states.long())
+        wanted = contexts * self.vocabulary + tokens[..., None]
+        positions = torch.searchsorted(self.keys, wanted).clamp_max_(len(self.keys) - 1)
+        longest = (self.keys[positions] == wanted).byte().argmax(-1, keepdim=True)
+        entries = positions.gather(-1, longest)[..., 0]
+        penalty = penalties.expand(wanted.shape).gather(-1, longest)[..., 0]
+        return penalty + self.scores[entries], self.following[entries].long()
+
+    def _suffixes(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the states that backing off passes through, from the states themselves to the
+        empty context, and the back-off weights on the way to each, both `(..., order)`."""
+        chain, penalty = [states], [torch.zeros(states.shape, device=states.device)]
         for _ in range(self.order - 1):
-            wanted = states * self.vocabulary + tokens
-            positions = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
-            hit = ~found & (self.keys[positions] == wanted)
-            entries = torch.where(hit, positions, entries)
-            found |= hit
-            total = torch.where(found, total, total + self.backoffs[states])
-            states = torch.where(found, states, self.suffixes[states].long())
-        return total + self.scores[entries], self.following[entries].long()
+            penalty.append(penalty[-1] + self.backoffs[chain[-1]])
+            chain.append(self.suffixes[chain[-1]].long())
+        return torch.stack(chain, -1), torch.stack(penalty, -1)
 
 
 def from_levels(levels: Sequence[Level]) -> NgramModel:

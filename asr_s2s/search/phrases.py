@@ -83,7 +83,7 @@ class PhraseState(NamedTuple):
 
 
 class PhraseScorer:
-    """Scorer of phrases.
+    """Judge that gives bonuses to phrases.
 
     Args:
         phrases: on the device of the search.
@@ -97,14 +97,11 @@ class PhraseScorer:
     def start(self, beam_size: int) -> PhraseState:
         return PhraseState(self.phrases.start.repeat(self.batch * beam_size))
 
-    def step(
-        self, previous: Tensor, state: PhraseState, candidates: Tensor | None
+    def judge(
+        self, previous: Tensor, state: PhraseState, candidates: Tensor
     ) -> tuple[Tensor, PhraseState]:
         after = self.phrases.step(state.node, previous)[1]
         node = torch.where(previous == BOS, state.node, after)
-        if candidates is None:
-            vocabulary = torch.arange(len(self.phrases.first), device=previous.device)
-            candidates = vocabulary.expand(len(previous), -1)
         scores, _ = self.phrases.step(node[:, None].expand_as(candidates), candidates)
         return scores, PhraseState(node)
 
