@@ -52,6 +52,8 @@ class Word:
     the decoder's probability of the word, as geometric mean over its tokens."""
     evidence: Evidence
     """Values from which the confidence is computed."""
+    known: bool = True
+    """Whether the word is in the model's lexicon, rather than spelled by its sound."""
 
 
 @dataclass(frozen=True)
@@ -329,6 +331,7 @@ class Transcriber:
                     part.start + word.end,
                     confidence(word.evidence, self.config.search.confidence),
                     word.evidence,
+                    word.known,
                 )
                 for word in aligned
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from asr_s2s.errors import UserError
-from asr_s2s.pipeline import Alternative, Transcript
+from asr_s2s.pipeline import Alternative, Transcript, Word
 from asr_s2s.subtitles import to_srt, to_vtt
 
 STDIN = "-"
@@ -20,8 +20,9 @@ def to_record(result: Transcript) -> dict[str, Any]:
 
     Fields: `source`, `duration` (s), `text`, `score` and `segments`, each with `start` and `end`
     (s), `text`, `score`, `words` (if requested), `reason` and `remedy` (if the guard found a
-    problem). `alternatives`, if requested, are at top level for a short recording and in the
-    segments for a long one.
+    problem). A word has `text`, `start` and `end` (s) and `confidence`, and `known`, which is
+    false, if it is not in the model's lexicon and is spelled by its sound. `alternatives`, if
+    requested, are at top level for a short recording and in the segments for a long one.
     """
     record: dict[str, Any] = {
         "source": result.source,
@@ -44,15 +45,7 @@ def to_record(result: Transcript) -> dict[str, Any]:
         if segment.alternatives and not result.alternatives:
             row["alternatives"] = _alternatives(segment.alternatives)
         if segment.words:
-            row["words"] = [
-                {
-                    "text": word.text,
-                    "start": round(word.start, 3),
-                    "end": round(word.end, 3),
-                    "confidence": round(word.confidence, 4),
-                }
-                for word in segment.words
-            ]
+            row["words"] = [_word(word) for word in segment.words]
         record["segments"].append(row)
     if result.alternatives:
         record["alternatives"] = _alternatives(result.alternatives)
@@ -186,6 +179,16 @@ class Writer:
         if self.folder is None:
             return []
         return [self.folder / f"{self.stems[index]}.{format}" for format in self.formats]
+
+
+def _word(word: Word) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "text": word.text,
+        "start": round(word.start, 3),
+        "end": round(word.end, 3),
+        "confidence": round(word.confidence, 4),
+    }
+    return fields if word.known else fields | {"known": False}
 
 
 def _alternatives(alternatives: Sequence[Alternative]) -> list[dict[str, Any]]:

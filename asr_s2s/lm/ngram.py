@@ -54,11 +54,25 @@ class NgramModel(nn.Module):
     start: Tensor
     """State at the beginning of a sentence, `()`."""
 
+    contexts: Tensor
+    """States that backing off from each state passes through, from the state itself to the empty
+    context, `(states, order)`, int32."""
+    penalties: Tensor
+    """Natural log of the back-off weights on the way to each of these, `(states, order)`."""
+
     def __init__(self, order: int, tensors: dict[str, Tensor]) -> None:
         super().__init__()
         self.order = order
         for name, value in tensors.items():
             self.register_buffer(name, value)
+        # Looked up in every step, so computed once.
+        every = torch.arange(len(self.backoffs), dtype=torch.int32)
+        contexts, penalties = [every], [torch.zeros(len(every))]
+        for _ in range(order - 1):
+            penalties.append(penalties[-1] + self.backoffs[contexts[-1]])
+            contexts.append(self.suffixes[contexts[-1]])
+        self.register_buffer("contexts", torch.stack(contexts, -1))
+        self.register_buffer("penalties", torch.stack(penalties, -1))
 
     @property
     def vocabulary(self) -> int:
@@ -74,22 +88,13 @@ class NgramModel(nn.Module):
         of these is the empty context, in which every token is found.
         """
         tokens = self.known[tokens.clamp_max(self.vocabulary)]
-        contexts, penalties = self._suffixes(states.long())
+        contexts, penalties = self.contexts[states].long(), self.penalties[states]
         wanted = contexts * self.vocabulary + tokens[..., None]
         positions = torch.searchsorted(self.keys, wanted).clamp_max_(len(self.keys) - 1)
         longest = (self.keys[positions] == wanted).byte().argmax(-1, keepdim=True)
         entries = positions.gather(-1, longest)[..., 0]
         penalty = penalties.expand(wanted.shape).gather(-1, longest)[..., 0]
         return penalty + self.scores[entries], self.following[entries].long()
-
-    def _suffixes(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the states that backing off passes through, from the states themselves to the
-        empty context, and the back-off weights on the way to each, both `(..., order)`."""
-        chain, penalty = [states], [torch.zeros(states.shape, device=states.device)]
-        for _ in range(self.order - 1):
-            penalty.append(penalty[-1] + self.backoffs[chain[-1]])
-            chain.append(self.suffixes[chain[-1]].long())
-        return torch.stack(chain, -1), torch.stack(penalty, -1)
 
 
 def from_levels(levels: Sequence[Level]) -> NgramModel:

@@ -6,6 +6,7 @@ from torch import Tensor
 from asr_s2s.config import DecoderConfig, SearchConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.lm.language_model import LanguageModels
+from asr_s2s.lm.ngram import NgramModel
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
@@ -63,10 +64,10 @@ def decode(
     if ctc is not None and 0.0 < ctc_weight < 1.0:
         judges.append((CTCPrefixScorer(*ctc), ctc_weight))
     ngram, recurrent = language_models
-    if ngram is not None and config.ngram_weight > 0.0:
-        by_words = isinstance(ngram, WordNgramModel)
-        judge = WordNgramScorer(ngram, batch) if by_words else NgramScorer(ngram, batch)
-        judges.append((judge, config.ngram_weight))
+    if isinstance(ngram, NgramModel) and config.ngram_weight > 0.0:
+        judges.append((NgramScorer(ngram, batch), config.ngram_weight))
+    if isinstance(ngram, WordNgramModel) and config.ngram_weight > 0.0:
+        judges.append((WordNgramScorer(ngram, batch), config.ngram_weight))
     if isinstance(ngram, WordNgramModel) and config.word_bonus:
         judges.append((WordScorer(ngram.space), config.word_bonus))
     if recurrent is not None and config.language_model_weight > 0.0:

@@ -6,11 +6,12 @@ first axis is rows, so beam search reorders any state with one `index_select` pe
 """
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol, Self, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from asr_s2s.model.attention import AttendedMemory, Memory
 from asr_s2s.model.decoder import Decoder, DecoderState
@@ -25,21 +26,13 @@ SMALL_VOCABULARY = 256
 the candidates takes less time."""
 
 
-class RowState(Protocol):
-    """Interface of states: NamedTuples of tensors."""
-
-    def __iter__(self) -> Iterator[Tensor]: ...
-
-    @classmethod
-    def _make(cls, iterable: Iterable[Tensor]) -> Self: ...
-
-
-State = TypeVar("State", bound=RowState)
+State = TypeVar("State", bound=tuple[Tensor, ...])
 
 
 def select_rows(state: State, rows: Tensor) -> State:
     """Return the state of the given rows, `(rows,)`."""
-    return state._make(part.index_select(0, rows) for part in state)
+    make: Callable[..., State] = type(state)
+    return make(*(part.index_select(0, rows) for part in state))
 
 
 class Proposer(Protocol[State]):
@@ -156,15 +149,20 @@ class CoverageScorer:
 
 
 class CTCState(NamedTuple):
-    """CTC forward variables of one prefix per row, in float64."""
+    """CTC forward variables of one prefix per row, in float64.
+
+    A prefix of n tokens has no path before frame n - 1. The columns begin there, so each token
+    removes one. The first column of the empty prefix stands for the time before the first frame;
+    the state before the start token has another column, which has no meaning.
+    """
 
     spelled: Tensor
-    """Natural log-probability of paths of the prefix up to each frame, `(rows, time)`."""
+    """Natural log-probability of paths of the prefix up to each frame, `(rows, columns)`."""
     weights: Tensor
-    """Probability of paths of the prefix before each frame, over the largest of these, `(rows,
-    time)`; 0 beyond the utterance."""
+    """Probability of paths of the prefix before each frame but the first, over the largest of these
+    probabilities, `(rows, columns - 1)`; 0 beyond the utterance."""
     largest: Tensor
-    """Natural log of the largest of these, `(rows, 1)`, at least LOG_ZERO."""
+    """Natural log of the largest of these probabilities, `(rows, 1)`, at least LOG_ZERO."""
     prefix: Tensor
     """Natural log-probability that the transcript starts with the prefix, `(rows, 1)`."""
     last: Tensor
@@ -192,66 +190,72 @@ class _CTCPrefixes:
     def __init__(self, log_probs: Tensor, lengths: Tensor) -> None:
         self.log_probs = log_probs.double().transpose(1, 2).contiguous()
         self.lengths = lengths
-        time = log_probs.size(1)
-        self.valid = torch.arange(time, device=lengths.device)[None, :] < lengths[:, None]
+        self.batch, self.vocabulary, self.time = self.log_probs.shape
+        frames = torch.arange(self.time, device=lengths.device)
+        self.valid = frames[None, :] < lengths[:, None]
+        self.padded = bool((lengths < self.time).any())
         self.probabilities = self.log_probs.exp().masked_fill_(~self.valid[:, None], 0.0)
         self.silence = self.log_probs[:, BLANK].cumsum(-1)
-        self.padded = bool((lengths < time).any())
 
     def start(self, beam_size: int) -> CTCState:
-        """Return the state of empty prefixes."""
-        self.utterance = torch.arange(len(self.lengths), device=self.lengths.device)
-        self.utterance = self.utterance.repeat_interleave(beam_size)
-        spelled = self.silence[self.utterance]
-        last = torch.full_like(self.utterance[:, None], BOS)
-        return self._weigh(spelled, spelled.new_zeros(len(spelled), 1), last)
+        """Return the state before the start token, with `beam_size` rows per utterance."""
+        spelled = torch.cat([self.silence.new_zeros(self.batch, 2), self.silence], 1)
+        spelled = spelled.repeat_interleave(beam_size, 0)
+        zeros = torch.zeros_like(spelled[:, :1])
+        last = torch.full_like(zeros, BOS, dtype=torch.long)
+        return CTCState(spelled, spelled[:, 1:], zeros, zeros, last)
+
+    def extend(self, token: Tensor, state: CTCState) -> CTCState:
+        """Extend the prefix of each row by its token `(rows,)`; BOS must be the first token."""
+        columns = state.weights.size(1)
+        if columns > self.time:
+            return self._weigh(state.spelled[:, 1:], state.prefix, state.last)
+        last = token[:, None]
+        if columns == 0:  # more tokens than frames
+            impossible = torch.full_like(state.spelled, -math.inf)
+            return self._weigh(impossible, impossible, last)
+        first = self.time - columns
+        utterance = self._utterances(token)
+        log_probs = self.log_probs[utterance, token, first:]
+        emitted = self.probabilities[utterance, token, first:]
+        # A repetition of the last token requires a blank in between.
+        same = last == state.last
+        before = state.spelled[:, :-1]
+        blank = self._grouped(before[:, :-1]) + self.log_probs[:, None, BLANK, first:-1]
+        repeat = torch.cat([torch.full_like(state.prefix, -math.inf), blank.flatten(0, 1)], 1)
+        weights = torch.where(same, self._repeated(state), state.weights)
+        prefix = state.largest + (weights * emitted).sum(-1, keepdim=True).log()
+        # nonblank[t] = p[t] (nonblank[t-1] + before[t]), in logs and unrolled over t:
+        total = log_probs.cumsum(-1)
+        nonblank = torch.where(same, repeat, before).sub_(total).add_(log_probs).logcumsumexp(-1)
+        nonblank = self._grouped(nonblank.add_(total))
+        # blank[t] = q[t] (blank[t-1] + nonblank[t-1]), and spelled[t] = nonblank[t] + blank[t]:
+        silence = self.silence[:, None, first:]
+        spelled = nonblank.sub_(silence).logcumsumexp(-1).add_(silence)
+        return self._weigh(spelled.flatten(0, 1), prefix, last)
 
     def scores(self, state: CTCState, candidates: Tensor) -> Tensor:
         """Return natural log-probabilities of the next tokens `(rows, candidates)`, in float32."""
-        scores = self._extended(state.weights, candidates)
-        repeated = self.probabilities[self.utterance, state.last[:, 0]]
+        first = self.time - state.weights.size(1)
+        utterance = self._utterances(candidates)
+        scores = self._sum(state.weights, utterance, candidates)
+        repeated = self.probabilities[utterance, state.last[:, 0], first:]
         repeated = (repeated * self._repeated(state)).sum(-1, keepdim=True)
-        scores = torch.where(candidates == state.last, repeated, scores).log() + state.largest
-        final = (self.lengths[self.utterance] - 1)[:, None]
-        scores = torch.where(candidates == EOS, state.spelled.gather(1, final), scores)
-        scores = scores.clamp_min(LOG_ZERO) - state.prefix.clamp_min(LOG_ZERO)
-        return scores.float()
+        scores = torch.where(candidates == state.last, repeated, scores).log_().add_(state.largest)
+        end = (self.lengths[utterance] - first)[:, None]  # column of the last frame
+        complete = state.spelled.gather(1, end.clamp_min(0)).masked_fill_(end < 0, -math.inf)
+        scores = torch.where(candidates == EOS, complete, scores)
+        return scores.clamp_min_(LOG_ZERO).sub_(state.prefix.clamp_min(LOG_ZERO)).float()
 
-    def _extended(self, weights: Tensor, tokens: Tensor) -> Tensor:
-        """Return the sums over frames of `weights` `(rows, time)` and the probabilities of `tokens`
-        `(rows, tokens)`, in the shape of the latter."""
-        batch, vocabulary, time = self.probabilities.shape
-        if vocabulary <= SMALL_VOCABULARY:
-            grouped = weights.view(batch, -1, time).transpose(1, 2)
-            everything = (self.probabilities @ grouped).transpose(1, 2)
-            return everything.reshape(-1, vocabulary).gather(1, tokens)
-        emitted = self.probabilities[self.utterance[:, None], tokens]  # (rows, tokens, time)
+    def _sum(self, weights: Tensor, utterance: Tensor, tokens: Tensor) -> Tensor:
+        """Return the sums over frames of `weights` `(rows, columns)` times the probabilities of
+        `tokens` `(rows, tokens)`, in the shape of the latter."""
+        first = self.time - weights.size(1)
+        if self.vocabulary <= SMALL_VOCABULARY:
+            sums = self._grouped(weights) @ self.probabilities[:, :, first:].transpose(1, 2)
+            return sums.flatten(0, 1).gather(1, tokens)
+        emitted = self.probabilities[utterance[:, None], tokens, first:]
         return (emitted @ weights[:, :, None])[:, :, 0]
-
-    def extend(self, token: Tensor, state: CTCState) -> CTCState:
-        """Extend the prefix of each row by its token; BOS leaves the empty prefix unchanged."""
-        last = token[:, None]
-        log_probs = self.log_probs[self.utterance, token]
-        silence = self.silence[self.utterance]
-        start = _start(state.last)
-        fresh = _shift(state.spelled, start)
-        # A repetition of the last token requires a blank in between.
-        repeat = _shift(self.log_probs[self.utterance, BLANK] + fresh, start)
-        before = torch.where(last == state.last, repeat, fresh)
-        # nonblank[t] = p[t] (nonblank[t-1] + before[t]), in logs and unrolled over t:
-        total = log_probs.cumsum(-1)
-        nonblank = total + (before - total + log_probs).logcumsumexp(-1)
-        # blank[t] = q[t] (blank[t-1] + nonblank[t-1]), and spelled[t] = nonblank[t] + blank[t]:
-        spelled = silence + (nonblank - silence).logcumsumexp(-1)
-        weights = torch.where(last == state.last, self._repeated(state), state.weights)
-        emitted = self.probabilities[self.utterance, token]
-        prefix = state.largest + (weights * emitted).sum(-1, keepdim=True).log()
-        empty = last == BOS
-        return self._weigh(
-            torch.where(empty, state.spelled, spelled),
-            torch.where(empty, state.prefix, prefix),
-            last,
-        )
 
     def _weigh(self, spelled: Tensor, prefix: Tensor, last: Tensor) -> CTCState:
         """Return the state of prefixes, with weights.
@@ -259,17 +263,30 @@ class _CTCPrefixes:
         A sum of weights avoids an exponential per token; float64 represents terms down to e ** -700
         of the largest.
         """
-        before = _shift(spelled, _start(last))
+        before = spelled[:, :-1]
+        if before.size(1) == 0:
+            return CTCState(spelled, before, torch.full_like(prefix, LOG_ZERO), prefix, last)
         if self.padded:
-            before = before.masked_fill_(~self.valid[self.utterance], -math.inf)
+            valid = self.valid[:, None, -before.size(1) :]
+            before = self._grouped(before).masked_fill(~valid, -math.inf).flatten(0, 1)
         largest = before.amax(-1, keepdim=True).clamp_min_(LOG_ZERO)
         return CTCState(spelled, (before - largest).exp_(), largest, prefix, last)
 
     def _repeated(self, state: CTCState) -> Tensor:
         """Return the weights of paths that end in blank, after which the last token may follow
         again."""
-        blank = self.probabilities[self.utterance, BLANK] * state.weights
-        return _shift(blank, (state.last == BOS).to(blank))
+        first = self.time - state.weights.size(1)
+        blank = self._grouped(state.weights[:, :-1]) * self.probabilities[:, None, BLANK, first:-1]
+        return F.pad(blank.flatten(0, 1), (1, 0))
+
+    def _grouped(self, rows: Tensor) -> Tensor:
+        """Return rows grouped by utterance, `(batch, beam, ...)`."""
+        return rows.view(self.batch, len(rows) // self.batch, rows.size(1))
+
+    def _utterances(self, rows: Tensor) -> Tensor:
+        """Return the utterance of each row, `(rows,)`."""
+        numbers = torch.arange(self.batch, device=rows.device)
+        return numbers.repeat_interleave(len(rows) // self.batch)
 
 
 class CTCPrefixScorer(_CTCPrefixes):
@@ -305,18 +322,8 @@ class CTCProposer(_CTCPrefixes):
 
     def propose(self, previous: Tensor, state: CTCState) -> tuple[Tensor, CTCState]:
         state = self.extend(previous, state)
-        tokens = self.tokens[self.utterance]
-        scores = self.scores(state, tokens).masked_fill_(~self.found[self.utterance], -math.inf)
-        everything = scores.new_full((len(previous), self.log_probs.size(1)), -math.inf)
+        utterance = self._utterances(previous)
+        tokens = self.tokens[utterance]
+        scores = self.scores(state, tokens).masked_fill_(~self.found[utterance], -math.inf)
+        everything = scores.new_full((len(previous), self.vocabulary), -math.inf)
         return everything.scatter(1, tokens, scores), state
-
-
-def _start(last: Tensor) -> Tensor:
-    """Return the natural log-probability of prefixes before the first frame, `(rows, 1)`, by their
-    last tokens."""
-    return torch.where(last == BOS, 0.0, -math.inf).double()
-
-
-def _shift(values: Tensor, first: Tensor) -> Tensor:
-    """Return values one frame later, with `first` `(rows, 1)` at frame 0."""
-    return torch.cat([first, values[:, :-1]], -1)
