@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asr_s2s.data.parallel import read_lines
 from asr_s2s.errors import TextError
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, SPECIALS, UNK, Tokenizer, WordTokenizer
 
@@ -113,6 +112,9 @@ def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], st
         ManifestError: the file cannot be read.
         TextError: a line is invalid, or there is no phrase.
     """
+    # Imported here, because it imports lhotse, which is not needed to recognize.
+    from asr_s2s.data.parallel import read_lines
+
     phrases = []
     for number, line in enumerate(read_lines(path), start=1):
         text, tab, weight = line.partition("\t")
