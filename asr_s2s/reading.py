@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from threading import Condition
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,8 +221,10 @@ def _read_blocks(source: Source, name: str, sample_rate: int) -> Iterator[Wavefo
     """Read the waveform of a source in blocks."""
     if isinstance(source, np.ndarray):
         yield from_array(source, sample_rate, name=name)
-    elif isinstance(source, (str, Path, io.IOBase)):
+    elif isinstance(source, (str, Path)):
         yield from stream_audio(source, name=name)
+    elif isinstance(source, io.IOBase):
+        yield from stream_audio(cast(BinaryIO, source), name=name)
     else:
         yield from _read_cut(source)
 
