@@ -270,9 +270,6 @@ class SearchConfig:
 
     beam_size: int = 8
     """Hypotheses kept per utterance; 1 is greedy search."""
-    prune: float | None = None
-    """At each step, drop hypotheses whose scores are lower than that of the best one by more than
-    this, in nats; null keeps all. 12 saves time and rarely changes a word."""
     ctc_weight: float = 0.3
     """Weight of the CTC prefix score beside the attention score (Hori et al., 2017)."""
     ngram_weight: float = 0.0

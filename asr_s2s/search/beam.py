@@ -77,8 +77,7 @@ def beam_search(
     # Without judges, twice the beam size gives the same result as all tokens; with judges, each
     # candidate takes time.
     count = config.candidates if judges else 2 * beam
-    utterances = torch.arange(batch, device=device)[:, None]
-    width = beam  # hypotheses per utterance that are continued
+    first_row = torch.arange(batch, device=device)[:, None] * beam
     end_token = torch.full((batch, beam, 1), EOS, device=device)
 
     proposed, judged = scorer.start(beam), [judge.start(beam) for judge, _ in judges]
@@ -93,10 +92,10 @@ def beam_search(
     for step in range(limit + 1):
         log_probs, proposed = scorer.propose(previous, proposed)
         log_probs, candidates = _propose(
-            log_probs.view(batch, width, -1),
+            log_probs.view(batch, beam, -1),
             (step < shortest)[:, None] if step < free else None,
             (step >= longest)[:, None] if step >= forced else None,
-            end_token[:, :width],
+            end_token,
             count,
             config,
         )
@@ -130,19 +129,11 @@ def beam_search(
             if bool((done if step < forced else done | (step >= longest)).all()):
                 break
 
+        previous = token.flatten()
         if beam > 1:
-            rows = utterances * width + kept_parent
-            if config.prune is not None:
-                scores = scores.masked_fill(scores < scores[:, :1] - config.prune, -math.inf)
-                # Enough remain for 2 x beam continuations. Dropped ones may remain in a batch, for
-                # the sake of other utterances, but never win.
-                least = -(-2 * beam // candidates.size(2))
-                width = min(beam, max(least, int((scores > -math.inf).sum(1).max())))
-                scores, token, rows = scores[:, :width], token[:, :width], rows[:, :width]
-            rows = rows.flatten()
+            rows = (first_row + kept_parent).flatten()
             proposed = select_rows(proposed, rows)
             judged = [select_rows(state, rows) for state in judged]
-        previous = token.flatten()
 
     return _backtrace(steps, beam, config.length_normalization)
 
@@ -275,10 +266,6 @@ def check_search(config: SearchConfig) -> None:
             "search.ctc_weight",
             f"expected a weight from 0 to 1, found {config.ctc_weight}",
             "Use for example 0.3",
-        )
-    if config.prune is not None and not 0.0 < config.prune < math.inf:
-        raise ConfigError(
-            "search.prune", f"expected a number above 0, found {config.prune}", "Use for example 12"
         )
     if config.max_length_ratio <= config.min_length_ratio:
         raise ConfigError(

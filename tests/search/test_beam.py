@@ -1,5 +1,4 @@
 import itertools
-from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -167,18 +166,3 @@ def test_end_threshold_delays_an_unlikely_end() -> None:
 def test_impossible_search_settings_are_rejected(changes: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"search.{next(iter(changes))}"):
         beam_search((TableScorer(1, 3), 1.0), [], torch.tensor([3]), SearchConfig(**changes))
-
-
-def test_pruning_keeps_likely_hypotheses_in_any_batch() -> None:
-    table = TableScorer(16, 14)
-    longest = torch.randint(1, 14, (16,))
-    config = SearchConfig(beam_size=8)
-    kept = beam_search((table, 1.0), [], longest, config)
-    assert beam_search((table, 1.0), [], longest, replace(config, prune=100.0)) == kept
-    pruned = replace(config, prune=1.0)
-    together = beam_search((table, 1.0), [], longest, pruned)
-    assert sum(p[0].score for p in together) > sum(k[0].score for k in kept) - 16
-    for row in range(16):
-        alone = TableScorer(1, 14)
-        alone.table = table.table[row : row + 1]
-        assert beam_search((alone, 1.0), [], longest[row : row + 1], pruned)[0] == together[row]
