@@ -51,6 +51,8 @@ class Word:
     the decoder's probability of the word, as geometric mean over its tokens."""
     evidence: Evidence
     """Values from which the confidence is computed."""
+    known: bool = True
+    """Whether the word is in the model's lexicon, rather than spelled by its sound."""
 
 
 @dataclass(frozen=True)
@@ -283,13 +285,13 @@ class Transcriber:
         timed = iter(self._words(parts, search.prompt) if options.words else [])
         segments = []
         for piece, result in zip(pieces, results, strict=True):
-            alternatives = self._alternatives(result)
+            alternatives = self._alternatives(result, options.n_best)
             segment = Segment(
                 piece.start,
                 piece.start + len(piece.samples) / SAMPLE_RATE,
                 alternatives[0].text,
                 alternatives[0].score,
-                alternatives[: options.n_best] if options.n_best > 1 else (),
+                alternatives if options.n_best > 1 else (),
                 tuple(
                     replace(word, start=piece.start + word.start, end=piece.start + word.end)
                     for _ in result.parts
@@ -304,12 +306,15 @@ class Transcriber:
     def _prepare(self, options: DecodeOptions) -> DecodeSettings:
         return options.prepare(self.config, self.output, "speech", self.device)
 
-    def _alternatives(self, result: Result) -> tuple[Alternative, ...]:
-        """Distinct texts of a piece, best first; only the best if the guard cut it in two."""
+    def _alternatives(self, result: Result, n_best: int) -> tuple[Alternative, ...]:
+        """At most `n_best` distinct texts of a piece, best first; only the best if the guard cut it
+        in two. Further hypotheses are not decoded, since choosing their words takes time."""
         per_part = []
         for part in result.parts:
             best: dict[str, float] = {}  # several token sequences may have the same text
             for hypothesis in part.hypotheses:
+                if len(best) == n_best:
+                    break
                 text = self.output.tokenizer.decode(hypothesis.tokens).strip()
                 best.setdefault(text, hypothesis.score)
             per_part.append([Alternative(text, score) for text, score in best.items()])
@@ -335,6 +340,7 @@ class Transcriber:
                     part.start + word.end,
                     confidence(word.evidence, self.config.search.confidence),
                     word.evidence,
+                    word.known,
                 )
                 for word in aligned
             )

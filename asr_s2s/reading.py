@@ -14,19 +14,21 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from threading import Condition
-from typing import Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union, cast
 
 import numpy as np
-from lhotse.cut import Cut
 from numpy.typing import NDArray
 
 from asr_s2s.audio.decode import stream_audio
 from asr_s2s.audio.segment import LONGEST, SpeechDetector, split_at_silences
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform, concatenate, from_array, is_silent
-from asr_s2s.data.manifest import audio_file, cut_source, read_cut_audio
 from asr_s2s.errors import UserError
 
-Source: TypeAlias = str | Path | BinaryIO | NDArray[Any] | Cut
+# Cuts are rare here, and lhotse takes a third of a second to import.
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+Source: TypeAlias = Union[str, Path, BinaryIO, NDArray[Any], "Cut"]
 """A path, an open binary file, an array at 16 kHz, or a lhotse cut."""
 
 READERS = 2
@@ -219,12 +221,23 @@ def _read_blocks(source: Source, name: str, sample_rate: int) -> Iterator[Wavefo
     """Read the waveform of a source in blocks."""
     if isinstance(source, np.ndarray):
         yield from_array(source, sample_rate, name=name)
-    elif not isinstance(source, Cut):
+    elif isinstance(source, (str, Path)):
         yield from stream_audio(source, name=name)
-    elif (path := audio_file(source)) is not None:
-        yield from stream_audio(path, start=source.start, duration=source.duration)
+    elif isinstance(source, io.IOBase):
+        yield from stream_audio(cast(BinaryIO, source), name=name)
     else:
-        yield read_cut_audio(source)
+        yield from _read_cut(source)
+
+
+def _read_cut(cut: "Cut") -> Iterator[Waveform]:
+    """Read the waveform of a cut in blocks."""
+    from asr_s2s.data.manifest import audio_file, read_cut_audio
+
+    path = audio_file(cut)
+    if path is None:
+        yield read_cut_audio(cut)
+    else:
+        yield from stream_audio(path, start=cut.start, duration=cut.duration)
 
 
 def _name(source: Source, index: int) -> str:
@@ -235,6 +248,10 @@ def _name(source: Source, index: int) -> str:
         return f"array {index}"
     if isinstance(source, io.IOBase):
         return str(getattr(source, "name", f"stream {index}"))
+    from lhotse.cut import Cut
+
+    from asr_s2s.data.manifest import cut_source
+
     if isinstance(source, Cut):
         return cut_source(source)
     raise TypeError(

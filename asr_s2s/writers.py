@@ -36,8 +36,9 @@ def to_record(result: "Transcript") -> dict[str, Any]:
 
     Fields: `source`, `duration` (s), `text`, `score` and `segments`, each with `start` and `end`
     (s), `text`, `score`, `words` (if requested), `reason` and `remedy` (if the guard found a
-    problem). `alternatives`, if requested, are at top level for a short recording and in the
-    segments for a long one.
+    problem). A word has `text`, `start` and `end` (s) and `confidence`, and `known`, which is
+    false, if it is not in the model's lexicon and is spelled by its sound. `alternatives`, if
+    requested, are at top level for a short recording and in the segments for a long one.
     """
     record: dict[str, Any] = {
         "source": result.source,
@@ -68,12 +69,14 @@ def to_record(result: "Transcript") -> dict[str, Any]:
 
 
 def word_record(word: "Word") -> dict[str, float]:
-    """Times (s) and confidence of a word as a JSON object."""
-    return {
+    """Times (s) and confidence of a word as a JSON object; `known` is there, and false, for a word
+    that the lexicon of the model lacks."""
+    fields: dict[str, float] = {
         "start": round(word.start, 3),
         "end": round(word.end, 3),
         "confidence": round(word.confidence, 4),
     }
+    return fields if word.known else fields | {"known": False}
 
 
 def translation_record(result: "Translation") -> dict[str, Any]:

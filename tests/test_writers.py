@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from asr_s2s.errors import AudioError, UserError
-from asr_s2s.pipeline import Alternative, Segment, Transcript
+from asr_s2s.pipeline import Alternative, Segment, Transcript, Word
+from asr_s2s.search.confidence import Evidence
 from asr_s2s.search.guard import Reason
 from asr_s2s.search.recognize import Remedy
 from asr_s2s.writers import FORMATS, Writer, to_record, to_tsv
@@ -54,6 +55,20 @@ def test_a_record_has_reason_and_remedy() -> None:
         | {"reason": "gap", "remedy": "pieces"},
         {"start": 1.0, "end": 2.0, "text": "two", "score": -3.0, "reason": "unsure"},
     ]
+
+
+def test_a_record_marks_words_outside_the_lexicon() -> None:
+    evidence = Evidence(mean=-0.1, lowest=-0.2, ctc=-0.1, utterance=-0.1)
+    words = tuple(
+        Word(text, start, start + 0.5, 0.9, evidence, known)
+        for text, start, known in (("one", 0.0, True), ("meet", 0.5, False))
+    )
+    segment = Segment(0.0, 1.0, "one meet", -0.5, words=words)
+    known, unknown = to_record(Transcript("a.wav", 1.0, "", -0.5, (segment,)))["segments"][0][
+        "words"
+    ]
+    assert "known" not in known
+    assert unknown["known"] is False
 
 
 def test_segments_without_text_are_only_in_json() -> None:

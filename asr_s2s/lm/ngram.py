@@ -54,11 +54,25 @@ class NgramModel(nn.Module):
     start: Tensor
     """State at the beginning of a sentence, `()`."""
 
+    contexts: Tensor
+    """States that backing off from each state passes through, from the state itself to the empty
+    context, `(states, order)`, int32."""
+    penalties: Tensor
+    """Natural log of the back-off weights on the way to each of these, `(states, order)`."""
+
     def __init__(self, order: int, tensors: dict[str, Tensor]) -> None:
         super().__init__()
         self.order = order
         for name, value in tensors.items():
             self.register_buffer(name, value)
+        # Looked up in every step, so computed once.
+        every = torch.arange(len(self.backoffs), dtype=torch.int32)
+        contexts, penalties = [every], [torch.zeros(len(every))]
+        for _ in range(order - 1):
+            penalties.append(penalties[-1] + self.backoffs[contexts[-1]])
+            contexts.append(self.suffixes[contexts[-1]])
+        self.register_buffer("contexts", torch.stack(contexts, -1))
+        self.register_buffer("penalties", torch.stack(penalties, -1))
 
     @property
     def vocabulary(self) -> int:
@@ -70,23 +84,17 @@ class NgramModel(nn.Module):
         broadcast. Tokens beyond the vocabulary count as unknown.
 
         The score is that of the longest stored n-gram plus the back-off weights of the longer
-        contexts.
+        contexts. All orders are looked up in one search, over the state and its suffixes; the last
+        of these is the empty context, in which every token is found.
         """
-        shape = (states + tokens).shape
-        states = states.long().expand(shape)
-        tokens = self.known[tokens.clamp_max(self.vocabulary)].expand(shape)
-        total = torch.zeros(states.shape, device=states.device)
-        entries = tokens
-        found = torch.zeros_like(states, dtype=torch.bool)
-        for _ in range(self.order - 1):
-            wanted = states * self.vocabulary + tokens
-            positions = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
-            hit = ~found & (self.keys[positions] == wanted)
-            entries = torch.where(hit, positions, entries)
-            found |= hit
-            total = torch.where(found, total, total + self.backoffs[states])
-            states = torch.where(found, states, self.suffixes[states].long())
-        return total + self.scores[entries], self.following[entries].long()
+        tokens = self.known[tokens.clamp_max(self.vocabulary)]
+        contexts, penalties = self.contexts[states].long(), self.penalties[states]
+        wanted = contexts * self.vocabulary + tokens[..., None]
+        positions = torch.searchsorted(self.keys, wanted).clamp_max_(len(self.keys) - 1)
+        longest = (self.keys[positions] == wanted).byte().argmax(-1, keepdim=True)
+        entries = positions.gather(-1, longest)[..., 0]
+        penalty = penalties.expand(wanted.shape).gather(-1, longest)[..., 0]
+        return penalty + self.scores[entries], self.following[entries].long()
 
 
 def from_levels(levels: Sequence[Level]) -> NgramModel:

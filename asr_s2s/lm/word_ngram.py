@@ -11,6 +11,8 @@ probability per token.
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,6 +28,17 @@ CHOOSE_BEAM = 8
 """Beam size of `WordNgramModel.choose`."""
 ROOT, UNKNOWN = 0, 1
 """Nodes at the beginning of a word, and within a word that is not in the trie."""
+
+
+class WordEnd(NamedTuple):
+    """Natural log-probabilities of ending a word, in each of several states."""
+
+    space: Tensor
+    """Log-probability of a space."""
+    stop: Tensor
+    """Log-probability of the end token."""
+    context: Tensor
+    """Context of words after the end."""
 
 
 class WordNgramModel(nn.Module):
@@ -60,7 +73,6 @@ class WordNgramModel(nn.Module):
         self.ngrams = ngrams
         self.spellings = spellings
         """Words in the order of the n-gram model's tokens after the special ones."""
-        self.numbers = {word: number for number, word in enumerate(spellings, len(SPECIALS))}
         self.vocabulary = vocabulary
         """Number of characters or phonemes, specials included."""
         self.space = space
@@ -74,37 +86,58 @@ class WordNgramModel(nn.Module):
         """Number of words in the longest n-grams."""
         return self.ngrams.order
 
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Token of each word in the n-gram model."""
+        return {word: number for number, word in enumerate(self.spellings, len(SPECIALS))}
+
     def step(self, states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return natural log-probabilities of tokens after states, and the next states; shapes are
         broadcast. Tokens beyond the vocabulary count as unknown."""
-        tokens = torch.where(tokens < self.vocabulary, tokens, UNK)
         contexts, nodes = states // len(self.words), states % len(self.words)
-        children = self._follow(nodes, tokens)
-        # A word that leaves the trie is charged the uniform score of its earlier tokens too.
-        leaves = (children == UNKNOWN) & (nodes != UNKNOWN)
-        unknown = self.letter * (1 + torch.where(leaves, self.depths[nodes], 0))
+        end = self.end_word(contexts, nodes)
+        ends = (tokens == self.space) | (tokens == EOS)
+        contexts = torch.where(ends, end.context, contexts)
+        nodes_after = torch.where(ends, ROOT, self.follow(nodes, tokens))
+        return self.score(nodes, end, tokens), contexts * len(self.words) + nodes_after
+
+    def score(self, nodes: Tensor, end: WordEnd, tokens: Tensor) -> Tensor:
+        """Return natural log-probabilities of tokens at nodes where words end as given; shapes are
+        broadcast."""
+        children = self.follow(nodes, tokens)
+        # A word that leaves the trie is charged the uniform score of its earlier tokens too. The
+        # depth of UNKNOWN is 0.
+        unknown = self.letter * (1 + self.depths[nodes])
         within = self.ahead[children] - self.ahead[nodes]
         within = within + torch.where(children == UNKNOWN, unknown, 0.0)
+        ends = torch.where(tokens == self.space, end.space, end.stop)
+        return torch.where((tokens == self.space) | (tokens == EOS), ends, within)
 
-        whole, after = self._end_word(contexts, nodes)
-        begun = nodes != ROOT
-        whole = torch.where(begun, whole, torch.where(tokens == self.space, self.letter, 0.0))
-        end, _ = self.ngrams.step(after, torch.full_like(after, EOS))
-        ends = (tokens == self.space) | (tokens == EOS)
-        scores = torch.where(ends, whole + torch.where(tokens == EOS, end, 0.0), within)
-        contexts = torch.where(ends, after, contexts)
-        return scores, contexts * len(self.words) + torch.where(ends, ROOT, children)
-
-    def _end_word(self, contexts: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score of ending the word at a node, and the next context, both for the most
-        likely of the words there. All tensors have the same shape."""
+    def end_word(self, contexts: Tensor, nodes: Tensor) -> WordEnd:
+        """Return the scores of ending the word at nodes of the trie after contexts of words, for
+        the most likely of the words there. All tensors have the same shape."""
         words = self.words[nodes]
-        log_probs, after = self.ngrams.step(contexts[..., None].expand_as(words), words)
+        if words.device.type == "cpu":  # elsewhere, asking how many there are costs more
+            words = words[..., : int((words != BLANK).sum(-1).amax())]
+        log_probs, after = self.ngrams.step(contexts[..., None], words)
         best = log_probs.masked_fill(words == BLANK, -math.inf).argmax(-1, keepdim=True)
         log_probs, after = log_probs.gather(-1, best)[..., 0], after.gather(-1, best)[..., 0]
         is_prefix = (words[..., 0] == UNK) & (nodes != UNKNOWN)  # no word ends here
         spelled = torch.where(is_prefix, self.letter * self.depths[nodes], 0.0)
-        return log_probs - self.ahead[nodes] + spelled, torch.where(nodes == ROOT, contexts, after)
+        whole = log_probs - self.ahead[nodes] + spelled
+        empty = nodes == ROOT
+        after = torch.where(empty, contexts, after)
+        stop, _ = self.ngrams.step(after, torch.full_like(after, EOS))
+        return WordEnd(
+            torch.where(empty, self.letter, whole), torch.where(empty, 0.0, whole) + stop, after
+        )
+
+    def follow(self, nodes: Tensor, tokens: Tensor) -> Tensor:
+        """Return the nodes after tokens within a word; shapes are broadcast. Tokens beyond the
+        vocabulary, or that continue no word, lead to UNKNOWN."""
+        wanted = nodes * self.vocabulary + torch.where(tokens < self.vocabulary, tokens, UNK)
+        positions = torch.searchsorted(self.keys, wanted).clamp_max_(len(self.keys) - 1)
+        return torch.where(self.keys[positions] == wanted, self.following[positions], UNKNOWN)
 
     @torch.inference_mode()
     def choose(self, alternatives: Sequence[Sequence[str]]) -> list[str]:
@@ -122,11 +155,6 @@ class WordNgramModel(nn.Module):
             contexts = after.flatten()[kept]
             paths = [[*paths[k // len(words)], words[k % len(words)]] for k in kept.tolist()]
         return paths[0][:-1]
-
-    def _follow(self, nodes: Tensor, tokens: Tensor) -> Tensor:
-        wanted = nodes * self.vocabulary + tokens
-        positions = torch.searchsorted(self.keys, wanted).clamp_max(len(self.keys) - 1)
-        return torch.where(self.keys[positions] == wanted, self.following[positions], UNKNOWN)
 
 
 def check_spelling(tokenizer: Tokenizer) -> None:

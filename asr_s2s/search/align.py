@@ -60,6 +60,8 @@ class AlignedWord(NamedTuple):
     end: float
     """Seconds from the start of the utterance."""
     evidence: Evidence
+    known: bool
+    """Whether the word is in the lexicon; true without one."""
 
 
 @torch.inference_mode()
@@ -181,9 +183,11 @@ def align_words(
     frame_start = model.frame_time
     marks: list[tuple[float, float]] = []
     evidence: list[Evidence] = []
+    known: list[bool] = []
     for word in range(len(texts)):
         own = [i for i, index in enumerate(words) if index == word]
         begin, end = alignment.spans[own[0]].start, alignment.spans[own[-1]].end
+        known.append(tokenizer.is_known([tokens[i] for i in own]))
         per_frame = alignment.per_frame
         marks.append((frame_start(begin / per_frame), frame_start(end / per_frame)))
         evidence.append(
@@ -196,8 +200,8 @@ def align_words(
         )
     bounds = settle_bounds(marks, samples)
     return [
-        AlignedWord(text.strip(), start, end, each)
-        for text, (start, end), each in zip(texts, bounds, evidence, strict=True)
+        AlignedWord(text.strip(), start, end, each, is_known)
+        for text, (start, end), each, is_known in zip(texts, bounds, evidence, known, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ depend on the sizes of batch and beam. Greedy search is a beam of one.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,8 +14,12 @@ from torch import Tensor
 from asr_s2s.config import LARGEST_BEAM, SearchConfig
 from asr_s2s.config_file import check_values
 from asr_s2s.errors import ConfigError
-from asr_s2s.search.scorers import Scorer
+from asr_s2s.search.scorers import Judge, Proposer, State, select_rows
 from asr_s2s.text.tokenizer import BOS, EOS, UNK
+
+WeightedJudge: TypeAlias = tuple[Judge[Any], float]
+"""A judge and its weight. A search has judges with states of different types, which Python's types
+cannot express without Any."""
 
 
 class Hypothesis(NamedTuple):
@@ -44,13 +48,16 @@ class _Step(NamedTuple):
 
 @torch.inference_mode()
 def beam_search(
-    scorers: Sequence[tuple[Scorer, float]], frames: Tensor, config: SearchConfig
+    proposer: tuple[Proposer[State], float],
+    judges: Sequence[WeightedJudge],
+    frames: Tensor,
+    config: SearchConfig,
 ) -> list[list[Hypothesis]]:
     """Search for the best outputs of each utterance.
 
     Args:
-        scorers: scorers and their weights. The first scores the whole vocabulary and proposes
-            candidates; the others score only these.
+        proposer: scorer of the whole vocabulary, which proposes candidates, and its weight.
+        judges: scorers of the candidates, and their weights.
         frames: length of each utterance's memory `(batch,)`, which bounds the length of the output.
         config: beam size, candidates, normalization and end conditions.
 
@@ -64,14 +71,14 @@ def beam_search(
     longest = torch.maximum(longest, shortest)
     # Steps `free` to `forced` neither forbid nor force an ending and need no masks.
     free, forced, limit = (int(n) for n in (shortest.max(), longest.min(), longest.max()))
-    (proposer, weight), *judges = scorers
+    scorer, weight = proposer
     # Without judges, twice the beam size gives the same result as all tokens; with judges, each
     # candidate takes time.
     count = config.candidates if judges else 2 * beam
     first_row = torch.arange(batch, device=device)[:, None] * beam
     end_token = torch.full((batch, beam, 1), EOS, device=device)
 
-    states: list[Any] = [scorer.start(beam) for scorer, _ in scorers]
+    proposed, judged = scorer.start(beam), [judge.start(beam) for judge, _ in judges]
     previous = torch.full((batch * beam,), BOS, device=device)
     scores = torch.full((batch, beam), -math.inf, device=device)
     scores[:, 0] = 0.0  # all hypotheses start equal: keep one
@@ -81,7 +88,7 @@ def beam_search(
     ask_every = 1 if device.type == "cpu" else 8
 
     for step in range(limit + 1):
-        log_probs, states[0] = proposer.step(previous, states[0], None)
+        log_probs, proposed = scorer.propose(previous, proposed)
         log_probs, candidates = _propose(
             log_probs.view(batch, beam, -1),
             (step < shortest)[:, None] if step < free else None,
@@ -93,9 +100,9 @@ def beam_search(
         if not weight:  # 0 x -inf would be NaN
             log_probs = torch.where(log_probs.isneginf(), log_probs, 0.0)
         total = torch.add(scores[:, :, None], log_probs, alpha=weight or 1.0)
-        for index, (judge, judge_weight) in enumerate(judges, start=1):
-            judged, states[index] = judge.step(previous, states[index], candidates.flatten(0, 1))
-            total = total.add(judged.view_as(total), alpha=judge_weight)
+        for index, (judge, judge_weight) in enumerate(judges):
+            gains, judged[index] = judge.judge(previous, judged[index], candidates.flatten(0, 1))
+            total = total.add(gains.view_as(total), alpha=judge_weight)
         if config.token_bonus:
             total[:, :, :-1] += config.token_bonus  # the last candidate is the end
 
@@ -123,18 +130,10 @@ def beam_search(
         previous = token.flatten()
         if beam > 1:
             rows = (first_row + kept_parent).flatten()
-            states = [_reorder(state, rows) for state in states]
+            proposed = select_rows(proposed, rows)
+            judged = [select_rows(state, rows) for state in judged]
 
     return _backtrace(steps, beam, config.length_normalization)
-
-
-def _reorder(state: Any, rows: Tensor) -> Any:
-    """Select rows of a scorer's state, a NamedTuple of tensors or of other states."""
-    parts = (
-        part.index_select(0, rows) if isinstance(part, Tensor) else _reorder(part, rows)
-        for part in state
-    )
-    return type(state)(*parts)
 
 
 def _propose(

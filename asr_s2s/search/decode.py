@@ -6,19 +6,24 @@ from torch import Tensor
 from asr_s2s.config import DecoderConfig, SearchConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.lm.language_model import LanguageModels
+from asr_s2s.lm.ngram import NgramModel
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.search.beam import Hypothesis, beam_search
-from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer, WordScorer
+from asr_s2s.search.beam import Hypothesis, WeightedJudge, beam_search
+from asr_s2s.search.fusion import (
+    LanguageModelScorer,
+    NgramScorer,
+    WordNgramScorer,
+    WordScorer,
+)
 from asr_s2s.search.phrases import Phrases, PhraseScorer
 from asr_s2s.search.scorers import (
     AttentionScorer,
     CoverageScorer,
     CTCPrefixScorer,
     CTCProposer,
-    Scorer,
 )
 from asr_s2s.text.tokenizer import BOS
 
@@ -55,36 +60,31 @@ def decode(
     ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
     if ctc is None and ctc_weight > 0.0:
         ctc = model.ctc_frames(memory)
-    scorers: list[tuple[Scorer, float]] = []
-    if ctc_weight < 1.0:
-        attention = _attention(model, memory, config, prompts)
-        scorers.append((attention, 1.0 - ctc_weight))
-    if ctc is not None and ctc_weight == 1.0:
-        scorers.append((CTCProposer(*ctc, model.writable), 1.0))
-    elif ctc is not None and ctc_weight > 0.0:
-        scorers.append((CTCPrefixScorer(*ctc), ctc_weight))
+    judges: list[WeightedJudge] = []
+    if ctc is not None and 0.0 < ctc_weight < 1.0:
+        judges.append((CTCPrefixScorer(*ctc), ctc_weight))
     ngram, recurrent = language_models
-    if ngram is not None and config.ngram_weight > 0.0:
-        scorers.append((NgramScorer(ngram, batch), config.ngram_weight))
+    if isinstance(ngram, NgramModel) and config.ngram_weight > 0.0:
+        judges.append((NgramScorer(ngram, batch), config.ngram_weight))
+    if isinstance(ngram, WordNgramModel) and config.ngram_weight > 0.0:
+        judges.append((WordNgramScorer(ngram, batch), config.ngram_weight))
     if isinstance(ngram, WordNgramModel) and config.word_bonus:
-        scorers.append((WordScorer(ngram.space), config.word_bonus))
+        judges.append((WordScorer(ngram.space), config.word_bonus))
     if recurrent is not None and config.language_model_weight > 0.0:
-        scorer = LanguageModelScorer(recurrent, batch)
-        scorers.append((scorer, config.language_model_weight))
+        judges.append((LanguageModelScorer(recurrent, batch), config.language_model_weight))
     if phrases is not None:
-        scorers.append((PhraseScorer(phrases, batch), 1.0))
-    return beam_search(scorers, memory.lengths, config)
+        judges.append((PhraseScorer(phrases, batch), 1.0))
 
-
-def _attention(
-    model: Seq2Seq, memory: Memory, config: SearchConfig, prompts: Tensor | None
-) -> AttentionScorer:
+    if ctc is not None and ctc_weight == 1.0:
+        by_ctc = CTCProposer(*ctc, model.writable)
+        return beam_search((by_ctc, 1.0), judges, memory.lengths, config)
     prompts = prompts if prompts is not None and prompts.numel() else None
+    attention = AttentionScorer(model.decoder, memory, prompts, model.writable)
+    weight = 1.0 - ctc_weight
     if config.coverage_penalty > 0.0:
-        return CoverageScorer(
-            model.decoder, memory, prompts, model.writable, config.coverage_penalty
-        )
-    return AttentionScorer(model.decoder, memory, prompts, model.writable)
+        covering = CoverageScorer(attention, config.coverage_penalty)
+        return beam_search((covering, weight), judges, memory.lengths, config)
+    return beam_search((attention, weight), judges, memory.lengths, config)
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Scorers of language models, for shallow fusion (Gulcehre et al., 2015)."""
+"""Judges by language models, for shallow fusion (Gulcehre et al., 2015)."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from asr_s2s.lm.language_model import LanguageModel, LanguageModelState
 from asr_s2s.lm.ngram import NgramModel
-from asr_s2s.lm.word_ngram import WordNgramModel
+from asr_s2s.lm.word_ngram import ROOT, WordNgramModel
 from asr_s2s.text.tokenizer import BOS
 
 
@@ -15,34 +15,70 @@ class NgramState(NamedTuple):
     """States of an n-gram model after the hypotheses so far."""
 
     node: Tensor
-    """State of `NgramModel` or `WordNgramModel`, `(rows,)`."""
+    """State of `NgramModel`, `(rows,)`."""
 
 
 class NgramScorer:
-    """Scorer of an n-gram model over tokens, or over words that are spelled with tokens.
+    """Judge by an n-gram model over tokens.
 
     Args:
         model: on the device of the search.
         batch: number of utterances.
     """
 
-    def __init__(self, model: NgramModel | WordNgramModel, batch: int) -> None:
+    def __init__(self, model: NgramModel, batch: int) -> None:
         self.model = model
         self.batch = batch
 
     def start(self, beam_size: int) -> NgramState:
         return NgramState(self.model.start.repeat(self.batch * beam_size))
 
-    def step(
-        self, previous: Tensor, state: NgramState, candidates: Tensor | None
+    def judge(
+        self, previous: Tensor, state: NgramState, candidates: Tensor
     ) -> tuple[Tensor, NgramState]:
         after = self.model.step(state.node, previous)[1]
         node = torch.where(previous == BOS, state.node, after)
-        if candidates is None:
-            vocabulary = torch.arange(self.model.vocabulary, device=previous.device)
-            candidates = vocabulary.expand(len(previous), -1)
         scores, _ = self.model.step(node[:, None], candidates)
         return scores, NgramState(node)
+
+
+class WordNgramState(NamedTuple):
+    """States of a word n-gram model after the hypotheses so far, each `(rows, 1)`."""
+
+    context: Tensor
+    """Context of words."""
+    node: Tensor
+    """Node of the trie."""
+    ended: Tensor
+    """Context of words if the word ends at the node."""
+
+
+class WordNgramScorer:
+    """Judge by an n-gram model over words that are spelled with tokens.
+
+    Args:
+        model: on the device of the search.
+        batch: number of utterances.
+    """
+
+    def __init__(self, model: WordNgramModel, batch: int) -> None:
+        self.model = model
+        self.batch = batch
+
+    def start(self, beam_size: int) -> WordNgramState:
+        context = self.model.ngrams.start.repeat(self.batch * beam_size, 1)
+        return WordNgramState(context, torch.full_like(context, ROOT), context)
+
+    def judge(
+        self, previous: Tensor, state: WordNgramState, candidates: Tensor
+    ) -> tuple[Tensor, WordNgramState]:
+        token = previous[:, None]
+        ended = token == self.model.space
+        context = torch.where(ended, state.ended, state.context)
+        node = self.model.follow(state.node, token)
+        node = torch.where(ended, ROOT, torch.where(token == BOS, state.node, node))
+        end = self.model.end_word(context, node)
+        return self.model.score(node, end, candidates), WordNgramState(context, node, end.context)
 
 
 class NoState(NamedTuple):
@@ -50,7 +86,7 @@ class NoState(NamedTuple):
 
 
 class WordScorer:
-    """Scorer that gives 1 to each space and 0 to other tokens; its weight is a bonus per word.
+    """Judge that gives 1 to each space and 0 to other tokens; its weight is a bonus per word.
 
     Args:
         space: the token between words.
@@ -62,15 +98,12 @@ class WordScorer:
     def start(self, beam_size: int) -> NoState:
         return NoState()
 
-    def step(
-        self, previous: Tensor, state: NoState, candidates: Tensor | None
-    ) -> tuple[Tensor, NoState]:
-        assert candidates is not None, "WordScorer cannot propose candidates"
+    def judge(self, previous: Tensor, state: NoState, candidates: Tensor) -> tuple[Tensor, NoState]:
         return (candidates == self.space).float(), state
 
 
 class LanguageModelScorer:
-    """Scorer of a recurrent language model over tokens.
+    """Judge by a recurrent language model over tokens.
 
     Args:
         model: in evaluation mode, on the device of the search.
@@ -84,12 +117,10 @@ class LanguageModelScorer:
     def start(self, beam_size: int) -> LanguageModelState:
         return self.model.start(self.batch * beam_size)
 
-    def step(
-        self, previous: Tensor, state: LanguageModelState, candidates: Tensor | None
+    def judge(
+        self, previous: Tensor, state: LanguageModelState, candidates: Tensor
     ) -> tuple[Tensor, LanguageModelState]:
         logits, state = self.model.step(previous, state)
         log_probs = logits.float().log_softmax(-1)
-        if candidates is None:
-            return log_probs, state
         # Tokens beyond the tokenizer's are languages; the attention scorer excludes them.
         return log_probs.gather(1, candidates.clamp_max(log_probs.size(1) - 1)), state

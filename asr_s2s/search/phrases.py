@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asr_s2s.data.parallel import read_lines
 from asr_s2s.errors import TextError
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, SPECIALS, UNK, Tokenizer, WordTokenizer
 
@@ -85,7 +84,7 @@ class PhraseState(NamedTuple):
 
 
 class PhraseScorer:
-    """Scorer of phrases.
+    """Judge that gives bonuses to phrases.
 
     Args:
         phrases: on the device of the search.
@@ -99,14 +98,11 @@ class PhraseScorer:
     def start(self, beam_size: int) -> PhraseState:
         return PhraseState(self.phrases.start.repeat(self.batch * beam_size))
 
-    def step(
-        self, previous: Tensor, state: PhraseState, candidates: Tensor | None
+    def judge(
+        self, previous: Tensor, state: PhraseState, candidates: Tensor
     ) -> tuple[Tensor, PhraseState]:
         after = self.phrases.step(state.node, previous)[1]
         node = torch.where(previous == BOS, state.node, after)
-        if candidates is None:
-            vocabulary = torch.arange(len(self.phrases.first), device=previous.device)
-            candidates = vocabulary.expand(len(previous), -1)
         scores, _ = self.phrases.step(node[:, None].expand_as(candidates), candidates)
         return scores, PhraseState(node)
 
@@ -118,6 +114,9 @@ def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], st
         ManifestError: the file cannot be read.
         TextError: a line is invalid, or there is no phrase.
     """
+    # Imported here, because it imports lhotse, which is not needed to recognize.
+    from asr_s2s.data.parallel import read_lines
+
     phrases = []
     for number, line in enumerate(read_lines(path), start=1):
         text, tab, weight = line.partition("\t")

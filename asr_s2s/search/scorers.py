@@ -1,15 +1,18 @@
 """Scorers for beam search: each scores the next tokens of all hypotheses of a batch at once.
 
-Rows are utterances x hypotheses. The state of a scorer is a NamedTuple of tensors whose first axis
-is rows, or of other such states, so beam search reorders any state with one `index_select` per
-tensor.
+A proposer scores the whole vocabulary, from which the beam selects candidates; judges score only
+these. Rows are utterances x hypotheses. The state of a scorer is a NamedTuple of tensors whose
+first axis is rows, or of other such states, so beam search reorders any state with one
+`index_select` per tensor.
 """
 
 import math
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.decoder import Decoder, DecoderState, PreparedMemory
@@ -19,20 +22,52 @@ LOG_ZERO = -1e4
 """Log-probability of impossible CTC prefixes; finite, so that other scorers still rank them."""
 LEAST_PROBABLE = math.log(1e-3)
 """Tokens with a lower log-probability in every frame are not proposed by CTC."""
+SMALL_VOCABULARY = 256
+"""Largest vocabulary for which CTC scores all tokens with one product; in larger ones, reading only
+the candidates takes less time."""
 
 
-class Scorer(Protocol):
-    """Interface of scorers."""
+State = TypeVar("State")
+"""State of a scorer: a NamedTuple of tensors or of other states. Python's types cannot express this
+bound for NamedTuples that implement a protocol."""
 
-    def start(self, beam_size: int) -> Any:
+
+def select_rows(state: State, rows: Tensor) -> State:
+    """Return the state of the given rows, `(rows,)`."""
+    make: Callable[..., State] = type(state)
+    parts = (
+        part.index_select(0, rows) if isinstance(part, Tensor) else select_rows(part, rows)
+        for part in cast(Iterable[Any], state)
+    )
+    return make(*parts)
+
+
+class Proposer(Protocol[State]):
+    """Interface of scorers of the whole vocabulary."""
+
+    def start(self, beam_size: int) -> State:
         """Return the state before the first token, with `beam_size` rows per utterance."""
 
-    def step(self, previous: Tensor, state: Any, candidates: Tensor | None) -> tuple[Tensor, Any]:
-        """Extend the hypotheses by the previous tokens `(rows,)` and score the next ones.
+    def propose(self, previous: Tensor, state: State) -> tuple[Tensor, State]:
+        """Extend the hypotheses by the previous tokens `(rows,)` and score all next ones.
 
         Returns:
-            Log-probabilities of the `candidates` `(rows, candidates)`, or of the whole vocabulary
-            `(rows, vocabulary)` if they are None; and the state for the next step.
+            Log-probabilities `(rows, vocabulary)`, and the state for the next step.
+        """
+
+
+class Judge(Protocol[State]):
+    """Interface of scorers of candidates."""
+
+    def start(self, beam_size: int) -> State:
+        """Return the state before the first token, with `beam_size` rows per utterance."""
+
+    def judge(self, previous: Tensor, state: State, candidates: Tensor) -> tuple[Tensor, State]:
+        """Extend the hypotheses by the previous tokens `(rows,)` and score the candidates for the
+        next ones, `(rows, candidates)`.
+
+        Returns:
+            Log-probabilities of the candidates, and the state for the next step.
         """
 
 
@@ -56,8 +91,8 @@ class AttentionScorer:
         self.writable = writable
         self.prepared: PreparedMemory = decoder.prepare(memory)
 
-    def start(self, beam_size: int) -> Any:
-        state = self.decoder.start(self.memory, beam_size)
+    def start(self, beam_size: int) -> DecoderState:
+        state: DecoderState = self.decoder.start(self.memory, beam_size)
         if self.prompts is None:
             return state
         prompts = self.prompts.repeat_interleave(beam_size, 0)
@@ -67,12 +102,13 @@ class AttentionScorer:
             previous = token
         return state
 
-    def step(self, previous: Tensor, state: Any, candidates: Tensor | None) -> tuple[Tensor, Any]:
-        logits, state = self.decoder.step(self._prompted(previous), state, self.prepared)
+    def propose(self, previous: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        advanced: DecoderState
+        logits, advanced = self.decoder.step(self._prompted(previous), state, self.prepared)
         log_probs = logits.float().log_softmax(-1)
         if self.writable < log_probs.size(1):
             log_probs[:, self.writable :] = -math.inf
-        return log_probs if candidates is None else log_probs.gather(1, candidates), state
+        return log_probs, advanced
 
     def _prompted(self, previous: Tensor) -> Tensor:
         """Replace the start token by the last prompt token."""
@@ -90,7 +126,7 @@ class CoverageState(NamedTuple):
     """Sum of the attention weights so far, `(rows, time)`."""
 
 
-class CoverageScorer(AttentionScorer):
+class CoverageScorer:
     """Scorer of the attention decoder with the coverage penalty of Wu et al. (2016), equation 14.
 
     The score of the end token includes `weight` x sum over frames of log(min(coverage, 1)), where
@@ -98,50 +134,48 @@ class CoverageScorer(AttentionScorer):
     the end token's score, and so is added before length normalization.
     """
 
-    def __init__(
-        self,
-        decoder: Decoder[Any, Any],
-        memory: Memory,
-        prompts: Tensor | None,
-        writable: int,
-        weight: float,
-    ) -> None:
-        super().__init__(decoder, memory, prompts, writable)
+    def __init__(self, attention: AttentionScorer, weight: float) -> None:
+        self.attention = attention
         self.weight = weight
 
     def start(self, beam_size: int) -> CoverageState:
-        state: DecoderState = super().start(beam_size)
+        state = self.attention.start(beam_size)
         return CoverageState(state, torch.zeros_like(state.alignment))
 
-    def step(
-        self, previous: Tensor, state: CoverageState, candidates: Tensor | None
-    ) -> tuple[Tensor, Any]:
-        log_probs, decoded = super().step(previous, state.decoder, None)
+    def propose(self, previous: Tensor, state: CoverageState) -> tuple[Tensor, CoverageState]:
+        log_probs, decoded = self.attention.propose(previous, state.decoder)
         coverage = state.coverage + decoded.alignment
-        padded = self.prepared.padded.squeeze(1)
+        padded = self.attention.prepared.padded.squeeze(1)
         padded = padded.repeat_interleave(len(previous) // len(padded), 0)
         # Coverage is at least 0.01, which bounds the penalty of a frame.
         read = coverage.clamp(0.01, 1.0).masked_fill(padded, 1.0)
         log_probs[:, EOS] += self.weight * read.log().sum(-1)
-        log_probs = log_probs if candidates is None else log_probs.gather(1, candidates)
         return log_probs, CoverageState(decoded, coverage)
 
 
 class CTCState(NamedTuple):
-    """CTC forward variables of one prefix per row, natural log in float64."""
+    """CTC forward variables of one prefix per row, in float64.
 
-    nonblank: Tensor
-    """Log-probability of paths of the prefix that end in its last token, `(rows, time)`."""
-    blank: Tensor
-    """Log-probability of paths of the prefix that end in blank, `(rows, time)`."""
+    A prefix of n tokens has no path before frame n - 1. The columns begin there, so each token
+    removes one. The first column of the empty prefix stands for the time before the first frame;
+    the state before the start token has another column, which has no meaning.
+    """
+
+    spelled: Tensor
+    """Natural log-probability of paths of the prefix up to each frame, `(rows, columns)`."""
+    weights: Tensor
+    """Probability of paths of the prefix before each frame but the first, over the largest of these
+    probabilities, `(rows, columns - 1)`; 0 beyond the utterance."""
+    largest: Tensor
+    """Natural log of the largest of these probabilities, `(rows, 1)`, at least LOG_ZERO."""
     prefix: Tensor
-    """Log-probability that the transcript starts with the prefix, `(rows,)`."""
+    """Natural log-probability that the transcript starts with the prefix, `(rows, 1)`."""
     last: Tensor
-    """Last token of the prefix, `(rows,)`; BOS for the empty prefix."""
+    """Last token of the prefix, `(rows, 1)`; BOS for the empty prefix."""
 
 
-class CTCPrefixScorer:
-    """Scorer of CTC prefix probabilities (Graves, 2008, section 7.5; Watanabe et al., 2017).
+class _CTCPrefixes:
+    """CTC prefix probabilities (Graves, 2008, section 7.5; Watanabe et al., 2017).
 
     The prefix probability of a hypothesis h with candidate c needs only the forward variables of h:
     psi(h c) is the sum over frames t of P(h before t) x P(c at t). Candidates are therefore scored
@@ -150,85 +184,128 @@ class CTCPrefixScorer:
     without a loop over frames, candidates, hypotheses or utterances. float64 keeps the cumulative
     sums exact over thousands of frames.
 
+    Paths that end in blank need no variables of their own: they are the paths up to the frame
+    before, times the probability of blank.
+
     Args:
         log_probs: natural log-probabilities, `(batch, time, vocabulary)`.
         lengths: number of valid frames, `(batch,)`.
     """
 
     def __init__(self, log_probs: Tensor, lengths: Tensor) -> None:
-        self.log_probs = log_probs.double().transpose(1, 2)  # (batch, vocabulary, time)
+        self.log_probs = log_probs.double().transpose(1, 2).contiguous()
         self.lengths = lengths
-        time = log_probs.size(1)
-        self.valid = torch.arange(time, device=lengths.device)[None, :] < lengths[:, None]
-        self.probabilities = self.log_probs.exp().masked_fill(~self.valid[:, None], 0.0)
+        self.batch, self.vocabulary, self.time = self.log_probs.shape
+        frames = torch.arange(self.time, device=lengths.device)
+        self.valid = frames[None, :] < lengths[:, None]
+        self.padded = bool((lengths < self.time).any())
+        self.probabilities = self.log_probs.exp().masked_fill_(~self.valid[:, None], 0.0)
+        self.silence = self.log_probs[:, BLANK].cumsum(-1)
 
     def start(self, beam_size: int) -> CTCState:
-        blank = self.log_probs[:, BLANK].cumsum(-1).repeat_interleave(beam_size, 0)
-        rows = blank.size(0)
-        return CTCState(
-            nonblank=torch.full_like(blank, -math.inf),
-            blank=blank,
-            prefix=blank.new_zeros(rows),
-            last=torch.full((rows,), BOS, device=blank.device),
-        )
+        """Return the state before the start token, with `beam_size` rows per utterance."""
+        spelled = torch.cat([self.silence.new_zeros(self.batch, 2), self.silence], 1)
+        spelled = spelled.repeat_interleave(beam_size, 0)
+        zeros = torch.zeros_like(spelled[:, :1])
+        last = torch.full_like(zeros, BOS, dtype=torch.long)
+        return CTCState(spelled, spelled[:, 1:], zeros, zeros, last)
 
-    def step(
-        self, previous: Tensor, state: CTCState, candidates: Tensor | None
-    ) -> tuple[Tensor, CTCState]:
-        beam_size = len(previous) // len(self.lengths)
-        utterance = torch.arange(len(self.lengths), device=previous.device)
-        utterance = utterance.repeat_interleave(beam_size)
-        valid = self.valid[utterance]
-        state = self._extend(previous, state, utterance, valid)
-        if candidates is None:
-            vocabulary = torch.arange(self.log_probs.size(1), device=previous.device)
-            candidates = vocabulary.expand(len(previous), -1)
-
-        fresh, repeat = (part.masked_fill(~valid, -math.inf) for part in _before(state))
-        scores = self._extension_scores(fresh, utterance, candidates)
-        repeated = self._extension_scores(repeat, utterance, state.last[:, None])
-        scores = torch.where(candidates == state.last[:, None], repeated, scores)
-        final = (self.lengths[utterance] - 1)[:, None]
-        complete = torch.logaddexp(state.nonblank, state.blank).gather(1, final)
-        scores = torch.where(candidates == EOS, complete, scores)
-        scores = scores.clamp_min(LOG_ZERO) - state.prefix[:, None].clamp_min(LOG_ZERO)
-        return scores.float(), state
-
-    def _extension_scores(self, before: Tensor, utterance: Tensor, tokens: Tensor) -> Tensor:
-        """Compute log-probabilities of prefixes extended by `tokens` `(rows, tokens)`, in the same
-        shape, from the log-probabilities `before` each frame, `(rows, time)`.
-
-        A matrix product of probabilities avoids an exponential per token; float64 represents terms
-        down to e ** -700 of the largest.
-        """
-        largest = before.amax(-1, keepdim=True).clamp_min(LOG_ZERO)
-        emitted = self.probabilities[utterance[:, None], tokens]  # (rows, tokens, time)
-        total = emitted @ (before - largest).exp()[:, :, None]
-        return largest + total[:, :, 0].log()
-
-    def _extend(self, token: Tensor, state: CTCState, utterance: Tensor, valid: Tensor) -> CTCState:
-        """Extend the prefix of each row by its token; BOS leaves the empty prefix unchanged."""
-        emitted = self.log_probs[utterance, token]
-        fresh, repeat = _before(state)
-        before = torch.where((token == state.last)[:, None], repeat, fresh)
+    def extend(self, token: Tensor, state: CTCState) -> CTCState:
+        """Extend the prefix of each row by its token `(rows,)`; BOS must be the first token."""
+        columns = state.weights.size(1)
+        if columns > self.time:
+            return self._weigh(state.spelled[:, 1:], state.prefix, state.last)
+        last = token[:, None]
+        if columns == 0:  # more tokens than frames
+            impossible = torch.full_like(state.spelled, -math.inf)
+            return self._weigh(impossible, impossible, last)
+        first = self.time - columns
+        utterance = self._utterances(token)
+        log_probs = self.log_probs[utterance, token, first:]
+        emitted = self.probabilities[utterance, token, first:]
+        # A repetition of the last token requires a blank in between.
+        same = last == state.last
+        before = state.spelled[:, :-1]
+        blank = self._grouped(before[:, :-1]) + self.log_probs[:, None, BLANK, first:-1]
+        repeat = torch.cat([torch.full_like(state.prefix, -math.inf), blank.flatten(0, 1)], 1)
+        weights = torch.where(same, self._repeated(state), state.weights)
+        prefix = state.largest + (weights * emitted).sum(-1, keepdim=True).log()
         # nonblank[t] = p[t] (nonblank[t-1] + before[t]), in logs and unrolled over t:
-        total = emitted.cumsum(-1)
-        nonblank = total + (before - (total - emitted)).logcumsumexp(-1)
-        # blank[t] = q[t] (blank[t-1] + nonblank[t-1]):
-        silence = self.log_probs[utterance, BLANK].cumsum(-1)
-        blank = silence + _shift((nonblank - silence).logcumsumexp(-1), -math.inf)
-        prefix = (before + emitted).masked_fill(~valid, -math.inf).logsumexp(-1)
-        empty = (token == BOS)[:, None]
-        return CTCState(
-            nonblank=torch.where(empty, state.nonblank, nonblank),
-            blank=torch.where(empty, state.blank, blank),
-            prefix=torch.where(empty[:, 0], state.prefix, prefix),
-            last=token,
-        )
+        total = log_probs.cumsum(-1)
+        nonblank = torch.where(same, repeat, before).sub_(total).add_(log_probs).logcumsumexp(-1)
+        nonblank = self._grouped(nonblank.add_(total))
+        # blank[t] = q[t] (blank[t-1] + nonblank[t-1]), and spelled[t] = nonblank[t] + blank[t]:
+        silence = self.silence[:, None, first:]
+        spelled = nonblank.sub_(silence).logcumsumexp(-1).add_(silence)
+        return self._weigh(spelled.flatten(0, 1), prefix, last)
+
+    def scores(self, state: CTCState, candidates: Tensor) -> Tensor:
+        """Return natural log-probabilities of the next tokens `(rows, candidates)`, in float32."""
+        first = self.time - state.weights.size(1)
+        utterance = self._utterances(candidates)
+        scores = self._sum(state.weights, utterance, candidates)
+        repeated = self.probabilities[utterance, state.last[:, 0], first:]
+        repeated = (repeated * self._repeated(state)).sum(-1, keepdim=True)
+        scores = torch.where(candidates == state.last, repeated, scores).log_().add_(state.largest)
+        end = (self.lengths[utterance] - first)[:, None]  # column of the last frame
+        complete = state.spelled.gather(1, end.clamp_min(0)).masked_fill_(end < 0, -math.inf)
+        scores = torch.where(candidates == EOS, complete, scores)
+        return scores.clamp_min_(LOG_ZERO).sub_(state.prefix.clamp_min(LOG_ZERO)).float()
+
+    def _sum(self, weights: Tensor, utterance: Tensor, tokens: Tensor) -> Tensor:
+        """Return the sums over frames of `weights` `(rows, columns)` times the probabilities of
+        `tokens` `(rows, tokens)`, in the shape of the latter."""
+        first = self.time - weights.size(1)
+        if self.vocabulary <= SMALL_VOCABULARY:
+            sums = self._grouped(weights) @ self.probabilities[:, :, first:].transpose(1, 2)
+            return sums.flatten(0, 1).gather(1, tokens)
+        emitted = self.probabilities[utterance[:, None], tokens, first:]
+        return (emitted @ weights[:, :, None])[:, :, 0]
+
+    def _weigh(self, spelled: Tensor, prefix: Tensor, last: Tensor) -> CTCState:
+        """Return the state of prefixes, with weights.
+
+        A sum of weights avoids an exponential per token; float64 represents terms down to e ** -700
+        of the largest.
+        """
+        before = spelled[:, :-1]
+        if before.size(1) == 0:
+            return CTCState(spelled, before, torch.full_like(prefix, LOG_ZERO), prefix, last)
+        if self.padded:
+            valid = self.valid[:, None, -before.size(1) :]
+            before = self._grouped(before).masked_fill(~valid, -math.inf).flatten(0, 1)
+        largest = before.amax(-1, keepdim=True).clamp_min_(LOG_ZERO)
+        return CTCState(spelled, (before - largest).exp_(), largest, prefix, last)
+
+    def _repeated(self, state: CTCState) -> Tensor:
+        """Return the weights of paths that end in blank, after which the last token may follow
+        again."""
+        first = self.time - state.weights.size(1)
+        blank = self._grouped(state.weights[:, :-1]) * self.probabilities[:, None, BLANK, first:-1]
+        return F.pad(blank.flatten(0, 1), (1, 0))
+
+    def _grouped(self, rows: Tensor) -> Tensor:
+        """Return rows grouped by utterance, `(batch, beam, ...)`."""
+        return rows.view(self.batch, len(rows) // self.batch, rows.size(1))
+
+    def _utterances(self, rows: Tensor) -> Tensor:
+        """Return the utterance of each row, `(rows,)`."""
+        numbers = torch.arange(self.batch, device=rows.device)
+        return numbers.repeat_interleave(len(rows) // self.batch)
 
 
-class CTCProposer(CTCPrefixScorer):
-    """CTC prefix scorer that also proposes candidates, for decoding without attention.
+class CTCPrefixScorer(_CTCPrefixes):
+    """Judge by CTC prefix probabilities."""
+
+    def judge(
+        self, previous: Tensor, state: CTCState, candidates: Tensor
+    ) -> tuple[Tensor, CTCState]:
+        state = self.extend(previous, state)
+        return self.scores(state, candidates), state
+
+
+class CTCProposer(_CTCPrefixes):
+    """Proposer by CTC prefix probabilities, for decoding without attention.
 
     Args:
         log_probs, lengths: as for `CTCPrefixScorer`.
@@ -248,29 +325,10 @@ class CTCProposer(CTCPrefixScorer):
         self.tokens = torch.cat([proposed, torch.full_like(proposed[:, :1], EOS)], 1)
         self.found = found.gather(1, self.tokens)
 
-    def step(
-        self, previous: Tensor, state: CTCState, candidates: Tensor | None
-    ) -> tuple[Tensor, CTCState]:
-        if candidates is not None:
-            return super().step(previous, state, candidates)
-        beam_size = len(previous) // len(self.lengths)
-        tokens = self.tokens.repeat_interleave(beam_size, 0)
-        scores, state = super().step(previous, state, tokens)
-        scores = scores.masked_fill(~self.found.repeat_interleave(beam_size, 0), -math.inf)
-        everything = scores.new_full((len(previous), self.log_probs.size(1)), -math.inf)
+    def propose(self, previous: Tensor, state: CTCState) -> tuple[Tensor, CTCState]:
+        state = self.extend(previous, state)
+        utterance = self._utterances(previous)
+        tokens = self.tokens[utterance]
+        scores = self.scores(state, tokens).masked_fill_(~self.found[utterance], -math.inf)
+        everything = scores.new_full((len(previous), self.vocabulary), -math.inf)
         return everything.scatter(1, tokens, scores), state
-
-
-def _before(state: CTCState) -> tuple[Tensor, Tensor]:
-    """Return the log-probability of the prefix before each frame, `(rows, time)`, for a different
-    next token, and for a repetition of the last token, which requires a blank in between."""
-    start = torch.where(state.last == BOS, 0.0, -math.inf).to(state.blank)[:, None]
-    spelled = torch.logaddexp(state.nonblank, state.blank)
-    return _shift(spelled, start), _shift(state.blank, start)
-
-
-def _shift(values: Tensor, first: Tensor | float) -> Tensor:
-    """Shift values one frame later, with `first` at frame 0."""
-    shifted = values.roll(1, -1)
-    shifted[:, :1] = first
-    return shifted

@@ -7,9 +7,10 @@ restricts beam search to pronunciations of the lexicon and chooses among homopho
 """
 
 import json
-from collections import defaultdict
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -33,29 +34,35 @@ class PhonemeTokenizer(UnitTokenizer):
 
     Args:
         units: phonemes and SPACE, in the order of their ids.
-        lexicon: pronunciations of each word as tuples of phonemes; the first one is used for
-            training. The most common of several homophones stands first.
+        lexicon: pronunciations of each word, as phonemes with SPACE between them; the first one is
+            used for training. The most common of several homophones stands first.
 
     Phonemes of several homophones decode to the first of them, unless `with_choice` is used.
     """
 
     kind = "phonemes"
 
-    def __init__(
-        self, units: Sequence[str], lexicon: Mapping[str, Sequence[tuple[str, ...]]]
-    ) -> None:
+    def __init__(self, units: Sequence[str], lexicon: Mapping[str, Sequence[str]]) -> None:
         super().__init__(units)
         self.lexicon = lexicon
         self.choose: HomophoneChoice | None = None
-        self._pronunciations = {
-            word: [self._token_ids(phonemes) for phonemes in variants]
-            for word, variants in lexicon.items()
-        }
-        self._homophones: defaultdict[tuple[int, ...], list[str]] = defaultdict(list)
-        for word, pronunciations in self._pronunciations.items():
-            for pronunciation in pronunciations:
-                if word not in self._homophones[pronunciation]:
-                    self._homophones[pronunciation].append(word)
+
+    @cached_property
+    def _homophones(self) -> dict[str, list[str]]:
+        """Words of each pronunciation. Built when first needed, as most commands start without."""
+        homophones: dict[str, list[str]] = {}
+        for word, variants in self.lexicon.items():
+            for variant in variants:
+                words = homophones.setdefault(variant, [])
+                if word not in words:
+                    words.append(word)
+        return homophones
+
+    @cached_property
+    def checksum(self) -> int:
+        """Checksum of the lexicon."""
+        lines = (f"{word}\t{variant}" for word, vs in self.lexicon.items() for variant in vs)
+        return zlib.crc32("\n".join(lines).encode())
 
     def with_choice(self, choose: HomophoneChoice) -> "PhonemeTokenizer":
         """Copy of this tokenizer that chooses among homophones with `choose`."""
@@ -65,14 +72,14 @@ class PhonemeTokenizer(UnitTokenizer):
 
     def pronunciations(self, word: str) -> list[tuple[int, ...]]:
         """Token ids of each pronunciation of a word; empty for unknown words."""
-        return self._pronunciations.get(word, [])
+        return [self._token_ids(variant) for variant in self.lexicon.get(word, ())]
 
     def encode(self, text: str) -> list[int]:
         """Token ids of each word's first pronunciation; an unknown word becomes one UNK."""
         ids: list[int] = []
         for word in text.split():
             ids += [self._ids[SPACE]] if ids else []
-            ids += self._pronunciations[word][0] if word in self._pronunciations else [UNK]
+            ids += self._token_ids(self.lexicon[word][0]) if word in self.lexicon else [UNK]
         return ids
 
     def surfaces(self, text: str) -> list[str]:
@@ -80,7 +87,7 @@ class PhonemeTokenizer(UnitTokenizer):
         parts: list[str] = []
         for word in text.split():
             parts += [SPACE] if parts else []
-            count = len(self._pronunciations[word][0]) if word in self._pronunciations else 1
+            count = self._count(word)
             bounds = [len(word) * i // count for i in range(count + 1)]
             parts += [word[a:b] for a, b in pairwise(bounds)]
         return parts
@@ -88,7 +95,7 @@ class PhonemeTokenizer(UnitTokenizer):
     def words(self, text: str) -> list[str]:
         words: list[str] = []
         for word in text.split():
-            count = len(self._pronunciations[word][0]) if word in self._pronunciations else 1
+            count = self._count(word)
             words += [word] * (count + bool(words))
         return words
 
@@ -112,42 +119,47 @@ class PhonemeTokenizer(UnitTokenizer):
         return offsets
 
     def unknown_characters(self, text: str) -> set[str]:
-        return set(text.split()) - self._pronunciations.keys()
+        return set(text.split()) - self.lexicon.keys()
 
     def save(self, folder: str | Path, side: Side = "target") -> None:
-        lexicon = {
-            word: [SPACE.join(phonemes) for phonemes in variants]
-            for word, variants in self.lexicon.items()
-        }
+        lexicon = {word: list(variants) for word, variants in self.lexicon.items()}
         content = {"kind": self.kind, "units": self.pieces[len(SPECIALS) :], "lexicon": lexicon}
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n"
         vocabulary_path(folder, side, "json").write_text(text, encoding="utf-8")
         vocabulary_path(folder, side, "model").unlink(missing_ok=True)
 
-    def _token_ids(self, phonemes: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(self._ids[phoneme] for phoneme in phonemes)
+    def is_known(self, ids: Sequence[int]) -> bool:
+        return all(word in self._homophones for word in self._split_words(ids))
 
-    def _split_words(self, ids: Sequence[int]) -> list[tuple[int, ...]]:
-        """Phonemes of each word, without special tokens."""
-        phonemes = [i for i in map(int, ids) if i >= UNK]
-        space = self._ids[SPACE]
-        return [tuple(g) for is_space, g in groupby(phonemes, lambda i: i == space) if not is_space]
+    def _token_ids(self, pronunciation: str) -> tuple[int, ...]:
+        return tuple(self._ids[phoneme] for phoneme in pronunciation.split())
 
-    def _choose(self, pronunciations: list[tuple[int, ...]]) -> list[str]:
+    def _count(self, word: str) -> int:
+        """Number of tokens of a word."""
+        return len(self.lexicon[word][0].split()) if word in self.lexicon else 1
+
+    def _split_words(self, ids: Sequence[int]) -> list[str]:
+        """Pronunciation of each word, without special tokens."""
+        phonemes = [self.pieces[i] for i in map(int, ids) if i >= UNK]
+        grouped = groupby(phonemes, lambda phoneme: phoneme == SPACE)
+        return [SPACE.join(group) for is_space, group in grouped if not is_space]
+
+    def _choose(self, pronunciations: list[str]) -> list[str]:
         """One word for each pronunciation."""
-        alternatives = [self._homophones.get(p) or [self._spell(p)] for p in pronunciations]
+        alternatives = [self._homophones.get(p) or [_spell(p)] for p in pronunciations]
         if self.choose is None or all(len(words) == 1 for words in alternatives):
             return [words[0] for words in alternatives]
         return self.choose(alternatives)
 
-    def _spell(self, pronunciation: tuple[int, ...]) -> str:
-        """Spelling for a pronunciation that is not in the lexicon."""
-        return "".join(_LETTERS.get(self.pieces[i], self.pieces[i]) for i in pronunciation)
+
+def _spell(pronunciation: str) -> str:
+    """Spelling for a pronunciation that is not in the lexicon."""
+    return "".join(_LETTERS.get(phoneme, phoneme) for phoneme in pronunciation.split())
 
 
-def read_lexicon(path: Path) -> dict[str, list[tuple[str, ...]]]:
+def read_lexicon(path: Path) -> dict[str, list[str]]:
     """Read pronunciations from a file whose lines are a word, a tab, and its phonemes. A word may
-    have several lines.
+    have several lines. Phonemes of the result have SPACE between them.
 
     Raises:
         TextError: the file cannot be read, a line is malformed, or there are no lines.
@@ -158,7 +170,7 @@ def read_lexicon(path: Path) -> dict[str, list[tuple[str, ...]]]:
         raise TextError(
             path, "this lexicon cannot be read", "Set text.lexicon to a UTF-8 file"
         ) from error
-    lexicon: dict[str, list[tuple[str, ...]]] = {}
+    lexicon: dict[str, list[str]] = {}
     for number, line in enumerate(lines, start=1):
         word, tab, phonemes = line.partition("\t")
         if not tab or not word.strip() or SPACE in word or not phonemes.split():
@@ -167,7 +179,7 @@ def read_lexicon(path: Path) -> dict[str, list[tuple[str, ...]]]:
                 f"expected a word, a tab and its phonemes, found {line!r}",
                 "Write for example: cat, tab, k ae t",
             )
-        lexicon.setdefault(word, []).append(tuple(phonemes.split()))
+        lexicon.setdefault(word, []).append(SPACE.join(phonemes.split()))
     if not lexicon:
         raise TextError(path, "the lexicon is empty", "Write one word per line")
     return lexicon

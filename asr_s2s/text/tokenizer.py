@@ -75,6 +75,10 @@ class Tokenizer(ABC):
         token that adds it."""
         return [len(self.decode(ids[: i + 1])) for i in range(len(ids))]
 
+    def is_known(self, ids: Sequence[int]) -> bool:
+        """Whether the token ids of a word spell a word of the lexicon; always true without one."""
+        return True
+
     @abstractmethod
     def unknown_characters(self, text: str) -> set[str]:
         """Characters of `text` that are not in the vocabulary; words for the words and phonemes

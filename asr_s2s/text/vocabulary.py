@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from asr_s2s.config import SourceTextConfig, TextConfig
@@ -71,8 +71,12 @@ def phonemes_of_lexicon(config: TextConfig, base: Path) -> PhonemeTokenizer:
             "text.lexicon", "the phonemes tokenizer requires a lexicon", "Set it to a lexicon file"
         )
     lexicon = read_lexicon(base / config.lexicon)
-    phonemes = {p for variants in lexicon.values() for variant in variants for p in variant}
-    return PhonemeTokenizer(sorted({*phonemes, SPACE}), lexicon)
+    return PhonemeTokenizer(sorted({*_phonemes(lexicon), SPACE}), lexicon)
+
+
+def _phonemes(lexicon: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return all phonemes of a lexicon."""
+    return set(SPACE.join(v for variants in lexicon.values() for v in variants).split())
 
 
 def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
@@ -87,12 +91,10 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
             content = json.loads(units.read_text(encoding="utf-8"))
             if content["kind"] == "words" and all(isinstance(u, str) for u in content["units"]):
                 return WordTokenizer(content["units"])
-            if content["kind"] == "phonemes" and SPACE in content["units"]:
-                lexicon = {
-                    word: [tuple(variant.split()) for variant in variants]
-                    for word, variants in content["lexicon"].items()
-                }
-                return PhonemeTokenizer(content["units"], lexicon)
+            if content["kind"] == "phonemes" and (
+                {SPACE} | _phonemes(content["lexicon"]) <= set(content["units"])
+            ):
+                return PhonemeTokenizer(content["units"], content["lexicon"])
             if content["kind"] == "characters" and all(len(u) == 1 for u in content["units"]):
                 return CharacterTokenizer(content["units"])
         except (ValueError, KeyError, TypeError, AttributeError):

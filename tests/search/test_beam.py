@@ -21,7 +21,7 @@ class TableState(NamedTuple):
 
 
 class TableScorer:
-    """Scorer with a table of log-probabilities by utterance, step and last two tokens."""
+    """Proposer and judge with log-probabilities by utterance, step and last two tokens."""
 
     def __init__(self, batch: int, steps: int, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -34,13 +34,15 @@ class TableScorer:
         utterance = torch.arange(len(self.table)).repeat_interleave(beam_size)
         return TableState(utterance, torch.zeros_like(utterance), torch.full_like(utterance, BOS))
 
-    def step(
-        self, previous: Tensor, state: TableState, candidates: Tensor | None
-    ) -> tuple[Tensor, TableState]:
+    def propose(self, previous: Tensor, state: TableState) -> tuple[Tensor, TableState]:
         scores = self.table[state.utterance, state.step, state.last, previous]
-        if candidates is not None:
-            scores = scores.gather(1, candidates)
         return scores, TableState(state.utterance, state.step + 1, previous)
+
+    def judge(
+        self, previous: Tensor, state: TableState, candidates: Tensor
+    ) -> tuple[Tensor, TableState]:
+        scores, state = self.propose(previous, state)
+        return scores.gather(1, candidates), state
 
 
 def exhaustive(
@@ -70,7 +72,7 @@ def test_a_wide_beam_equals_exhaustive_search(normalization: float) -> None:
     config = SearchConfig(
         beam_size=400, length_normalization=normalization, end_threshold=None, candidates=20
     )
-    results = beam_search(scorers, longest, config)
+    results = beam_search(scorers[0], scorers[1:], longest, config)
     for row in range(3):
         tokens, score = exhaustive(scorers, row, int(longest[row]), config)
         assert results[row][0].tokens == tokens
@@ -80,7 +82,7 @@ def test_a_wide_beam_equals_exhaustive_search(normalization: float) -> None:
 def test_a_beam_of_one_is_greedy_search() -> None:
     scorer = TableScorer(8, 12)
     config = SearchConfig(beam_size=1, end_threshold=None, length_normalization=0.0)
-    results = beam_search([(scorer, 1.0)], torch.full((8,), 12), config)
+    results = beam_search((scorer, 1.0), [], torch.full((8,), 12), config)
     for row in range(8):
         tokens, path = [], [BOS, BOS]
         while len(tokens) < 12:
@@ -99,7 +101,7 @@ def test_a_wider_beam_scores_no_worse_on_average() -> None:
     means = []
     for beam in (1, 2, 8):
         config = SearchConfig(beam_size=beam, end_threshold=None, length_normalization=0.0)
-        results = beam_search([(scorer, 1.0)], torch.full((64,), 10), config)
+        results = beam_search((scorer, 1.0), [], torch.full((64,), 10), config)
         means.append(sum(r[0].score for r in results) / 64)
     assert means[0] < means[1] < means[2]
 
@@ -112,18 +114,18 @@ def test_batching_does_not_change_hypotheses() -> None:
     table = TableScorer(16, 14).table
     longest = torch.randint(1, 14, (16,))
     config = SearchConfig(beam_size=4)
-    together = beam_search([(Rows(table), 1.0)], longest, config)
+    together = beam_search((Rows(table), 1.0), [], longest, config)
     order = torch.randperm(16)
-    shuffled = beam_search([(Rows(table[order]), 1.0)], longest[order], config)
+    shuffled = beam_search((Rows(table[order]), 1.0), [], longest[order], config)
     for row in range(16):
-        alone = beam_search([(Rows(table[row : row + 1]), 1.0)], longest[row : row + 1], config)
+        alone = beam_search((Rows(table[row : row + 1]), 1.0), [], longest[row : row + 1], config)
         assert alone[0] == together[row]
         assert shuffled[order.tolist().index(row)] == together[row]
 
 
 def test_hypotheses_are_distinct_and_sorted_by_score() -> None:
     config = SearchConfig(beam_size=5)
-    for hypotheses in beam_search([(TableScorer(8, 9), 1.0)], torch.full((8,), 9), config):
+    for hypotheses in beam_search((TableScorer(8, 9), 1.0), [], torch.full((8,), 9), config):
         scores = [h.score for h in hypotheses]
         assert scores == sorted(scores, reverse=True)
         assert len({tuple(h.tokens) for h in hypotheses}) == len(hypotheses)
@@ -132,7 +134,7 @@ def test_hypotheses_are_distinct_and_sorted_by_score() -> None:
 def test_length_bounds_hold_for_each_utterance() -> None:
     frames = torch.tensor([4, 8, 12])
     config = SearchConfig(beam_size=3, min_length_ratio=0.5, max_length_ratio=0.75)
-    for row, hypotheses in enumerate(beam_search([(TableScorer(3, 12), 1.0)], frames, config)):
+    for row, hypotheses in enumerate(beam_search((TableScorer(3, 12), 1.0), [], frames, config)):
         for hypothesis in hypotheses:
             assert 0.5 * frames[row] <= len(hypothesis.tokens) <= 0.75 * frames[row]
 
@@ -148,8 +150,8 @@ def test_end_threshold_delays_an_unlikely_end() -> None:
     scorer, frames = UnlikelyEnd(), torch.tensor([6])
     without_threshold = SearchConfig(beam_size=1, end_threshold=None)
     with_threshold = SearchConfig(beam_size=1, end_threshold=0.5)
-    assert len(beam_search([(scorer, 1.0)], frames, without_threshold)[0][0].tokens) == 0
-    assert len(beam_search([(scorer, 1.0)], frames, with_threshold)[0][0].tokens) == 4
+    assert len(beam_search((scorer, 1.0), [], frames, without_threshold)[0][0].tokens) == 0
+    assert len(beam_search((scorer, 1.0), [], frames, with_threshold)[0][0].tokens) == 4
 
 
 @pytest.mark.parametrize(
@@ -163,4 +165,4 @@ def test_end_threshold_delays_an_unlikely_end() -> None:
 )
 def test_impossible_search_settings_are_rejected(changes: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"search.{next(iter(changes))}"):
-        beam_search([(TableScorer(1, 3), 1.0)], torch.tensor([3]), SearchConfig(**changes))
+        beam_search((TableScorer(1, 3), 1.0), [], torch.tensor([3]), SearchConfig(**changes))

@@ -20,7 +20,7 @@ from asr_s2s.lm.language_model import LanguageModel, LanguageModels
 from asr_s2s.lm.ngram import NgramModel, from_levels
 from asr_s2s.lm.word_ngram import spell
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.search.beam import beam_search
+from asr_s2s.search.beam import check_search
 from asr_s2s.search.decode import decode
 from asr_s2s.search.fusion import LanguageModelScorer, NgramScorer
 from asr_s2s.search.phrases import Phrases, make_phrases
@@ -64,9 +64,10 @@ def test_candidates_get_the_same_scores_as_the_whole_vocabulary(
     scorer = model[kind]
     state = scorer.start(2)
     for previous in ([BOS] * 4, [5, 6, 7, 5], [6, 6, 7, 8]):
-        whole, after = scorer.step(torch.tensor(previous), state, None)
+        everything = torch.arange(len(TOKENIZER)).expand(4, -1)
+        whole, after = scorer.judge(torch.tensor(previous), state, everything)
         candidates = torch.tensor([[5, EOS], [7, 4], [EOS, 9], [10, EOS]])
-        some, _ = scorer.step(torch.tensor(previous), state, candidates)
+        some, _ = scorer.judge(torch.tensor(previous), state, candidates)
         torch.testing.assert_close(some, whole.gather(1, candidates))
         state = after
 
@@ -76,7 +77,7 @@ def test_ngram_scores_sum_to_the_score_of_the_sentence(ngram: NgramModel) -> Non
     tokens = TOKENIZER.encode("cab abc")
     state = scorer.start(1)
     for previous, token in zip([BOS, *tokens], [*tokens, EOS], strict=True):
-        scores, state = scorer.step(torch.tensor([previous]), state, torch.tensor([[token]]))
+        scores, state = scorer.judge(torch.tensor([previous]), state, torch.tensor([[token]]))
         total += scores.item()
     node, expected = ngram.start, 0.0
     for token in [*tokens, EOS]:
@@ -202,7 +203,7 @@ def test_a_word_bonus_increases_the_number_of_words(translator: Seq2Seq) -> None
 )
 def test_weights_out_of_range_are_rejected(key: str) -> None:
     with pytest.raises(ConfigError, match=f"search.{key}"):
-        beam_search([], torch.tensor([3]), replace(SearchConfig(), **{key: -11.0}))
+        check_search(replace(SearchConfig(), **{key: -11.0}))
 
 
 def test_tokens_beyond_the_vocabulary_have_finite_scores(
@@ -211,5 +212,5 @@ def test_tokens_beyond_the_vocabulary_have_finite_scores(
     """Tokens of languages follow the tokenizer's; only the attention scorer excludes them."""
     candidates = torch.tensor([[BLANK, UNK, 5, len(TOKENIZER), len(TOKENIZER) + 5]])
     for scorer in (NgramScorer(ngram, 1), LanguageModelScorer(recurrent, 1)):
-        scores, _ = scorer.step(torch.tensor([BOS]), scorer.start(1), candidates)
+        scores, _ = scorer.judge(torch.tensor([BOS]), scorer.start(1), candidates)
         assert scores.isfinite().all()

@@ -28,7 +28,7 @@ def steps(phrases: Phrases, tokens: list[int]) -> list[float]:
     scorer = PhraseScorer(phrases, 1)
     state, earned = scorer.start(1), []
     for previous, token in zip([BOS, *tokens], [*tokens, EOS], strict=True):
-        scores, state = scorer.step(torch.tensor([previous]), state, torch.tensor([[token]]))
+        scores, state = scorer.judge(torch.tensor([previous]), state, torch.tensor([[token]]))
         earned.append(scores.item())
     return earned
 
@@ -97,9 +97,10 @@ def test_candidates_get_the_same_scores_as_the_whole_vocabulary() -> None:
     state = scorer.start(1)
     for previous in (BOS, *CHARACTERS.encode("ab")):
         rows = torch.tensor([previous, previous])
-        whole, following = scorer.step(rows, state, None)
+        everything = torch.arange(len(CHARACTERS)).expand(2, -1)
+        whole, following = scorer.judge(rows, state, everything)
         candidates = torch.tensor([[4, EOS, 6], [7, 5, len(CHARACTERS) + 3]])
-        some, _ = scorer.step(rows, state, candidates)
+        some, _ = scorer.judge(rows, state, candidates)
         assert torch.equal(some[0], whole[0, candidates[0]])
         assert torch.equal(some[1, :2], whole[1, candidates[1, :2]])
         state = following

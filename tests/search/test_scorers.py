@@ -9,6 +9,7 @@ from asr_s2s.text.tokenizer import BLANK, BOS, EOS
 
 VOCABULARY = 6  # BLANK, BOS, EOS, UNK and two units
 UNITS = (3, 4, 5)
+EVERYTHING = torch.arange(VOCABULARY)
 
 
 def collapse(path: tuple[int, ...]) -> tuple[int, ...]:
@@ -46,7 +47,7 @@ def test_prefix_scores_equal_the_sum_over_all_alignments(prefix: tuple[int, ...]
     scorer = CTCPrefixScorer(log_probs, lengths)
     state = scorer.start(1)
     for token in (BOS, *prefix):
-        scores, state = scorer.step(torch.tensor([token, token]), state, None)
+        scores, state = scorer.judge(torch.tensor([token, token]), state, EVERYTHING.expand(2, -1))
     for row in range(2):
         valid = log_probs[row, : lengths[row]]
         before, whole = brute_force(valid, prefix)
@@ -63,11 +64,12 @@ def test_candidates_get_the_same_scores_as_the_whole_vocabulary() -> None:
     scorer = CTCPrefixScorer(random_log_probs(2, 9), torch.tensor([9, 7]))
     state = scorer.start(2)
     previous = torch.full((4,), BOS)
-    _, state = scorer.step(previous, state, None)
+    everything = EVERYTHING.expand(4, -1)
+    _, state = scorer.judge(previous, state, everything)
     previous = torch.tensor([3, 4, 5, 3])
-    full, _ = scorer.step(previous, state, None)
+    full, _ = scorer.judge(previous, state, everything)
     candidates = torch.tensor([[5, EOS], [3, 4], [EOS, 5], [3, EOS]])
-    some, _ = scorer.step(previous, state, candidates)
+    some, _ = scorer.judge(previous, state, candidates)
     torch.testing.assert_close(some, full.gather(1, candidates))
 
 
@@ -79,10 +81,10 @@ def test_prefix_scores_are_exact_over_thousands_of_frames() -> None:
     state = scorer.start(1)
     tokens = [3, 4, 4, 5, 3] * 6
     for token in (BOS, *tokens):
-        _, state = scorer.step(torch.tensor([token]), state, None)
+        state = scorer.extend(torch.tensor([token]), state)
     nonblank, blank = recursive_forward(log_probs[0], tokens)
-    torch.testing.assert_close(state.nonblank[0, 100:], nonblank[100:], atol=1e-6, rtol=1e-9)
-    torch.testing.assert_close(state.blank[0, 100:], blank[100:], atol=1e-6, rtol=1e-9)
+    spelled = torch.logaddexp(nonblank, blank)[len(tokens) - 1 :]
+    torch.testing.assert_close(state.spelled[0], spelled, atol=1e-6, rtol=1e-9)
 
 
 def recursive_forward(
@@ -112,3 +114,24 @@ def recursive_forward(
             new_nonblank[t] = log_probs[t, token] + torch.logaddexp(kept, spelled)
         nonblank, blank, last = new_nonblank, new_blank, token
     return nonblank, blank
+
+
+def test_small_and_large_vocabularies_are_scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = CTCPrefixScorer(random_log_probs(2, 9), torch.tensor([9, 7]))
+    candidates = torch.tensor([[5, EOS], [3, 4], [EOS, 5], [3, EOS]])
+    state = scorer.extend(torch.full((4,), BOS), scorer.start(2))
+    for token in (3, 4, 4):
+        state = scorer.extend(torch.full((4,), token), state)
+        scores = scorer.scores(state, candidates)
+        with monkeypatch.context() as patch:
+            patch.setattr("asr_s2s.search.scorers.SMALL_VOCABULARY", 0)
+            torch.testing.assert_close(scorer.scores(state, candidates), scores)
+
+
+def test_prefixes_longer_than_the_utterance_are_impossible() -> None:
+    scorer = CTCPrefixScorer(random_log_probs(1, 3), torch.tensor([3]))
+    state = scorer.start(1)
+    for token in (BOS, 3, 4, 5, 3, 4, 5):
+        scores, state = scorer.judge(torch.tensor([token]), state, EVERYTHING[None])
+        assert not scores.isnan().any()
+    assert scores.eq(0.0).all()  # no more impossible than the prefix

@@ -70,6 +70,23 @@ def test_an_unknown_word_is_spelled_by_its_phonemes(tokenizer: PhonemeTokenizer)
     assert tokenizer.decode(to_ids(tokenizer, "dh ax | m iy t")) == "the meet"
 
 
+def test_words_outside_the_lexicon_are_unknown(tokenizer: PhonemeTokenizer) -> None:
+    assert tokenizer.is_known(to_ids(tokenizer, "| dh iy"))
+    assert not tokenizer.is_known(to_ids(tokenizer, "| m iy t"))
+
+
+def test_a_changed_lexicon_changes_the_trie(
+    tokenizer: PhonemeTokenizer, words: WordNgramModel, tmp_path: Path
+) -> None:
+    """The trie in the file is that of the lexicon at the time of writing."""
+    save_ngram(tmp_path / "n.safetensors", words, tokenizer)
+    lexicon = {**tokenizer.lexicon, "men": ["m eh n", "m ae n"]}
+    changed = PhonemeTokenizer(tokenizer.pieces[len(SPECIALS) :], lexicon)
+    loaded = load_ngram(tmp_path / "n.safetensors", changed)
+    assert isinstance(loaded, WordNgramModel)
+    assert len(loaded.words) > len(words.words)
+
+
 def test_each_token_belongs_to_a_word(tokenizer: PhonemeTokenizer) -> None:
     text = "the cats see"
     assert tokenizer.words(text) == ["the"] * 2 + ["cats"] * 5 + ["see"] * 3
