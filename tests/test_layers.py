@@ -7,9 +7,9 @@ import asr_s2s
 
 PACKAGE = Path(asr_s2s.__file__).parent
 LAYERS = (
-    "errors", "config", "config_file", "allocator", "nn", "audio", "text", "metrics", "data", "lm",
-    "model", "search", "inspect", "reading", "pipeline", "translator", "subtitles", "writers",
-    "train", "evaluate", "serve", "cli", "__main__",
+    "errors", "text_files", "config", "config_file", "allocator", "nn", "audio", "text", "metrics",
+    "data", "lm", "model", "search", "inspect", "reading", "pipeline", "translator", "subtitles",
+    "writers", "train", "evaluate", "serve", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from asr_s2s.errors import ModelError
 from asr_s2s.lm.ngram import LOG_ZERO, NgramModel
 from asr_s2s.lm.word_ngram import WordNgramModel, spell
 from asr_s2s.text.tokenizer import Tokenizer
+from asr_s2s.text_files import atomic_write
 
 NGRAM_FILE = "ngram.safetensors"
 """Name of the n-gram model's file in a model folder."""
@@ -40,8 +41,9 @@ def save_ngram(path: Path, model: NgramModel | WordNgramModel, tokenizer: Tokeni
     if isinstance(model, WordNgramModel):
         spelled = bytearray(" ".join(model.spellings), "utf-8")
         tensors["words"] = torch.frombuffer(spelled, dtype=torch.uint8)
-    # save_file would create a file that only its owner can read.
-    path.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}))
+    content = save({name: value.cpu().contiguous() for name, value in tensors.items()})
+    with atomic_write(path) as file:
+        file.write(content)  # save_file would create a file that only its owner can read
 
 
 def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from asr_s2s.data.parallel import read_lines
 from asr_s2s.errors import TextError
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, SPECIALS, UNK, Tokenizer, WordTokenizer
+from asr_s2s.text_files import read_lines
 
 WEIGHT = 1.0
 """Default bonus per token of a phrase, in nats."""

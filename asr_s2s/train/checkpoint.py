@@ -1,16 +1,16 @@
 """Checkpoints of a training run: its exact state, and the weights of its best steps."""
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from asr_s2s.errors import TrainingError
+from asr_s2s.text_files import atomic_write
 from asr_s2s.train.processes import Processes
 
 
@@ -54,12 +54,8 @@ def save_state(
     }
     if distillation is not None:
         state["distillation"] = distillation.state_dict()
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with atomic_write(path) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def load_state(
@@ -117,9 +113,9 @@ class BestCheckpoints:
         is_best = ranked[0] == (rate, position.step)
         if (rate, position.step) in ranked:
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / "weights.partial"
-            save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, partial)
-            partial.replace(self.path(position.step))
+            weights = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
+            with atomic_write(self.path(position.step)) as file:
+                file.write(save(weights))
         position.best = ranked
         return is_best
 

@@ -28,6 +28,7 @@ from asr_s2s.model.folder import (
 )
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.nn.low_precision import multiplies_bf16
+from asr_s2s.text_files import write_text
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
 from asr_s2s.train.distill import Distillation
 from asr_s2s.train.monitor import Monitor
@@ -243,7 +244,7 @@ def _train(
             )
             steps = steps[:1]
             result = finish(steps)
-        (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
+        write_text(folder / "README.md", _model_card(config, steps, result))
         monitor.finished(result, folder)
         processes.wait()
     return folder
@@ -310,9 +311,7 @@ def _claim_folder(output: Path, config: Config) -> None:
                     f"it contains a run with {key}={recorded[key]}, not {value}",
                     "Choose another --output, or delete that folder to start over",
                 )
-    partial = path.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), "utf-8")
-    partial.replace(path)
+    write_text(path, yaml.safe_dump(to_dict(config), sort_keys=False))
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:

@@ -17,14 +17,13 @@ from asr_s2s.data.batches import ordered_batches, training_batches
 from asr_s2s.data.datasets import Batch, MeasuredPair, SpeechDataset, TextDataset
 from asr_s2s.data.lines import LineDataset
 from asr_s2s.data.manifest import (
-    content_suffix,
     cut_language,
     cut_source,
     cut_teacher_shape,
     cut_text,
     read_manifest,
 )
-from asr_s2s.data.parallel import TextPair, is_parallel, read_lines, read_parallel
+from asr_s2s.data.parallel import TextPair, is_parallel, read_parallel
 from asr_s2s.errors import ConfigError, TrainingError
 from asr_s2s.lm.language_model import is_language_model
 from asr_s2s.model.folder import load_tokenizers
@@ -34,6 +33,7 @@ from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.text.vocabulary import train_tokenizer
+from asr_s2s.text_files import TABLES, content_suffix, read_lines
 from asr_s2s.train.checkpoint import Position
 from asr_s2s.train.processes import Processes
 
@@ -99,7 +99,7 @@ def read_corpus(names: tuple[str, ...], base: Path, key: str, config: Config) ->
 def _read_texts(names: tuple[str, ...], base: Path, key: str) -> list[str]:
     lines: list[str] = []
     for name in names:
-        if content_suffix(base / name) in (".jsonl", ".tsv", ".csv"):
+        if content_suffix(base / name) in TABLES:
             raise ConfigError(
                 key, f"{name} is a table, not plain text", "Give files with one sentence per line"
             )
