@@ -34,10 +34,10 @@ def save_state(
     path: Path,
     position: Position,
     model: torch.nn.Module,
+    criterion: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
     processes: Processes,
-    distillation: torch.nn.Module | None = None,
 ) -> None:
     """Atomically write everything needed to resume exactly. Called by all processes; the first one
     writes."""
@@ -48,12 +48,11 @@ def save_state(
     state = {
         "position": asdict(position),
         "model": model.state_dict(),
+        "criterion": criterion.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
         "generators": generators,
     }
-    if distillation is not None:
-        state["distillation"] = distillation.state_dict()
     with atomic_write(path) as file:
         torch.save(state, file)
 
@@ -61,10 +60,10 @@ def save_state(
 def load_state(
     path: Path,
     model: torch.nn.Module,
+    criterion: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
     rank: int,
-    distillation: torch.nn.Module | None = None,
 ) -> Position:
     """Restore the state written by `save_state`, including random number generators, except those
     of processes that the saved run did not have.
@@ -75,8 +74,7 @@ def load_state(
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
-        if distillation is not None:
-            distillation.load_state_dict(state["distillation"])
+        criterion.load_state_dict(_criterion_state(state))
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         if rank < len(state["generators"]):
@@ -94,6 +92,14 @@ def load_state(
         ) from error
     position.best = [(float(rate), int(step)) for rate, step in position.best]
     return position
+
+
+def _criterion_state(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of the criterion; older states have only those of distillation, if any."""
+    if "criterion" in state:
+        weights: dict[str, Tensor] = state["criterion"]
+        return weights
+    return {f"distillation.{name}": w for name, w in state.get("distillation", {}).items()}
 
 
 class BestCheckpoints:
