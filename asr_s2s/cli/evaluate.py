@@ -35,7 +35,7 @@ def evaluate(
     hypothesis: Annotated[
         Path | None,
         typer.Option(
-            help="Existing hypotheses to score (.txt, .tsv, .csv or .jsonl; for BLEU any text file)."
+            help="Existing hypotheses to score (.txt, .tsv, .csv, .jsonl; for BLEU any text file)."
         ),
     ] = None,
     reference: Annotated[
