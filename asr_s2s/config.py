@@ -45,8 +45,9 @@ class TextConfig:
     languages: tuple[str, ...] = ()
     """Languages of the output. If any are listed, the first output token names the language, and
     the search is given the requested one (as in Johnson et al., 2017, but on the target side)."""
-    metric: Literal["wer", "bleu"] = "wer"
-    """Metric that selects checkpoints and scores models: word error rate, or BLEU."""
+    metric: str = "wer"
+    """Metric that selects checkpoints and scores models, by its name in `metrics/metric.py`: wer,
+    cer, ser (sentence error rate), accuracy (exact matches), bleu, chrf or ter."""
     bleu_tokenizer: str = "13a"
     """Tokenizer of sacrebleu: 13a for most languages, zh for Chinese, none for tokenized text."""
 

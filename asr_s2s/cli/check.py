@@ -214,7 +214,8 @@ def _read(files: dict[str, list[Path]], *, with_lines: bool) -> _Data:
             text.
     """
     from asr_s2s.data.manifest import iter_manifest
-    from asr_s2s.data.parallel import is_one_side, is_parallel, iter_parallel, read_lines
+    from asr_s2s.data.parallel import is_one_side, is_parallel, iter_parallel
+    from asr_s2s.text_files import read_lines
 
     data = _Data({}, {}, {}, [])
     for split, paths in files.items():

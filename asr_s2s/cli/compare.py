@@ -9,7 +9,7 @@ import typer
 
 from asr_s2s.cli.options import AnyReference
 from asr_s2s.errors import writing
-from asr_s2s.evaluate.scoring import Format, Metric, ScoringOptions
+from asr_s2s.evaluate.scoring import METRICS_HELP, Format, ScoringOptions
 
 if TYPE_CHECKING:
     from asr_s2s.evaluate.comparison import Comparison
@@ -39,10 +39,9 @@ def compare(
     ],
     any_reference: AnyReference = False,
     metric: Annotated[
-        Metric | None,
+        str | None,
         typer.Option(
-            help="wer: error rates; bleu: BLEU and chrF. "
-            "[default: bleu for parallel text, else wer]"
+            metavar="NAME", help=f"{METRICS_HELP}. [default: bleu for parallel text, else wer]"
         ),
     ] = None,
     normalizer: Annotated[
@@ -80,17 +79,17 @@ def compare(
     from asr_s2s.evaluate.comparison import compare_recognition, compare_translation
     from asr_s2s.evaluate.comparison_report import Files, json_report, text_report
     from asr_s2s.evaluate.transcripts import pair, read_transcripts
+    from asr_s2s.metrics.metric import find_metric
     from asr_s2s.text.normalize import normalizer as find_normalizer
 
     if normalizer is not None:
         find_normalizer(normalizer)
-    references = read_transcripts(
-        reference, translations=metric is Metric.bleu, any_reference=any_reference
-    )
+    as_lines = metric is not None and find_metric(metric, "--metric").of_translations
+    references = read_transcripts(reference, translations=as_lines, any_reference=any_reference)
     parallel = all(entry.source_text is not None for entry in references)
     kind = TextConfig(metric="bleu" if parallel else "wer")
     scoring = ScoringOptions(metric, normalizer, bleu_tokenizer, None).resolve(kind)
-    translations = scoring.metric is Metric.bleu
+    translations = scoring.metric.of_translations
     first, second = (
         pair(
             references,

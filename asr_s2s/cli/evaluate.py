@@ -15,7 +15,13 @@ from asr_s2s.cli.options import (
     command_names,
 )
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
-from asr_s2s.evaluate.scoring import Format, Metric, ReportOptions, Scoring, ScoringOptions
+from asr_s2s.evaluate.scoring import (
+    METRICS_HELP,
+    Format,
+    ReportOptions,
+    Scoring,
+    ScoringOptions,
+)
 
 if TYPE_CHECKING:
     from asr_s2s.evaluate.decoding import Decoded
@@ -35,22 +41,22 @@ def evaluate(
     hypothesis: Annotated[
         Path | None,
         typer.Option(
-            help="Existing hypotheses to score (.txt, .tsv or .jsonl; for BLEU any text file)."
+            help="Existing hypotheses to score (.txt, .tsv, .csv, .jsonl; for BLEU any text file)."
         ),
     ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
-            help="References for --hypothesis (.txt, .tsv, .jsonl, a manifest or parallel text; "
-            "for BLEU any text file, such as test.de.gz)."
+            help="References for --hypothesis (.txt, .tsv, .csv, .jsonl, a manifest or parallel "
+            "text; for BLEU any text file, such as test.de.gz)."
         ),
     ] = None,
     any_reference: AnyReference = False,
     metric: Annotated[
-        Metric | None,
+        str | None,
         typer.Option(
-            help="wer: error rates; bleu: BLEU, chrF and TER. "
-            "[default: the model's; wer for --hypothesis]"
+            metavar="NAME",
+            help=f"{METRICS_HELP}. [default: the model's; wer for --hypothesis]",
         ),
     ] = None,
     language: Annotated[
@@ -98,12 +104,12 @@ def evaluate(
         float | None,
         typer.Option(
             min=0.0,
-            help="Highest acceptable WER in percent, or lowest acceptable BLEU; the exit code is "
-            "1 if it is missed.",
+            help="Worst acceptable value of the metric, in percent or points, such as the highest "
+            "WER or the lowest BLEU; the exit code is 1 if it is missed.",
         ),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0.0, help="Points of WER or BLEU by which --expect may be missed.")
+        float, typer.Option(min=0.0, help="Points by which --expect may be missed.")
     ] = 0.0,
 ) -> None:
     """Measure error rates or translation scores.
@@ -154,8 +160,9 @@ def evaluate(
         utterances, decoding, ReportOptions(format, worst, expect, tolerance)
     )
     if failures:
-        wer = scoring.metric is Metric.wer
-        counted = "all of their words count as deletions" if wer else "their texts count as empty"
+        counted = "all of their words count as deletions"
+        if scoring.metric.of_translations:
+            counted = "their texts count as empty"
         print(
             f"{manifest}: {failures} of {len(utterances)} recordings failed; {counted}",
             file=sys.stderr,
@@ -209,7 +216,7 @@ def _read(
     from asr_s2s.evaluate.transcripts import pair, read_transcripts
 
     scoring = options.resolve(TextConfig())
-    translations = scoring.metric is Metric.bleu
+    translations = scoring.metric.of_translations
     utterances = pair(
         read_transcripts(reference, translations=translations, any_reference=any_reference),
         read_transcripts(hypothesis, translations=translations),

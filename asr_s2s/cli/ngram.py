@@ -71,7 +71,6 @@ def ngram(
     from rich.console import Console
 
     from asr_s2s.data.overlap import read_held_out
-    from asr_s2s.data.parallel import read_lines
     from asr_s2s.errors import ConfigError, writing
     from asr_s2s.lm.arpa import arpa_words, is_arpa, read_arpa
     from asr_s2s.lm.interpolate import interpolate
@@ -83,6 +82,7 @@ def ngram(
     from asr_s2s.text.normalize import normalizer
     from asr_s2s.text.tokenizer import WordTokenizer
     from asr_s2s.text.vocabulary import load_tokenizer
+    from asr_s2s.text_files import read_lines
 
     folder = find_model(model)
     normalize = normalizer(read_config(folder).text.normalizer)

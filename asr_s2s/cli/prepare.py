@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from asr_s2s.errors import EXIT_BAD_INPUT, ManifestError
+from asr_s2s.text_files import Row, read_text
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
-
-    from asr_s2s.data.plain import Row
 
 
 def prepare(
@@ -129,7 +128,7 @@ def _folder_rows(folder: Path) -> Iterator[tuple[str, "Row | ManifestError"]]:
         texts, unreadable = librispeech[audio.parent]
         try:
             if transcript.is_file():
-                row["text"] = _read_text(transcript)
+                row["text"] = read_text(transcript, "file")
             elif audio.stem in texts:
                 row["text"] = texts[audio.stem]
                 row["speaker"] = audio.stem.split("-")[0]
@@ -150,19 +149,12 @@ def _librispeech_texts(folder: Path) -> tuple[dict[str, str], ManifestError | No
     unreadable = None
     for path in sorted(folder.glob("*.trans.txt")):
         try:
-            lines = [line.split(maxsplit=1) for line in _read_text(path).splitlines()]
+            lines = [line.split(maxsplit=1) for line in read_text(path, "file").splitlines()]
         except ManifestError as error:
             unreadable = error
         else:
             texts |= {fields[0]: fields[1] for fields in lines if len(fields) == 2}
     return texts, unreadable
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(path, "this is not UTF-8 text", "Save it as UTF-8") from error
 
 
 def _parse_parts(split: str) -> dict[str, float]:

@@ -15,18 +15,17 @@ from weakref import WeakSet
 import torch
 from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler, DynamicCutSampler
-from lhotse.dataset.sampling.base import SamplingConstraint, TimeConstraint, TokenConstraint
+from lhotse.dataset.sampling.base import SamplingConstraint
 from torch.utils.data import DataLoader
 
 from asr_s2s.allocator import release_freed_memory
 from asr_s2s.config import DataConfig
-from asr_s2s.data.datasets import Batch, SpeechDataset, TextDataset
-from asr_s2s.data.lines import LineDataset
+from asr_s2s.data.datasets import Batch, BatchDataset
 
 
 def training_batches(
     items: CutSet,
-    dataset: SpeechDataset | TextDataset | LineDataset,
+    dataset: BatchDataset,
     config: DataConfig,
     *,
     seed: int,
@@ -37,7 +36,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield one epoch of length-bucketed batches in random order, starting at batch `skip`.
 
-    With `config.short_first`, the first epoch of speech is ordered by length instead.
+    With `config.short_first`, the first epoch is ordered by length instead, if the dataset
+    asks for it (`BatchDataset.short_first`).
 
     Args:
         items: cuts, `MeasuredPair`s or `Line`s, as the dataset expects.
@@ -45,10 +45,10 @@ def training_batches(
             incomplete group at the end is dropped, so that all processes get equally many.
     """
     dataset.epoch = epoch
-    constraint = _constraint(dataset, config)
+    constraint = dataset.limit(config)
     buckets = min(config.buckets, len(items) // 2)
     shuffled = items.shuffle(random.Random(f"{seed} {epoch}"))
-    if epoch == 0 and config.short_first and dataset.kind == "speech":
+    if epoch == 0 and config.short_first and dataset.short_first:
         ordered = sorted(items, key=lambda item: (constraint.measure_length(item), item.id))
         sampler = _sequential_sampler(CutSet(ordered), constraint)
     elif buckets < 2:
@@ -70,11 +70,9 @@ def training_batches(
     return _load((group[rank] for group in groups), dataset, config.workers)
 
 
-def ordered_batches(
-    items: CutSet, dataset: SpeechDataset | TextDataset | LineDataset, config: DataConfig
-) -> Iterator[Batch]:
+def ordered_batches(items: CutSet, dataset: BatchDataset, config: DataConfig) -> Iterator[Batch]:
     """Yield all items once, longest first, for validation and statistics."""
-    constraint = _constraint(dataset, config)
+    constraint = dataset.limit(config)
     ordered = sorted(items, key=lambda item: (-constraint.measure_length(item), item.id))
     sampler = _sequential_sampler(CutSet(ordered), constraint)
     return _load(sampler, dataset, config.workers)
@@ -104,18 +102,7 @@ def _split_oversized(constraint: SamplingConstraint, batches: Iterable[CutSet]) 
             yield batch
 
 
-def _constraint(
-    dataset: SpeechDataset | TextDataset | LineDataset, config: DataConfig
-) -> SamplingConstraint:
-    """Limit on the size of a batch, padding included: seconds of audio, or tokens."""
-    if dataset.kind == "speech":
-        return TimeConstraint(max_duration=config.batch_seconds)
-    return TokenConstraint(max_tokens=config.batch_tokens)
-
-
-def _load(
-    sampler: Any, dataset: SpeechDataset | TextDataset | LineDataset, workers: int
-) -> Iterator[Batch]:
+def _load(sampler: Any, dataset: BatchDataset, workers: int) -> Iterator[Batch]:
     """Load the sampler's batches in this process, or ahead of time in worker processes."""
     if workers:
         release_freed_memory()  # forked workers would keep a copy of it

@@ -1,19 +1,22 @@
 """Datasets that turn utterances or sentence pairs into batches of tensors, as in lhotse."""
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from lhotse.cut import Cut
+from lhotse.dataset.sampling.base import SamplingConstraint, TimeConstraint, TokenConstraint
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from asr_s2s.audio.waveform import SAMPLE_RATE
+from asr_s2s.config import DataConfig
 from asr_s2s.data.manifest import (
     cut_language,
     cut_source,
@@ -48,7 +51,8 @@ class Batch(NamedTuple):
     """A batch of sources with their texts."""
 
     kind: str
-    """Encoder of the sources, `speech` or `text`; `lines` for language models, without sources."""
+    """Kind of the items: the encoder of their sources, `speech` or `text`; `lines` of text have no
+    source."""
     ids: list[str]
     texts: list[str]
     """Normalized transcripts or translations."""
@@ -83,7 +87,31 @@ class Batch(NamedTuple):
         return Batch(*moved)
 
 
-class SpeechDataset(Dataset[Batch]):
+class BatchDataset(Dataset[Batch], ABC):
+    """Makes batches of items of one kind, and says how they are measured."""
+
+    kind: ClassVar[str]
+    """As `Batch.kind`."""
+    noun: ClassVar[str]
+    """Plural noun of the items, for messages."""
+    speed: ClassVar[tuple[str, str]]
+    """Name of the training speed in metrics.jsonl, and its unit in messages."""
+    short_first: ClassVar[bool]
+    """Whether `data.short_first` applies."""
+    output: Output
+    epoch: int
+    """Current epoch, which determines randomness."""
+
+    @abstractmethod
+    def __getitem__(self, items: Any) -> Batch:
+        """Make a batch of the items that can be used."""
+
+    @abstractmethod
+    def limit(self, config: DataConfig) -> SamplingConstraint:
+        """Return the limit on the size of a batch, padding included."""
+
+
+class SpeechDataset(BatchDataset):
     """Reads, augments and collates the cuts of a batch.
 
     Augmentation depends only on the seed, the epoch and the utterance's id (speed: the first id of
@@ -94,6 +122,9 @@ class SpeechDataset(Dataset[Batch]):
     """
 
     kind = "speech"
+    noun = "utterances"
+    speed = ("audio_seconds_per_second", "s audio/s")
+    short_first = True
 
     def __init__(
         self,
@@ -107,6 +138,10 @@ class SpeechDataset(Dataset[Batch]):
         self.seed = seed
         self.teacher_size = teacher_size
         self.epoch = 0
+
+    def limit(self, config: DataConfig) -> TimeConstraint:
+        """Limit the seconds of audio in a batch."""
+        return TimeConstraint(max_duration=config.batch_seconds)
 
     def __getitem__(self, cuts: Iterable[Cut]) -> Batch:
         """Collate the cuts that can be read; the batch may consist of failures only."""
@@ -145,13 +180,16 @@ class SpeechDataset(Dataset[Batch]):
         )
 
 
-class TextDataset(Dataset[Batch]):
+class TextDataset(BatchDataset):
     """Tokenizes and collates the sentence pairs of a batch.
 
     Subword regularization depends only on the seed, the epoch and the id, as augmentation does.
     """
 
     kind = "text"
+    noun = "sentence pairs"
+    speed = ("tokens_per_second", "tokens/s")
+    short_first = False
 
     def __init__(
         self,
@@ -170,6 +208,10 @@ class TextDataset(Dataset[Batch]):
         self.source_sampling = source_sampling
         self.seed = seed
         self.epoch = 0
+
+    def limit(self, config: DataConfig) -> TokenConstraint:
+        """Limit the tokens in a batch, counted on the longer side of each pair."""
+        return TokenConstraint(max_tokens=config.batch_tokens)
 
     def source_tokens(self, source: str) -> list[int]:
         """Return the token ids of a source, including the end token, so that none is empty."""

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch.utils.data import Dataset
+from lhotse.dataset.sampling.base import TokenConstraint
 
-from asr_s2s.data.datasets import Batch, collate
+from asr_s2s.config import DataConfig
+from asr_s2s.data.datasets import Batch, BatchDataset, collate
 from asr_s2s.text.output import Output
 
 _SAMPLE_LINES = 1000
@@ -27,7 +28,7 @@ class Line:
         return str(self.index)
 
 
-class LineDataset(Dataset[Batch]):
+class LineDataset(BatchDataset):
     """Tokenizes and collates the lines of a batch, in the most likely segmentation.
 
     Args:
@@ -35,11 +36,18 @@ class LineDataset(Dataset[Batch]):
     """
 
     kind = "lines"
+    noun = "lines of text"
+    speed = ("tokens_per_second", "tokens/s")
+    short_first = False
 
     def __init__(self, output: Output, max_tokens: int) -> None:
         self.output = output
         self.max_tokens = max_tokens
         self.epoch = 0
+
+    def limit(self, config: DataConfig) -> TokenConstraint:
+        """Limit the tokens in a batch."""
+        return TokenConstraint(max_tokens=config.batch_tokens)
 
     def measure(self, texts: Iterable[str]) -> list[Line]:
         """Return the lines that are not blank, with estimated token counts, end token included."""

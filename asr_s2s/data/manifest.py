@@ -8,12 +8,11 @@ audio paths are relative to the manifest's folder.
 import functools
 import gzip
 import json
-import lzma
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from lhotse import CutSet, MonoCut, MultiCut
@@ -23,11 +22,10 @@ from numpy.typing import NDArray
 
 from asr_s2s.audio.decode import probe, read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE, check_audio
-from asr_s2s.data.plain import LENGTH_TOLERANCE, Row, json_rows, plain_cut, table_rows
+from asr_s2s.data.plain import LENGTH_TOLERANCE, REQUIRED, plain_cut
 from asr_s2s.errors import AudioError, ManifestError
+from asr_s2s.text_files import Row, atomic_write, read_rows, read_text, require_characters
 
-GZIP, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
-"""Magic bytes of compressed files."""
 LHOTSE_CUTS = ("MonoCut", "MultiCut", "MixedCut", "Cut")
 TEACHER_FEATURES = "teacher_features"
 """Custom field of a cut: lhotse array of a teacher's encoder outputs."""
@@ -68,8 +66,7 @@ def iter_manifest(
     content = read_text(path)
     if not content.strip():
         raise ManifestError(path, "it is empty", "Write one utterance or sentence pair per line")
-    table = {".tsv": "\t", ".csv": ","}.get(content_suffix(path))
-    rows = table_rows(path, content, table) if table else json_rows(path, content)
+    rows = read_rows(path, content, REQUIRED)
     empty = True
     for item in cuts_from_rows(rows, path.parent, measure=measure, number_ids=number_ids):
         empty = False
@@ -242,88 +239,19 @@ def write_manifest(cuts: Iterable[Cut], path: str | Path) -> None:
         inside = Path(source).is_relative_to(folder)
         return str(Path(source).relative_to(folder)) if inside else source
 
-    partial = path.with_name(f".{path.name}.partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as raw:
+        with atomic_write(path) as raw, ExitStack() as stack:
+            file: BinaryIO | gzip.GzipFile = raw
+            if path.suffix == ".gz":
                 # No file name or time in the header: equal cuts give equal files.
-                packed = path.suffix == ".gz"
-                with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if packed else raw as file:
-                    for cut in cuts:
-                        row = _map_paths(cut.to_dict(), relative)
-                        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+                file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
+            for cut in cuts:
+                row = _map_paths(cut.to_dict(), relative)
+                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     except OSError as error:
         problem = f"it cannot be written: {error.strerror or error}"
         raise ManifestError(path, problem, "Choose a writable location") from error
-
-
-def content_suffix(path: Path) -> str:
-    """Return the lowercase suffix without that of compression: ".tsv" for a.TSV.gz."""
-    plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".xz") else path
-    return plain.suffix.lower()
-
-
-def read_text(path: Path, noun: str = "manifest") -> str:
-    """Read a file of UTF-8 text, decompressed if it is gzip or xz.
-
-    Args:
-        noun: kind of file, for messages.
-
-    Raises:
-        ManifestError: the file is missing, damaged, or not UTF-8.
-    """
-    content = read_bytes(path, noun)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ManifestError(
-            f"{path}:{line}", "this is not UTF-8 text", f"Save the {noun} as UTF-8"
-        ) from error
-
-
-def read_bytes(path: Path, noun: str) -> bytes:
-    """Read a file, decompressed if it is gzip or xz.
-
-    Raises:
-        ManifestError: the file is missing or damaged.
-    """
-    try:
-        content = path.read_bytes()
-        if content.startswith(GZIP):
-            return gzip.decompress(content)
-        if content.startswith(XZ):
-            return lzma.decompress(content)
-        return content
-    except FileNotFoundError as error:
-        raise ManifestError(path, f"there is no such {noun}", "Check the path") from error
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise ManifestError(
-            path, f"the compressed file is damaged: {error}", "Create or copy it again"
-        ) from error
-    except OSError as error:
-        problem = f"it cannot be read: {error.strerror or error}"
-        raise ManifestError(path, problem, f"Give the path of a {noun}") from error
-
-
-def require_characters(row: Row, where: str) -> None:
-    """Refuse values with lone surrogates.
-
-    JSON escapes and file names may contain them, but they cannot be encoded as UTF-8.
-
-    Raises:
-        ManifestError: a value contains a lone surrogate.
-    """
-    for name, value in row.items():
-        try:
-            json.dumps([name, value], ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            problem = f"{name!r} contains {error.object[error.start]!r}, which is no character"
-            raise ManifestError(where, problem, "Correct the value") from error
 
 
 def _lhotse_cut(row: Row, where: str, folder: Path) -> Cut:

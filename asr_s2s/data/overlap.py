@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from asr_s2s.data.check import Finding
 from asr_s2s.data.manifest import cut_text, read_manifest
-from asr_s2s.data.parallel import is_one_side, is_parallel, read_lines, read_parallel
+from asr_s2s.data.parallel import is_one_side, is_parallel, read_parallel
 from asr_s2s.errors import ManifestError
 from asr_s2s.text.normalize import english
+from asr_s2s.text_files import read_lines
 
 SHARED_WORDS = 7
 """Length of a run of words that two texts hardly share by chance."""

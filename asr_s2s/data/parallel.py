@@ -10,34 +10,33 @@ Two formats are supported:
 Files may be compressed with gzip or xz.
 """
 
-import csv
-import gzip
-import json
-import lzma
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from asr_s2s.data.manifest import GZIP, XZ, content_suffix, read_text, require_characters
-from asr_s2s.data.plain import (
-    REQUIRED,
+from asr_s2s.data.plain import REQUIRED, label
+from asr_s2s.errors import ManifestError
+from asr_s2s.text_files import (
+    TABLES,
     TEXT_EXAMPLE,
     Row,
-    json_rows,
-    label,
+    Rows,
+    column_names,
+    content_suffix,
+    first_line,
+    read_lines,
+    read_rows,
+    read_text,
+    require_characters,
     require_columns,
-    table_rows,
 )
-from asr_s2s.errors import ManifestError
 
 COLUMNS = ("source", "target")
 LABELS = ("id", "language")
 """Optional columns."""
-_TABLES = (".tsv", ".csv", ".jsonl")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _LANGUAGE = re.compile(r"[a-z]{2}|[a-z]{2,3}[-_][A-Za-z0-9]{2,4}")
 """Language code, optionally with script or region; three letters alone could also be tgt or txt."""
@@ -66,20 +65,13 @@ def is_parallel(path: str | Path) -> bool:
     path = Path(path)
     if "{" in str(path):
         return True
-    suffix, line = content_suffix(path), _first_line(path)
-    if suffix == ".jsonl":
-        try:
-            row = json.loads(line)
-        except ValueError:
-            return False
-        columns = row.keys() if isinstance(row, dict) else []
-    elif suffix == ".csv":
-        columns = _header(line, suffix)
-    elif suffix == ".tsv":
-        # Without a header, the first line is a pair, which may contain one of these words.
-        return bool(line) and not set(_header(line, suffix)).issuperset(REQUIRED)
-    else:
+    suffix, line = content_suffix(path), first_line(path)
+    if suffix not in TABLES:
         return False
+    columns = column_names(line, suffix)
+    if suffix == ".tsv":
+        # Without a header, the first line is a pair, which may contain one of these words.
+        return bool(line) and not set(columns).issuperset(REQUIRED)
     if any(name in columns for name in REQUIRED):
         return False
     return any(name in columns for name in COLUMNS)
@@ -88,9 +80,9 @@ def is_parallel(path: str | Path) -> bool:
 def is_one_side(path: str | Path) -> bool:
     """Return whether a path is plain text, that is, one side of parallel text."""
     path = Path(path)
-    if is_parallel(path) or content_suffix(path) in _TABLES:
+    if is_parallel(path) or content_suffix(path) in TABLES:
         return False
-    return _first_line(path).lstrip()[:1] not in ("", "{", "[")
+    return first_line(path).lstrip()[:1] not in ("", "{", "[")
 
 
 def read_parallel(path: str | Path) -> list[TextPair]:
@@ -122,7 +114,7 @@ def iter_parallel(
     path = Path(path)
     if "{" in str(path):
         items: Iterable[tuple[str, TextPair | ManifestError]] = _read_aligned(path)
-    elif content_suffix(path) in _TABLES:
+    elif content_suffix(path) in TABLES:
         items = _read_table(path)
     else:
         raise ManifestError(
@@ -152,19 +144,6 @@ def iter_parallel(
         yield item
     if empty:
         raise ManifestError(path, "it contains no sentence pairs", "Write one pair per line")
-
-
-def read_lines(path: str | Path) -> list[str]:
-    """Read the lines of a text file, decompressed. Only LF or CRLF ends a line, as in `wc` and in
-    the tools that align files.
-
-    Raises:
-        ManifestError: the file is missing, damaged, or not UTF-8.
-    """
-    lines = read_text(Path(path), "text file").split("\n")
-    if not lines[-1]:
-        del lines[-1]
-    return [line.removesuffix("\r") for line in lines]
 
 
 def _read_aligned(path: Path) -> Iterator[tuple[str, TextPair]]:
@@ -200,13 +179,11 @@ def _expand_braces(path: Path) -> tuple[Path, Path, str | None]:
 def _read_table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
     content, suffix = read_text(path, "text file"), content_suffix(path)
     first = next((line for line in content.split("\n") if line.strip()), "")
-    header = _header(first, suffix)
-    if suffix == ".jsonl":
-        rows = json_rows(path, content, TEXT_EXAMPLE)
-    elif suffix == ".csv" or any(name in header for name in COLUMNS):
-        rows = table_rows(path, content, "," if suffix == ".csv" else "\t", COLUMNS)
-    else:
+    header = column_names(first, suffix)
+    if suffix == ".tsv" and not any(name in header for name in COLUMNS):
         rows = _rows_without_header(path, content)
+    else:
+        rows = read_rows(path, content, COLUMNS, example=TEXT_EXAMPLE)
     stem = _stem(path)
     for where, row in rows:
         try:
@@ -219,7 +196,7 @@ def _read_table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
             yield where, error
 
 
-def _rows_without_header(path: Path, content: str) -> Iterator[tuple[str, Row | ManifestError]]:
+def _rows_without_header(path: Path, content: str) -> Rows:
     for number, line in enumerate(content.split("\n"), start=1):
         where, columns = f"{path}:{number}", line.removesuffix("\r").split("\t")
         if len(columns) > 1:
@@ -245,29 +222,5 @@ def _pair(row: Row, where: str, stem: str) -> TextPair:
     )
 
 
-def _header(line: str, suffix: str) -> list[str]:
-    if suffix == ".csv":
-        try:
-            return next(csv.reader([line]), [])
-        except csv.Error:
-            return []
-    return line.removesuffix("\r").split("\t")
-
-
 def _stem(path: Path) -> str:
     return path.name.partition(".")[0]
-
-
-def _first_line(path: Path) -> str:
-    """Read the first line with text, decompressed; empty if the file cannot be read."""
-    if not path.is_file():  # a pipe could not be read a second time
-        return ""
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(XZ))
-        opener = gzip.open if start.startswith(GZIP) else lzma.open if start == XZ else open
-        with opener(path, "rb") as file:
-            lines = (line.decode("utf-8-sig").rstrip("\r\n") for line in file)
-            return next((line for line in lines if line.strip()), "")
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError):
-        return ""

@@ -6,13 +6,9 @@ recording, and `duration` is that of the recording. Other columns are kept in `c
 are in seconds.
 """
 
-import csv
-import io
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from lhotse import AudioSource, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.cut import Cut
@@ -21,11 +17,10 @@ from lhotse.utils import compute_num_samples
 from asr_s2s.audio.decode import AudioInfo
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.errors import ManifestError
+from asr_s2s.text_files import Row, require_columns
 
 REQUIRED = ("audio", "text")
 COLUMNS = (*REQUIRED, "id", "speaker", "language", "duration", "start", "sample_rate")
-AUDIO_EXAMPLE = '{"audio": "a.wav", "text": "hello"}'
-TEXT_EXAMPLE = '{"source": "Good morning", "target": "Guten Morgen"}'
 LENGTH_TOLERANCE = 0.1
 """Maximum difference in seconds between a given duration and that of the recording."""
 RANGES = {
@@ -34,97 +29,6 @@ RANGES = {
     "sample_rate": (4_000, 768_000, "a rate from 4,000 to 768,000 Hz"),
 }
 """Minimum, maximum and description of each numeric column."""
-
-Row = dict[str, Any]
-"""Row of a manifest as written, before its values are checked."""
-
-
-def json_rows(
-    path: Path, content: str, example: str = AUDIO_EXAMPLE
-) -> Iterator[tuple[str, Row | ManifestError]]:
-    """Yield each object of a JSON Lines file, or the error of its line, with its file:line.
-
-    Raises:
-        ManifestError: the file is a JSON array.
-    """
-    if content.lstrip().startswith("["):
-        # The kind of rows is detected from the first line, which is inconclusive here.
-        examples = f"{AUDIO_EXAMPLE} or {TEXT_EXAMPLE}"
-        raise ManifestError(
-            path, "this is a JSON array", f"Write one JSON object per line, such as {examples}"
-        )
-    fix = f"Write one JSON object per line, such as {example}"
-    for number, line in enumerate(content.split("\n"), start=1):
-        where = f"{path}:{number}"
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            yield where, ManifestError(where, f"this line is not JSON: {error}", fix)
-            continue
-        if isinstance(row, dict):
-            yield where, row
-        else:
-            problem = f"expected a JSON object, found {line.strip()[:40]!r}"
-            yield where, ManifestError(where, problem, fix)
-
-
-def table_rows(
-    path: Path, content: str, delimiter: str, required: Sequence[str] = REQUIRED
-) -> Iterator[tuple[str, Row | ManifestError]]:
-    """Yield each row of a table, or its error, with its file:line. Only LF or CRLF ends a line.
-
-    Raises:
-        ManifestError: the header lacks a required column, or the file is not a table.
-    """
-    lines = _comma_lines(path, content) if delimiter == "," else _tab_lines(path, content)
-    header: list[str] = []
-    for where, values in lines:
-        if not header:
-            if any(value.strip() for value in values):
-                require_columns(values, where, required)
-                header = values
-        elif len(values) == len(header):
-            yield where, dict(zip(header, values, strict=True))
-        else:
-            problem = f"expected the {len(header)} columns of the header, found {len(values)}"
-            yield where, ManifestError(where, problem, "Give one value per column")
-
-
-def _tab_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield the values of each line; quotation marks are part of the text."""
-    for number, line in enumerate(content.split("\n"), start=1):
-        line = line.removesuffix("\r")
-        if line:
-            yield f"{path}:{number}", line.split("\t")
-
-
-def _comma_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield the values of each row; quoted values may contain commas and line ends."""
-    lines = csv.reader(io.StringIO(content, newline="\n"))
-    try:
-        for values in lines:
-            if values:
-                yield f"{path}:{lines.line_num}", values
-    except csv.Error as error:
-        problem = f"this is not a table: {error}"
-        if "new-line character" in str(error):
-            problem = "found a carriage return in a value without quotation marks"
-        raise ManifestError(f"{path}:{lines.line_num}", problem, "Correct the line") from error
-
-
-def require_columns(names: Iterable[str], where: str, required: Sequence[str] = REQUIRED) -> None:
-    """Refuse a list of column names that lacks a required one.
-
-    Raises:
-        ManifestError: a required column is missing.
-    """
-    names = list(names)
-    for column in required:
-        if column not in names:
-            problem = f"there is no column '{column}'; found {', '.join(names) or 'none'}"
-            raise ManifestError(where, problem, f"Name the {column} column '{column}'")
 
 
 def plain_cut(
@@ -141,7 +45,7 @@ def plain_cut(
         ManifestError: a column is missing or has an invalid value.
         AudioError: the recording was opened and cannot be read.
     """
-    require_columns(row, where)
+    require_columns(row, where, REQUIRED)
     audio, text = row["audio"], row["text"]
     if not isinstance(audio, str) or not audio:
         raise _invalid_value(where, "audio", "a path", audio)

@@ -46,7 +46,7 @@ class Lines:
         self.typed = source == STDIN and sys.stdin is not None and sys.stdin.isatty()
         """Whether lines come from a terminal, so that each must be translated at once."""
         if source != STDIN:
-            from asr_s2s.data.manifest import read_bytes
+            from asr_s2s.text_files import read_bytes
 
             self._content = read_bytes(Path(source), "text file").split(b"\n")
             if not self._content[-1]:

@@ -13,6 +13,7 @@ from asr_s2s.errors import UserError
 from asr_s2s.evaluate.breakdown import group_by_field, group_by_length
 from asr_s2s.evaluate.error_rate_report import resampling_text
 from asr_s2s.metrics.error_rate import ErrorRates, Utterance, UtteranceErrors, score, total
+from asr_s2s.metrics.metric import METRICS, Metric
 from asr_s2s.metrics.significance import FEW, Interval, compare_error_rates, confidence
 from asr_s2s.metrics.translation import Difference as TranslationDifference
 from asr_s2s.metrics.translation import compare_translations, score_translations
@@ -199,7 +200,7 @@ def compare_translation(
             for by, one in groups.items()
         },
         tuple(sorted(changes, key=lambda c: -abs(c.score_b - c.score_a))),
-        "chrF",
+        METRICS["chrf"].title,
         rates_a,
         rates_b,
     )
@@ -256,13 +257,16 @@ def _subset(rates: ErrorRates, indices: Sequence[int]) -> ErrorRates:
 def _error_rates(a: ErrorRates, b: ErrorRates) -> tuple[tuple[ScorePair, ...], str]:
     """WER, CER and SER, and a description of the resampling; for one utterance without intervals
     and p-values."""
-    names = ("WER", "CER", "SER")
+    metrics = [METRICS[name] for name in ("wer", "cer", "ser")]
     values = [
         (one.word_error_rate, one.character_error_rate, one.sentence_error_rate) for one in (a, b)
     ]
     if len(a.utterances) == 1:
-        pairs = zip(names, *values, strict=True)
-        return tuple(ScorePair(n, 100 * x, 100 * y, a.signature, False) for n, x, y in pairs), ""
+        pairs = zip(metrics, *values, strict=True)
+        return tuple(
+            ScorePair(m.title, 100 * x, 100 * y, a.signature, not m.lower_is_better)
+            for m, x, y in pairs
+        ), ""
     found = compare_error_rates(b, a)
     drawn = found.resampling
     units = "speakers" if drawn.speakers else "utterances"
@@ -275,18 +279,18 @@ def _error_rates(a: ErrorRates, b: ErrorRates) -> tuple[tuple[ScorePair, ...], s
     differences = (found.words, found.characters, found.sentences)
     scores = tuple(
         ScorePair(
-            name,
+            metric.title,
             100 * one.baseline,
             100 * one.system,
             signature,
-            False,
+            not metric.lower_is_better,
             _percent(before),
             _percent(after),
             _percent(one.interval),
             one.p_value,
             drawn.few,
         )
-        for name, one, before, after in zip(names, differences, *own, strict=True)
+        for metric, one, before, after in zip(metrics, differences, *own, strict=True)
     )
     return scores, resampling_text(drawn, "paired bootstrap")
 
@@ -303,21 +307,22 @@ def _translation_scores(
     texts, references = _texts(a)
     found = compare_translations(_texts(b)[0], texts, references, tokenizer=tokenizer)
     return tuple(
-        _points(name, one, len(a)) for name, one in (("BLEU", found.bleu), ("chrF", found.chrf))
+        _points(METRICS[name], one, len(a))
+        for name, one in (("bleu", found.bleu), ("chrf", found.chrf))
     ), found.samples
 
 
-def _points(name: str, one: TranslationDifference, sentences: int) -> ScorePair:
+def _points(metric: Metric, one: TranslationDifference, sentences: int) -> ScorePair:
     interval_a, interval_b = (
         Interval(each.mean - each.margin, each.mean + each.margin) if sentences > 1 else None
         for each in (one.baseline, one.system)
     )
     return ScorePair(
-        name,
+        metric.title,
         one.baseline.value,
         one.system.value,
         one.signature,
-        True,
+        not metric.lower_is_better,
         interval_a,
         interval_b,
         p_value=one.p_value if sentences > 1 else None,

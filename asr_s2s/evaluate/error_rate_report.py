@@ -1,16 +1,18 @@
 """Reports of error rates: text, and JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Literal
 
 from rich.cells import cell_len, set_cell_size
 
 from asr_s2s.evaluate.breakdown import LengthPart, Part, SpeakerPart, by_length, by_speaker
-from asr_s2s.evaluate.report import Decoding, TextDecoding, finite, plural, table
+from asr_s2s.evaluate.report import Decoding, Expectation, TextDecoding, finite, plural, table
 from asr_s2s.metrics.error_rate import Counts, ErrorRates, UtteranceErrors
+from asr_s2s.metrics.metric import METRICS
 from asr_s2s.metrics.significance import FEW, LEVEL, Confidence, Interval, Resampling
 
+WER, CER, SER = METRICS["wer"], METRICS["cer"], METRICS["ser"]
 FREQUENT = 5
 """Number of most frequent errors of each kind in a report."""
 SPEAKERS = 5
@@ -22,36 +24,6 @@ KINDS: tuple[tuple[Literal["substitute", "delete", "insert"], str], ...] = (
     ("delete", "deletions"),
     ("insert", "insertions"),
 )
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """Word error rate that a result must not exceed."""
-
-    percent: float
-    tolerance: float
-    """Percentage points by which the rate may be higher."""
-    measured: float
-    """Measured word error rate in percent."""
-
-    @property
-    def met(self) -> bool:
-        """Whether the measured rate is acceptable."""
-        # 7 errors in 100 words are 7.000000000000001 % in floating point.
-        return self.measured <= self.percent + self.tolerance + 1e-9
-
-    def __str__(self) -> str:
-        return (
-            f"expected WER <= {self.percent:.2f} % (+{self.tolerance:.2f}): "
-            f"measured {self.measured:.2f} %: {'success' if self.met else 'failure'}"
-        )
-
-    def as_json(self) -> dict[str, float | bool]:
-        return {
-            "word_error_rate": self.percent / 100,
-            "tolerance": self.tolerance / 100,
-            "success": self.met,
-        }
 
 
 def text_report(
@@ -99,9 +71,10 @@ def json_report(
     """The report as a JSON object; rates are fractions (1.0 is 100 %), null if not finite."""
     report: dict[str, Any] = {
         "signature": rates.signature,
-        "word_error_rate": finite(rates.word_error_rate),
-        "character_error_rate": finite(rates.character_error_rate),
-        "sentence_error_rate": finite(rates.sentence_error_rate),
+        WER.field: finite(rates.word_error_rate),
+        CER.field: finite(rates.character_error_rate),
+        SER.field: finite(rates.sentence_error_rate),
+        METRICS["accuracy"].field: 1 - rates.sentence_error_rate,
         "confidence": None if confidence is None else _confidence_json(confidence),
         "utterances": len(rates.utterances),
         "words": _counts(rates.words),
@@ -139,21 +112,21 @@ def _rates(rates: ErrorRates, confidence: Confidence | None) -> list[str]:
         [
             ("", "rate %", "95 % interval", *_COUNTED),
             (
-                "WER",
+                WER.title,
                 _percent(rates.word_error_rate),
                 _interval(words),
                 *_numbers(rates.words),
                 plural(rates.words.reference, "word"),
             ),
             (
-                "CER",
+                CER.title,
                 _percent(rates.character_error_rate),
                 _interval(characters),
                 *_numbers(rates.characters),
                 plural(rates.characters.reference, "character"),
             ),
             (
-                "SER",
+                SER.title,
                 _percent(rates.sentence_error_rate),
                 _interval(sentences),
                 f"{wrong:,}",
@@ -189,7 +162,7 @@ def _breakdowns(rates: ErrorRates) -> list[str]:
 
 
 def _part_table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    return [f"  {line}" for line in table([("", "WER %", *_COUNTED), *rows])]
+    return [f"  {line}" for line in table([("", f"{WER.title} %", *_COUNTED), *rows])]
 
 
 def _part_row(name: str, part: Part) -> tuple[str, ...]:
@@ -247,9 +220,9 @@ def _counts(counts: Counts) -> dict[str, int]:
 
 def _confidence_json(confidence: Confidence) -> dict[str, Any]:
     return {
-        "word_error_rate": _interval_json(confidence.words),
-        "character_error_rate": _interval_json(confidence.characters),
-        "sentence_error_rate": _interval_json(confidence.sentences),
+        WER.field: _interval_json(confidence.words),
+        CER.field: _interval_json(confidence.characters),
+        SER.field: _interval_json(confidence.sentences),
         **_resampling_json(confidence.resampling),
     }
 
@@ -275,7 +248,7 @@ def _speaker(part: SpeakerPart) -> dict[str, Any]:
 
 def _part(part: Part) -> dict[str, Any]:
     return {
-        "word_error_rate": finite(part.words.rate),
+        WER.field: finite(part.words.rate),
         "utterances": part.utterances,
         "words": _counts(part.words),
     }

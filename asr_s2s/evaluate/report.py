@@ -6,6 +6,46 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
+from asr_s2s.metrics.metric import Metric
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Value of a metric that a result must reach; all numbers as printed: percent or points."""
+
+    metric: Metric
+    expected: float
+    tolerance: float
+    """Amount by which the result may be worse."""
+    measured: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the measured value is acceptable."""
+        # 7 errors in 100 words are 7.000000000000001 % in floating point.
+        margin = self.tolerance + 1e-9
+        if self.metric.lower_is_better:
+            return self.measured <= self.expected + margin
+        return self.measured >= self.expected - margin
+
+    def __str__(self) -> str:
+        relation, sign = ("<=", "+") if self.metric.lower_is_better else (">=", "-")
+        expected, measured = (
+            self.metric.number(value / self.metric.scale)
+            for value in (self.expected, self.measured)
+        )
+        return (
+            f"expected {self.metric.title} {relation} {expected} ({sign}{self.tolerance:.2f}): "
+            f"measured {measured}: {'success' if self.met else 'failure'}"
+        )
+
+    def as_json(self) -> dict[str, float | bool]:
+        return {
+            self.metric.field: self.expected / self.metric.scale,
+            "tolerance": self.tolerance / self.metric.scale,
+            "success": self.met,
+        }
+
 
 @dataclass(frozen=True)
 class Decoding:

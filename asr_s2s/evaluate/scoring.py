@@ -4,13 +4,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from asr_s2s.errors import UserError
+from asr_s2s.metrics.metric import (
+    METRICS,
+    Metric,
+    Report,
+    Scored,
+    find_metric,
+    metric_names,
+)
 
 if TYPE_CHECKING:
     from asr_s2s.config import TextConfig
-    from asr_s2s.evaluate.report import Decoding, TextDecoding
+    from asr_s2s.evaluate.report import Decoding, Expectation, TextDecoding
     from asr_s2s.metrics.error_rate import Utterance
 
 
@@ -21,11 +29,8 @@ class Format(StrEnum):
     json = "json"
 
 
-class Metric(StrEnum):
-    """Kind of score: error rates, or BLEU and other translation scores."""
-
-    wer = "wer"
-    bleu = "bleu"
+METRICS_HELP = "; ".join(f"{', '.join(metric_names(r))}: {r}" for r in get_args(Report))
+"""Names of the metrics for help texts, by the report that contains them."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class ReportOptions:
     worst: int
     """Number of hypotheses to show."""
     expect: float | None
-    """Highest acceptable WER in percent, or lowest acceptable BLEU; None to accept any."""
+    """Worst acceptable value of the metric, in percent or points; None to accept any."""
     tolerance: float
     """Points by which `expect` may be missed."""
 
@@ -45,7 +50,8 @@ class ReportOptions:
 class ScoringOptions:
     """Scoring options of the command line; None where the model's setting applies."""
 
-    metric: Metric | None
+    metric: str | None
+    """Name of a metric."""
     normalizer: str | None
     bleu_tokenizer: str | None
     lowercase_tokenized: str | None
@@ -56,18 +62,22 @@ class ScoringOptions:
         Raises:
             UserError: an option does not apply to the metric, or its value is unknown.
         """
-        metric = self.metric or Metric(text.metric)
-        options = {
-            "--normalizer": (self.normalizer, Metric.wer),
-            "--bleu-tokenizer": (self.bleu_tokenizer, Metric.bleu),
-            "--lowercase-tokenized": (self.lowercase_tokenized, Metric.bleu),
+        chosen = self.metric or text.metric
+        metric = find_metric(chosen, "text.metric" if self.metric is None else "--metric")
+        options: dict[str, tuple[str | None, Report]] = {
+            "--normalizer": (self.normalizer, "error rates"),
+            "--bleu-tokenizer": (self.bleu_tokenizer, "translation scores"),
+            "--lowercase-tokenized": (self.lowercase_tokenized, "translation scores"),
         }
-        for name, (value, required) in options.items():
-            if value is not None and metric is not required:
-                problem = f"this option is for {required}, but the metric is {metric}"
-                raise UserError(name, problem, f"Remove this option, or give --metric {required}")
+        for name, (value, report) in options.items():
+            if value is not None and metric.report != report:
+                first, *others = metric_names(report)
+                problem = (
+                    f"this option is for {', '.join([first, *others])}, but the metric is {chosen}"
+                )
+                raise UserError(name, problem, f"Remove this option, or give --metric {first}")
         tokenizer = self.bleu_tokenizer or text.bleu_tokenizer
-        if metric is Metric.bleu:
+        if metric.of_translations:
             from asr_s2s.metrics.translation import check_settings
 
             # Reports a wrong name before decoding starts.
@@ -105,61 +115,63 @@ class Scoring:
         Returns:
             Whether the expected score is reached.
         """
-        measure = self._translation if self.metric is Metric.bleu else self._error_rates
-        text, met = measure(utterances, decoding, report)
-        print(text)
-        return met
+        from asr_s2s.evaluate.report import Expectation
+
+        scored = Scored(utterances, self.normalizer, self.bleu_tokenizer)
+        # The first metric of a report heads it; others are also given last.
+        heads = self.metric is METRICS[metric_names(self.metric.report)[0]]
+        expectation, value = None, None
+        if self.metric.compute is not None and (report.expect is not None or not heads):
+            value = self.metric.compute(scored)
+        if report.expect is not None and value is not None:
+            expectation = Expectation(
+                self.metric, report.expect, report.tolerance, self.metric.scale * value
+            )
+        make = self._translation if self.metric.of_translations else self._error_rates
+        print(make(scored, decoding, report, expectation))
+        if report.format is Format.text:
+            if value is not None and not heads:
+                print(f"\n{self.metric.format(value)}")
+            if expectation is not None:
+                print(f"\n{expectation}")
+        return expectation is None or expectation.met
 
     def _error_rates(
         self,
-        utterances: "Sequence[Utterance]",
+        scored: Scored,
         decoding: "Decoding | TextDecoding | None",
         report: ReportOptions,
-    ) -> tuple[str, bool]:
-        from asr_s2s.evaluate.error_rate_report import Expectation, json_report, text_report
-        from asr_s2s.metrics.error_rate import score
+        expectation: "Expectation | None",
+    ) -> str:
+        from asr_s2s.evaluate.error_rate_report import json_report, text_report
         from asr_s2s.metrics.significance import confidence
 
-        rates = score(utterances, self.normalizer)
+        rates = scored.error_rates
         intervals = confidence(rates)
-        expectation = None
-        if report.expect is not None:
-            expectation = Expectation(report.expect, report.tolerance, 100 * rates.word_error_rate)
         if report.format is Format.json:
-            text = _one_line(json_report(rates, intervals, decoding, report.worst, expectation))
-        else:
-            text = text_report(rates, intervals, decoding, report.worst)
-            if expectation is not None:
-                text = f"{text}\n\n{expectation}"
-        return text, expectation is None or expectation.met
+            return _one_line(json_report(rates, intervals, decoding, report.worst, expectation))
+        return text_report(rates, intervals, decoding, report.worst)
 
     def _translation(
         self,
-        utterances: "Sequence[Utterance]",
+        scored: Scored,
         decoding: "Decoding | TextDecoding | None",
         report: ReportOptions,
-    ) -> tuple[str, bool]:
-        from asr_s2s.evaluate.translation_report import BleuExpectation, json_report, text_report
+        expectation: "Expectation | None",
+    ) -> str:
+        from asr_s2s.evaluate.translation_report import json_report, text_report
         from asr_s2s.metrics.translation import score_translations
 
-        hypotheses = [utterance.hypothesis for utterance in utterances]
-        references = [(u.reference, *u.alternatives) for u in utterances]
         scores = score_translations(
-            hypotheses,
-            references,
+            scored.hypotheses,
+            scored.references,
             tokenizer=self.bleu_tokenizer,
             lowercase_tokenized=self.lowercase_tokenized,
         )
-        expectation = None
-        if report.expect is not None:
-            expectation = BleuExpectation(report.expect, report.tolerance, scores.bleu.value)
+        utterances = scored.utterances
         if report.format is Format.json:
-            text = _one_line(json_report(scores, utterances, decoding, report.worst, expectation))
-        else:
-            text = text_report(scores, utterances, decoding, report.worst)
-            if expectation is not None:
-                text = f"{text}\n\n{expectation}"
-        return text, expectation is None or expectation.met
+            return _one_line(json_report(scores, utterances, decoding, report.worst, expectation))
+        return text_report(scores, utterances, decoding, report.worst)
 
 
 def _one_line(report: dict[str, Any]) -> str:

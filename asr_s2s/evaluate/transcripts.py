@@ -3,23 +3,37 @@
 The format is detected from the suffix and the first line:
 
 - `.txt`: one transcript per line, paired by line number.
-- `.tsv`: `id<TAB>text` per line, without a header.
-- `.jsonl`: one object per line with `text`, either `id` or `source` (path of the recording as
-  given to the command that wrote the file), and optionally `speaker`.
-- manifests (`asr_s2s.data.manifest`): `.jsonl` and `.tsv` that name audio, `.csv`, `.gz`.
+- `.tsv`, `.csv` and `.jsonl`: rows with `text`, either `id` or `source` (path of the recording as
+  given to the command that wrote the file), and optionally `speaker`. The first line of a table
+  names its columns; without such a header, lines of a `.tsv` are `id<TAB>text`.
+- manifests (`asr_s2s.data.manifest`): rows that name audio.
 - parallel text (`asr_s2s.data.parallel`): the target side is used.
 - files with other suffixes, such as `test.de` or `test.de.gz`: one translation per line.
+
+All of them may be compressed with gzip or xz.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.text_files import (
+    PACKED,
+    TABLES,
+    Row,
+    Rows,
+    column_names,
+    content_suffix,
+    read_lines,
+    read_rows,
+    read_text,
+    require_characters,
+    split_lines,
+)
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -27,7 +41,7 @@ if TYPE_CHECKING:
     from asr_s2s.data.parallel import TextPair
 
 NAMED = ("text", "id", "source", "speaker")
-"""Fields of a row of JSON Lines with a meaning of their own."""
+"""Columns with a meaning of their own."""
 SHOWN = 3
 """Maximum number of ids in an error message."""
 
@@ -73,53 +87,78 @@ def read_transcripts(
         raise ManifestError(path, "this is a folder", "Name a file of transcripts")
     if any_reference or "{" in str(path):
         return _read_parallel(path, any_reference)
-    packed = path.suffix in (".csv", ".gz", ".xz")
-    if packed:
-        # Imported here, as it imports lhotse and torch, which plain transcripts do not need.
-        from asr_s2s.data.parallel import is_parallel
-
-        if is_parallel(path):
-            return _read_parallel(path, any_reference)
-    readers = {".txt": _read_txt, ".tsv": _read_tsv, ".jsonl": _read_jsonl}
-    if path.suffix not in readers:
-        inner = Path(path.stem).suffix if path.suffix in (".gz", ".xz") else path.suffix
-        if translations and inner not in (".tsv", ".jsonl", ".csv"):
-            return _read_lines(path)
+    suffix = content_suffix(path)
+    if translations and suffix not in TABLES and path.suffix != ".txt":
+        return [Entry(line.strip()) for line in read_lines(path)]
+    packed = path.suffix.lower() in PACKED
+    if suffix not in (".txt", *TABLES):
         if packed:
             return _read_manifest(path)
         raise ManifestError(
             path,
-            f"expected {', '.join(readers)} or a manifest, found {path.suffix or 'no suffix'}",
+            f"expected .txt, {', '.join(TABLES)} or a manifest, found {path.suffix or 'no suffix'}",
             "Convert it to one of them",
         )
-    try:
-        # str.splitlines would also split at form feeds and similar characters within a text,
-        # read_text at carriage returns.
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
-    except OSError as error:
-        raise ManifestError(path, "there is no such readable file", "Check the path") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(path, "this is not UTF-8 text", "Save it as UTF-8") from error
-    if not lines[-1]:
-        lines.pop()
-    lines = [line.removesuffix("\r") for line in lines]
-    if _is_parallel(path, lines):
+    content = read_text(path, "file of transcripts")
+    if suffix == ".txt":
+        return [Entry(line.strip()) for line in _lines_without_tabs(path, content)]
+    first = next((line for line in content.split("\n") if line.strip()), "")
+    columns = set(column_names(first, suffix))
+    if {"source", "target"} <= columns:
         return _read_parallel(path, any_reference)
-    if _is_manifest(path, lines):
+    if "supervisions" in columns or (
+        "audio" in columns and ("text" in columns or suffix != ".tsv")
+    ):
         return _read_manifest(path)
-    transcripts = []
-    first_line: dict[str, int] = {}
-    for number, transcript in readers[path.suffix](path, lines):
-        if transcript.id is not None:
-            earlier = first_line.setdefault(transcript.id, number)
-            if earlier != number:
-                raise ManifestError(
-                    f"{path}:{number}",
-                    f"the id {transcript.id!r} is also on line {earlier}",
-                    "Give each utterance its own id",
-                )
-        transcripts.append(transcript)
-    return transcripts
+    if suffix != ".tsv" or ("text" in columns and columns & {"id", "source"}):
+        rows = read_rows(path, content, ("text",))
+    elif packed:  # as in data/parallel.py, where two columns are source and target
+        return _read_parallel(path, any_reference)
+    else:
+        rows = _rows_without_header(path, content)
+    return _distinct_entries(path, rows)
+
+
+def _lines_without_tabs(path: Path, content: str) -> list[str]:
+    lines = split_lines(content)
+    for number, line in enumerate(lines, start=1):
+        if "\t" in line:
+            problem = "expected only text, found a tab, as between an id and its text"
+            raise ManifestError(f"{path}:{number}", problem, "Rename the file to .tsv")
+    return lines
+
+
+def _rows_without_header(path: Path, content: str) -> Rows:
+    for number, line in enumerate(split_lines(content), start=1):
+        where, values = f"{path}:{number}", line.split("\t")
+        if len(values) == 2:
+            yield where, {"id": values[0], "text": values[1]}
+        elif line:
+            problem = f"expected id<TAB>text, found {len(values)} columns"
+            yield where, ManifestError(where, problem, "Correct or remove the line")
+
+
+def _distinct_entries(path: Path, rows: Rows) -> list[Entry]:
+    """Convert rows to entries.
+
+    Raises:
+        ManifestError: a row cannot be used, or an id occurs twice.
+    """
+    entries = []
+    places: dict[str, str] = {}
+    for where, row in rows:
+        if isinstance(row, ManifestError):
+            raise row
+        entry = _entry(row, where)
+        if entry.id is not None and places.setdefault(entry.id, where) != where:
+            line = places[entry.id].rpartition(":")[2]
+            raise ManifestError(
+                where,
+                f"the id {entry.id!r} is also on line {line}",
+                "Give each utterance its own id",
+            )
+        entries.append(entry)
+    return entries
 
 
 def cut_entry(cut: "Cut") -> Entry:
@@ -254,91 +293,19 @@ def _by_source(transcripts: Sequence[Entry], file: str | Path) -> dict[str, Entr
     return {str(transcript.source): transcript for transcript in transcripts}
 
 
-def _read_lines(path: Path) -> list[Entry]:
-    from asr_s2s.data.parallel import read_lines
-
-    return [Entry(line.strip()) for line in read_lines(path)]
-
-
-def _is_parallel(path: Path, lines: list[str]) -> bool:
-    """Whether the first line names both sides; otherwise, two columns are id and text."""
-    return {"source", "target"} <= _columns(path, lines)
-
-
-def _is_manifest(path: Path, lines: list[str]) -> bool:
-    columns = _columns(path, lines)
-    if path.suffix == ".jsonl":
-        return "audio" in columns or "supervisions" in columns
-    return {"audio", "text"} <= columns
-
-
-def _columns(path: Path, lines: list[str]) -> set[str]:
-    """Column names or fields in the first line of a table or of JSON Lines; empty for other
-    files."""
-    first = next((line for line in lines if line.strip()), "")
-    if path.suffix == ".tsv":
-        return set(first.split("\t"))
-    if path.suffix == ".jsonl":
-        try:
-            row = json.loads(first)
-        except ValueError:
-            return set()
-        return set(row) if isinstance(row, dict) else set()
-    return set()
-
-
 def _read_manifest(path: Path) -> list[Entry]:
     from asr_s2s.data.manifest import read_manifest
 
     return [cut_entry(cut) for cut in read_manifest(path)]
 
 
-def _read_txt(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
-    for number, line in enumerate(lines, start=1):
-        if "\t" in line:
-            problem = "expected only text, found a tab, as between an id and its text"
-            raise ManifestError(f"{path}:{number}", problem, "Rename the file to .tsv")
-        yield number, Entry(line.strip())
-
-
-def _read_tsv(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
-    for number, line in enumerate(lines, start=1):
-        fields = line.split("\t")
-        if fields == [""]:
-            continue
-        if len(fields) != 2:
-            raise ManifestError(
-                f"{path}:{number}",
-                f"expected id<TAB>text, found {len(fields)} columns",
-                "Correct or remove the line",
-            )
-        yield number, Entry(fields[1], fields[0])
-
-
-def _read_jsonl(path: Path, lines: list[str]) -> Iterator[tuple[int, Entry]]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ManifestError(
-                f"{path}:{number}", "this line is not a JSON object", "Correct or remove the line"
-            ) from error
-        yield number, _from_object(row, f"{path}:{number}")
-
-
-def _from_object(row: Any, where: str) -> Entry:
-    if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-        raise ManifestError(where, 'expected an object with a "text"', "Correct the line")
-    try:
-        json.dumps(row, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        # Imported here, as it imports lhotse and torch, which plain transcripts do not need.
-        from asr_s2s.data.manifest import require_characters
-
-        require_characters(row, where)
+def _entry(row: Row, where: str) -> Entry:
+    if not isinstance(row.get("text"), str):
+        raise ManifestError(where, 'expected a row with a "text"', "Correct the line")
+    require_characters(row, where)  # JSON escapes may contain lone surrogates
     identifier, source = row.get("id"), row.get("source")
+    if source == "":  # an empty cell
+        source = None
     if identifier is None and source is None:
         raise ManifestError(where, 'expected an "id" or a "source"', "Add one of them")
     for name, value in (("id", identifier), ("source", source)):

@@ -1,36 +1,15 @@
 """Reports of translation scores: text, and JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from asr_s2s.evaluate.report import Decoding, TextDecoding, plural, table
+from asr_s2s.evaluate.report import Decoding, Expectation, TextDecoding, plural, table
 from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.metrics.metric import METRICS
 from asr_s2s.metrics.translation import Score, SentenceScore, TranslationScores
 
-
-@dataclass(frozen=True)
-class BleuExpectation:
-    """BLEU that a result must reach; all values in points."""
-
-    points: float
-    tolerance: float
-    """Points by which BLEU may be lower."""
-    measured: float
-
-    @property
-    def met(self) -> bool:
-        """Whether the measured BLEU is acceptable."""
-        return self.measured >= self.points - self.tolerance - 1e-9
-
-    def __str__(self) -> str:
-        return (
-            f"expected BLEU >= {self.points:.2f} (-{self.tolerance:.2f}): "
-            f"measured {self.measured:.2f}: {'success' if self.met else 'failure'}"
-        )
-
-    def as_json(self) -> dict[str, float | bool]:
-        return {"bleu": self.points, "tolerance": self.tolerance, "success": self.met}
+BLEU, CHRF, TER = METRICS["bleu"], METRICS["chrf"], METRICS["ter"]
 
 
 def text_report(
@@ -58,7 +37,7 @@ def text_report(
         lines.append(str(decoding))
     for sentence in scores.worst(worst):
         utterance = utterances[sentence.index]
-        lines += ["", f"{utterance.id}: chrF {sentence.chrf:.1f}"]
+        lines += ["", f"{utterance.id}: {CHRF.title} {sentence.chrf:.1f}"]
         if utterance.source is not None:
             lines.append(f"  SRC: {utterance.source}")
         lines += [f"  REF: {reference}" for reference in sentence.references]
@@ -71,13 +50,13 @@ def json_report(
     utterances: Sequence[Utterance],
     decoding: Decoding | TextDecoding | None = None,
     worst: int = 5,
-    expectation: BleuExpectation | None = None,
+    expectation: Expectation | None = None,
 ) -> dict[str, Any]:
     """The report as a JSON object; scores are in points."""
     report: dict[str, Any] = {
-        "bleu": asdict(scores.bleu),
-        "chrf": asdict(scores.chrf),
-        "ter": asdict(scores.ter),
+        BLEU.field: asdict(scores.bleu),
+        CHRF.field: asdict(scores.chrf),
+        TER.field: asdict(scores.ter),
         "sentences": len(scores.sentences),
         "worst": [_sentence(s, utterances[s.index]) for s in scores.worst(worst)],
     }
@@ -92,10 +71,10 @@ def json_report(
 
 def _named(scores: TranslationScores) -> dict[str, Score | None]:
     return {
-        "BLEU": scores.bleu,
-        "BLEU lc": scores.lowercase_tokenized_bleu,
-        "chrF": scores.chrf,
-        "TER": scores.ter,
+        BLEU.title: scores.bleu,
+        f"{BLEU.title} lc": scores.lowercase_tokenized_bleu,
+        CHRF.title: scores.chrf,
+        TER.title: scores.ter,
     }
 
 
@@ -105,5 +84,5 @@ def _sentence(sentence: SentenceScore, utterance: Utterance) -> dict[str, Any]:
         "source": utterance.source,
         "references": list(sentence.references),
         "hypothesis": sentence.hypothesis,
-        "chrf": sentence.chrf,
+        CHRF.field: sentence.chrf,
     }

@@ -108,10 +108,10 @@ def read_source(
     import torch
 
     from asr_s2s.data.datasets import SpeechDataset, TextDataset
-    from asr_s2s.data.manifest import require_characters
     from asr_s2s.search.decode import decode
     from asr_s2s.text.normalize import normalizer
     from asr_s2s.text.output import Output
+    from asr_s2s.text_files import require_characters
 
     config, device = loaded.config, next(loaded.model.parameters()).device
     outputs = Output(loaded.tokenizer, normalizer(config.text.normalizer), config.text.languages)
@@ -176,7 +176,7 @@ def _recording(source: str, maximum: float) -> "Waveform":
 
 
 def _sentence(source: str) -> str:
-    from asr_s2s.data.manifest import require_characters
+    from asr_s2s.text_files import require_characters
 
     if source == STDIN:
         lines = Lines(STDIN)

@@ -1,10 +1,7 @@
 """Reading n-gram models in ARPA format, as written by KenLM, SRILM and others."""
 
-import gzip
-import lzma
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -15,6 +12,7 @@ from numpy.typing import NDArray
 from asr_s2s.errors import ModelError
 from asr_s2s.lm.ngram import Level
 from asr_s2s.text.tokenizer import BOS, EOS, SPECIALS, UNK, Tokenizer
+from asr_s2s.text_files import UNREADABLE, open_text
 
 SPACE = "<space>"
 """ARPA spelling of a token that is a space."""
@@ -32,9 +30,9 @@ def read_arpa(path: Path, tokenizer: Tokenizer) -> list[Level]:
         ModelError: the file cannot be read, is not ARPA, or has no token of the model.
     """
     try:
-        with _open(path) as file:
+        with open_text(path) as file:
             orders = _read_orders(file, path, token_ids(tokenizer))
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
+    except UNREADABLE as error:
         raise ModelError(path, f"it cannot be read ({error})", "Check the path") from error
     unigrams = orders[0][0][:, 0] if orders else np.zeros(0, np.int64)
     if not np.any(unigrams > UNK):
@@ -54,7 +52,7 @@ def arpa_words(path: Path, tokenizer: Tokenizer) -> list[str]:
     """
     words = []
     try:
-        with _open(path) as file:
+        with open_text(path) as file:
             lines = ((number, line.strip()) for number, line in enumerate(file, start=1))
             _read_header(lines, path)
             for _, line in lines:
@@ -63,7 +61,7 @@ def arpa_words(path: Path, tokenizer: Tokenizer) -> list[str]:
                 columns = line.split()
                 if len(columns) > 1 and columns[1] not in SPECIALS:
                     words.append(columns[1])
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError) as error:
+    except UNREADABLE as error:
         raise ModelError(path, f"it cannot be read ({error})", "Check the path") from error
     return [word for word in words if not tokenizer.unknown_characters(word)]
 
@@ -81,14 +79,6 @@ def token_ids(tokenizer: Tokenizer) -> dict[str, int]:
 
 Order = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]
 """N-grams `(count, n)`, their natural log-probabilities and log back-off weights `(count,)`."""
-
-
-def _open(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8")
-    if path.suffix == ".xz":
-        return lzma.open(path, "rt", encoding="utf-8")
-    return path.open(encoding="utf-8")
 
 
 def _read_orders(file: TextIO, path: Path, ids: dict[str, int]) -> list[Order]:

@@ -14,6 +14,7 @@ from asr_s2s.lm.ngram import LOG_ZERO, NgramModel
 from asr_s2s.lm.word_ngram import SPACE, WordNgramModel, spell
 from asr_s2s.text.phonemes import PhonemeTokenizer
 from asr_s2s.text.tokenizer import BLANK, Tokenizer
+from asr_s2s.text_files import atomic_write
 
 NGRAM_FILE = "ngram.safetensors"
 """Name of the n-gram model's file in a model folder."""
@@ -44,11 +45,11 @@ def save_ngram(path: Path, model: NgramModel | WordNgramModel, tokenizer: Tokeni
         spelled = bytearray(" ".join(model.spellings), "utf-8")
         tensors["words"] = torch.frombuffer(spelled, dtype=torch.uint8)
         tensors |= _save_trie(model, tokenizer)
+    content = save({name: value.cpu().contiguous() for name, value in tensors.items()})
     # save_file would create a file that only its owner can read. Loaded models read from the file
     # as long as they exist, so it is replaced rather than overwritten.
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(save({name: value.cpu().contiguous() for name, value in tensors.items()}))
-    partial.replace(path)
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:

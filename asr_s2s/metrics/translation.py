@@ -144,7 +144,7 @@ def score_translations(
     """
     check_settings(tokenizer, lowercase_tokenized)
     _check_lengths(hypotheses, references)
-    chrf = CHRF()
+    sentence_chrf = CHRF()
     older = None
     if lowercase_tokenized is not None:
         prepare = _MosesLowercase(lowercase_tokenized)
@@ -156,15 +156,36 @@ def score_translations(
         preparation = f"prep:moses-{lowercase_tokenized}-lc|sacremoses:{version('sacremoses')}"
         older = Score(older.value, f"{older.signature}|{preparation}")
     return TranslationScores(
-        bleu=_score(_bleu(tokenizer), hypotheses, references),
-        chrf=_score(chrf, hypotheses, references),
-        ter=_score(_ter(tokenizer), hypotheses, references),
+        bleu=bleu(hypotheses, references, tokenizer),
+        chrf=chrf(hypotheses, references),
+        ter=ter(hypotheses, references, tokenizer),
         lowercase_tokenized_bleu=older,
         sentences=tuple(
-            SentenceScore(i, text, tuple(several), chrf.sentence_score(text, several).score)
+            SentenceScore(
+                i, text, tuple(several), sentence_chrf.sentence_score(text, several).score
+            )
             for i, (text, several) in enumerate(zip(hypotheses, references, strict=True))
         ),
     )
+
+
+def bleu(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str = "13a"
+) -> Score:
+    """BLEU of a test set; arguments and errors as in `score_translations`."""
+    return _score(_bleu(tokenizer), hypotheses, references)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Score:
+    """ChrF of a test set; arguments as in `score_translations`."""
+    return _score(CHRF(), hypotheses, references)
+
+
+def ter(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], tokenizer: str = "13a"
+) -> Score:
+    """TER of a test set; arguments as in `score_translations`, `tokenizer` that of BLEU."""
+    return _score(_ter(tokenizer), hypotheses, references)
 
 
 def compare_translations(

@@ -20,7 +20,7 @@ import torch
 import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
@@ -37,6 +37,7 @@ from asr_s2s.nn.low_precision import (
 from asr_s2s.text.phonemes import PhonemeTokenizer
 from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.text.vocabulary import load_tokenizer
+from asr_s2s.text_files import atomic_write, write_text
 
 FORMAT = 1
 """Version of the layout above; folders of other versions are rejected."""
@@ -114,9 +115,7 @@ def change_search(folder: Path, changes: Mapping[str, float | list[float]]) -> N
     path = folder / "config.yaml"
     sections = yaml.safe_load(path.read_text("utf-8"))
     sections["search"] = (sections.get("search") or {}) | dict(changes)
-    partial = path.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
-    partial.replace(path)
+    write_text(path, yaml.safe_dump(sections, sort_keys=False))
 
 
 def save_model(
@@ -137,7 +136,7 @@ def save_model(
     values = to_dict(config)
     names = LANGUAGE_MODEL_SECTIONS if is_language_model(config) else SECTIONS
     sections = {"format": FORMAT} | {name: values[name] for name in names}
-    (folder / "config.yaml").write_text(yaml.safe_dump(sections, sort_keys=False), "utf-8")
+    write_text(folder / "config.yaml", yaml.safe_dump(sections, sort_keys=False))
     tokenizer.save(folder)
     if source_tokenizer is not None and not config.source_text.joint:
         source_tokenizer.save(folder, "source")
@@ -177,8 +176,8 @@ def _write_weights(path: Path, weights: Mapping[str, Tensor], precision: Precisi
             for name, value in tensors.items()
         }
     tensors = {name: value.contiguous() for name, value in tensors.items()}
-    # save_file would create a file that only its owner can read.
-    path.write_bytes(save(tensors))
+    with atomic_write(path) as file:
+        file.write(save(tensors))  # save_file would create a file that only its owner can read
 
 
 def load_model(
@@ -314,7 +313,7 @@ def build_model(
     return Seq2Seq(config, outputs, len(source_tokenizer) if source_tokenizer else 0)
 
 
-def load_weights(network: Seq2Seq | LanguageModel, folder: Path) -> bool:
+def load_weights(network: nn.Module, folder: Path) -> bool:
     """Load the weights of a model folder, in float32, into a network with the same settings.
 
     Returns:

@@ -115,8 +115,6 @@ def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], st
         TextError: a line is invalid, or there is no phrase.
     """
     # Imported here, because it imports lhotse, which is not needed to recognize.
-    from asr_s2s.data.parallel import read_lines
-
     phrases = []
     for number, line in enumerate(read_lines(path), start=1):
         text, tab, weight = line.partition("\t")

@@ -14,8 +14,9 @@ from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from asr_s2s.errors import TextError
+from asr_s2s.errors import ManifestError, TextError
 from asr_s2s.text.tokenizer import SPECIALS, UNK, Side, UnitTokenizer, vocabulary_path
+from asr_s2s.text_files import read_lines
 
 SPACE = " "
 """Unit between words."""
@@ -165,8 +166,8 @@ def read_lexicon(path: Path) -> dict[str, list[str]]:
         TextError: the file cannot be read, a line is malformed, or there are no lines.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path, "lexicon")
+    except ManifestError as error:
         raise TextError(
             path, "this lexicon cannot be read", "Set text.lexicon to a UTF-8 file"
         ) from error

@@ -1,16 +1,16 @@
 """Checkpoints of a training run: its exact state, and the weights of its best steps."""
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
 from asr_s2s.errors import TrainingError
+from asr_s2s.text_files import atomic_write
 from asr_s2s.train.processes import Processes
 
 
@@ -34,10 +34,10 @@ def save_state(
     path: Path,
     position: Position,
     model: torch.nn.Module,
+    criterion: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
     processes: Processes,
-    distillation: torch.nn.Module | None = None,
 ) -> None:
     """Atomically write everything needed to resume exactly. Called by all processes; the first one
     writes."""
@@ -48,27 +48,22 @@ def save_state(
     state = {
         "position": asdict(position),
         "model": model.state_dict(),
+        "criterion": criterion.state_dict(),
         "optimizer": optimizer.state_dict(),
         "scaler": scaler.state_dict(),
         "generators": generators,
     }
-    if distillation is not None:
-        state["distillation"] = distillation.state_dict()
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with atomic_write(path) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def load_state(
     path: Path,
     model: torch.nn.Module,
+    criterion: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: GradScaler,
     rank: int,
-    distillation: torch.nn.Module | None = None,
 ) -> Position:
     """Restore the state written by `save_state`, including random number generators, except those
     of processes that the saved run did not have.
@@ -79,8 +74,7 @@ def load_state(
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state["model"])
-        if distillation is not None:
-            distillation.load_state_dict(state["distillation"])
+        criterion.load_state_dict(_criterion_state(state))
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         if rank < len(state["generators"]):
@@ -100,6 +94,14 @@ def load_state(
     return position
 
 
+def _criterion_state(state: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the weights of the criterion; older states have only those of distillation, if any."""
+    if "criterion" in state:
+        weights: dict[str, Tensor] = state["criterion"]
+        return weights
+    return {f"distillation.{name}": w for name, w in state.get("distillation", {}).items()}
+
+
 class BestCheckpoints:
     """Stores the weights of the `keep` steps with the lowest validation error."""
 
@@ -117,9 +119,9 @@ class BestCheckpoints:
         is_best = ranked[0] == (rate, position.step)
         if (rate, position.step) in ranked:
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = self.folder / "weights.partial"
-            save_file({k: v.cpu().contiguous() for k, v in model.state_dict().items()}, partial)
-            partial.replace(self.path(position.step))
+            weights = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
+            with atomic_write(self.path(position.step)) as file:
+                file.write(save(weights))
         position.best = ranked
         return is_best
 

@@ -3,8 +3,7 @@
 import itertools
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 
@@ -16,37 +15,19 @@ from torch.amp.grad_scaler import GradScaler
 from asr_s2s.config import Config
 from asr_s2s.config_file import load_config, to_dict
 from asr_s2s.errors import TrainingError
-from asr_s2s.lm.language_model import LanguageModel, is_language_model
-from asr_s2s.model.folder import (
-    build_model,
-    find_model,
-    load_tokenizers,
-    load_weights,
-    pretrained_names,
-    read_config,
-    save_model,
-)
-from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.model.folder import load_tokenizers, load_weights, save_model
 from asr_s2s.nn.low_precision import multiplies_bf16
+from asr_s2s.text_files import write_text
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state
-from asr_s2s.train.distill import Distillation
+from asr_s2s.train.lock import lock_folder
 from asr_s2s.train.monitor import Monitor
-from asr_s2s.train.objective import joint_loss
+from asr_s2s.train.objective import Losses
 from asr_s2s.train.processes import Processes, join, leave
-from asr_s2s.train.schedule import learning_rate, sampling_probability
-from asr_s2s.train.settings import check_settings
-from asr_s2s.train.streams import (
-    Stream,
-    check_kinds,
-    endless,
-    infeasible,
-    make_streams,
-    measure_features,
-    read_corpus,
-    teacher_shape,
-    write_tokenizers,
-)
-from asr_s2s.train.validation import Validation, validate
+from asr_s2s.train.schedule import learning_rate
+from asr_s2s.train.settings import check_settings, resolve_model
+from asr_s2s.train.streams import endless
+from asr_s2s.train.task import find_task
+from asr_s2s.train.validation import Validation
 
 RESUMABLE_CHANGES = {
     "data.workers",
@@ -77,12 +58,15 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
         The model folder, or None if SIGINT or SIGTERM stopped the run; its state is then saved.
 
     Raises:
-        UserError: a setting, manifest or run folder cannot be used.
+        UserError: a setting, manifest or run folder cannot be used, or another process is training
+            in the folder.
     """
     check_settings(config, device)
+    config = find_task(config).complete(config, base)
     processes = join(device)
     try:
-        return _train(config, base, output, device, processes)
+        with lock_folder(output) if processes.first else nullcontext():
+            return _train(config, base, output, device, processes)
     finally:
         leave(processes)
 
@@ -90,40 +74,28 @@ def train(config: Config, base: Path, output: Path, device: torch.device) -> Pat
 def _train(
     config: Config, base: Path, output: Path, device: torch.device, processes: Processes
 ) -> Path | None:
-    vocabulary = start_from = _resolve_model(config.train.initialize, base)
-    if is_language_model(config):
-        vocabulary = _resolve_model(config.language_model.vocabulary_of, base)
-        assert vocabulary is not None  # see check_settings
-        config = replace(config, text=replace(read_config(vocabulary).text, languages=()))
+    start_from = resolve_model(config.train.initialize, base)
     state_path = output / "last.pt"
     if processes.first:
         _claim_folder(output, config)
     torch.manual_seed(config.train.seed)
     monitor = Monitor(output, config.train, processes)
-    corpus = read_corpus(config.data.train, base, "data.train", config)
-    valid_corpus = read_corpus(config.data.valid, base, "data.valid", config)
-    check_kinds(corpus, config, "data.train")
-    check_kinds(valid_corpus, config, "data.valid")
-    if processes.first:
-        write_tokenizers(config, output, vocabulary, corpus, base)
+    task = find_task(config)(config, base)
+    if processes.first and not state_path.is_file():
+        task.save_tokenizers(output)
     processes.wait()
     tokenizers = load_tokenizers(output, config)
-    streams = make_streams(corpus, config, tokenizers, training=True, base=base, info=monitor.info)
-    valid_streams = make_streams(valid_corpus, config, tokenizers, training=False)
+    streams = task.streams(tokenizers, training=True, info=monitor.info)
+    valid_streams = task.streams(tokenizers, training=False, info=monitor.info)
 
-    model: Seq2Seq | LanguageModel
-    if is_language_model(config):
-        model = LanguageModel(len(tokenizers[0]), config.language_model).to(device)
-    else:
-        model = build_model(config, *tokenizers).to(device)
-    distillation = _distillation(config, model, streams)
-    learner = torch.nn.ModuleList([model] if distillation is None else [model, distillation])
-    learner.to(device)
+    model = task.build_model(tokenizers).to(device)
+    criterion = task.build_criterion(model, streams)
+    learner = torch.nn.ModuleList([model, criterion]).to(device)
     optimizer = torch.optim.AdamW(
         _parameter_groups(learner, config.train.weight_decay),
         lr=config.train.learning_rate,
         betas=(0.9, 0.98),
-        fused=device.type == "cuda",
+        fused=True,
     )
     precision = config.train.precision
     if precision == "bf16" and device.type == "cpu" and not multiplies_bf16():
@@ -140,23 +112,19 @@ def _train(
     if not processes.first:
         torch.manual_seed(config.train.seed + processes.rank)  # different dropout in each process
     if state_path.is_file():
-        position = load_state(state_path, model, optimizer, scaler, processes.rank, distillation)
+        position = load_state(state_path, model, criterion, optimizer, scaler, processes.rank)
     else:
         if processes.first:
             best.prune(position)  # remains of a run killed before it first saved its state
         if start_from is not None:
             load_weights(model, start_from)
-        elif (
-            config.features.normalization == "global"
-            and isinstance(model, Seq2Seq)
-            and streams[0].kind == "speech"
-        ):
-            measure_features(model, streams[0], config)
+        else:
+            task.prepare(model, streams)
     processes.share_weights(learner)
     monitor.resume(position.step)
-    monitor.start(model, {s.kind: len(s.items) for s in streams}, position.step)
-    if isinstance(model, Seq2Seq) and model.ctc is not None:
-        monitor.warn_infeasible(infeasible(streams[0], config))
+    monitor.start(model, streams, position.step)
+    for note in task.notes(streams):
+        monitor.info(note)
     # Streams alternate, so a resumed run must continue with the stream whose turn it is.
     turn = position.step * config.train.accumulate % len(streams)
     batches = [endless(s, config, position, processes, monitor.warn) for s in streams]
@@ -166,20 +134,19 @@ def _train(
     local_sgd = processes.count > 1 and config.train.average_every > 1
 
     def measure() -> Validation:
-        return validate(model, valid_streams, config, device)
+        return task.validate(model, valid_streams, device)
 
     with _stop_signals() as stopped, monitor:
         while position.step < config.train.steps and not _is_stale(position, config):
             rate = learning_rate(position.step, config.train)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            sampling = sampling_probability(position.step, config.objective)
             learner.train()
             for _ in range(config.train.accumulate):
                 batch = next(next(turns))
                 batch = batch.to(device)
                 with autocast:
-                    losses = joint_loss(model, batch, config.objective, sampling, distillation)
+                    losses: Losses = criterion(model, batch, position.step)
                 monitor.count(batch, losses)
                 torch.autograd.backward(scaler.scale(losses.total / config.train.accumulate))
             stopping = False
@@ -212,7 +179,7 @@ def _train(
                     monitor.validated(position, result)
                 position.stale = processes.share(position.stale)
             if stopping or saving:
-                save_state(state_path, position, model, optimizer, scaler, processes, distillation)
+                save_state(state_path, position, model, criterion, optimizer, scaler, processes)
                 if processes.first:
                     best.prune(position)
             if stopping:
@@ -243,7 +210,7 @@ def _train(
             )
             steps = steps[:1]
             result = finish(steps)
-        (folder / "README.md").write_text(_model_card(config, steps, result), "utf-8")
+        write_text(folder / "README.md", _model_card(config, steps, result))
         monitor.finished(result, folder)
         processes.wait()
     return folder
@@ -251,26 +218,6 @@ def _train(
 
 def _is_stale(position: Position, config: Config) -> bool:
     return 0 < config.train.patience <= position.stale
-
-
-def _resolve_model(name: str | None, base: Path) -> Path | None:
-    """Resolve a model name or path of the configuration to a folder; None stays None."""
-    if name is None or name in pretrained_names():
-        return None if name is None else find_model(name)
-    return find_model(base / name)
-
-
-def _distillation(
-    config: Config, model: Seq2Seq | LanguageModel, streams: list[Stream]
-) -> Distillation | None:
-    """Build the prediction layer for a teacher's features, or None if `distill.weight` is 0."""
-    if not config.distill.weight:
-        return None
-    assert isinstance(model, Seq2Seq)  # see check_settings
-    (speech,) = (stream for stream in streams if stream.kind == "speech")
-    rate, size = teacher_shape(speech.items)
-    per_frame = max(1, round(rate * model.speech.frame_seconds(config.distill.layer)))
-    return Distillation(model.speech.output_size, size, per_frame, config.distill)
 
 
 def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -292,14 +239,6 @@ def _weights_and_moments(model: torch.nn.Module, optimizer: torch.optim.Optimize
 
 def _claim_folder(output: Path, config: Config) -> None:
     """Save the configuration in the run folder; refuse a folder that contains another run."""
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(
-            output,
-            f"the run folder cannot be created ({error.strerror})",
-            "Choose another --output",
-        ) from error
     path = output / "config.yaml"
     if path.is_file() and (output / "last.pt").is_file():
         recorded, wanted = _flat(to_dict(load_config(path))), _flat(to_dict(config))
@@ -310,9 +249,7 @@ def _claim_folder(output: Path, config: Config) -> None:
                     f"it contains a run with {key}={recorded[key]}, not {value}",
                     "Choose another --output, or delete that folder to start over",
                 )
-    partial = path.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(to_dict(config), sort_keys=False), "utf-8")
-    partial.replace(path)
+    write_text(path, yaml.safe_dump(to_dict(config), sort_keys=False))
 
 
 def _flat(values: dict[str, object], prefix: str = "") -> dict[str, object]:
@@ -345,7 +282,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
 
 def _model_card(config: Config, steps: list[int], result: Validation) -> str:
-    beam = "" if is_language_model(config) else f" (beam {config.train.validation_beam_size})"
+    search = f" ({result.search})" if result.search else ""
     return f"""# Model card
 
 Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.train)}.
@@ -353,7 +290,7 @@ Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.t
 | | |
 |---|---|
 | validation | {", ".join(f"`{name}`" for name in config.data.valid)} |
-| result there | {result}{beam} |
+| result there | {result}{search} |
 | weights | mean of steps {", ".join(map(str, sorted(steps)))} |
 | normalizer | `{config.text.normalizer}` |
 

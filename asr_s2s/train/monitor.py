@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,20 +12,15 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from asr_s2s.config import TrainConfig
-from asr_s2s.data.datasets import Batch
+from asr_s2s.data.datasets import Batch, BatchDataset
 from asr_s2s.errors import TrainingError
 from asr_s2s.inspect.attention import draw_attention
 from asr_s2s.train.checkpoint import Position
 from asr_s2s.train.objective import Losses
 from asr_s2s.train.processes import Processes
+from asr_s2s.train.streams import Stream
 from asr_s2s.train.validation import Validation
 
-SPEEDS = {
-    "speech": ("audio_seconds_per_second", "s audio/s"),
-    "text": ("tokens_per_second", "tokens/s"),
-    "lines": ("tokens_per_second", "tokens/s"),
-}
-"""Name and unit of the training speed, by kind of source."""
 MAX_SKIPPED = 20
 """Maximum consecutive steps with infinite or NaN gradients before the run is aborted."""
 
@@ -55,8 +50,8 @@ class Monitor:
         self.skipped = 0
         self.amounts: dict[str, float] = {}
         self.losses: dict[str, Losses] = {}
-        self.several = False
-        """Whether the run has several kinds of sources."""
+        self.speeds: dict[str, tuple[str, str]] = {}
+        """Name and unit of the training speed, by kind of source."""
         self.since = time.monotonic()
 
     def info(self, message: str) -> None:
@@ -74,15 +69,6 @@ class Monitor:
                 self.warned.add(failure)
                 self._print(f"left out: {failure}")
 
-    def warn_infeasible(self, count: int) -> None:
-        """Report the number of transcripts that are too long for CTC."""
-        if count:
-            self.info(
-                f"{count} transcripts have more tokens than CTC can align with their audio; "
-                "the CTC loss ignores them. Lower speech_encoder.time_reduction, or raise "
-                "objective.ctc_per_frame"
-            )
-
     def resume(self, step: int) -> None:
         """Drop metrics logged after the step from which the run resumes."""
         if self.processes.first and self.metrics.is_file():
@@ -94,14 +80,13 @@ class Monitor:
         if step:
             self.info(f"resuming {self.output} at step {step}")
 
-    def start(self, model: nn.Module, items: Mapping[str, int], step: int) -> None:
+    def start(self, model: nn.Module, streams: Sequence[Stream[BatchDataset]], step: int) -> None:
         """Report the number of training items per kind of source, and show the progress bar."""
         if self.processes.first:
             self.tensorboard = SummaryWriter(str(self.output / "tensorboard"), purge_step=step + 1)
         count = sum(p.numel() for p in model.parameters())
-        self.several = len(items) > 1
-        names = {"speech": "utterances", "text": "sentence pairs", "lines": "lines of text"}
-        counts = " and ".join(f"{number} {names[kind]}" for kind, number in items.items())
+        self.speeds = {stream.kind: stream.dataset.speed for stream in streams}
+        counts = " and ".join(f"{len(s.items)} {s.dataset.noun}" for s in streams)
         self.info(f"training on {counts}; {count / 1e6:.2f} M parameters")
         self.bar.update(self.task, completed=step)
         self.bar.start()
@@ -140,8 +125,9 @@ class Monitor:
         elapsed = time.monotonic() - self.since
         values: dict[str, float] = {}
         status = []
+        several = len(self.speeds) > 1
         for kind, losses in self.losses.items():
-            prefix = f"{kind}/" if self.several else ""
+            prefix = f"{kind}/" if several else ""
             values |= {
                 f"{prefix}loss": float(losses.total.detach()),
                 f"{prefix}attention_loss": float(losses.attention),
@@ -151,10 +137,10 @@ class Monitor:
                 values[f"{prefix}ctc_loss"] = float(losses.ctc)
             if losses.distill is not None:
                 values[f"{prefix}distill_loss"] = float(losses.distill)
-            name, unit = SPEEDS[kind]
+            name, unit = self.speeds[kind]
             values[name] = self.amounts.get(kind, 0.0) / elapsed
             status.append(
-                f"{kind + ': ' if self.several else ''}loss {values[f'{prefix}loss']:.3f}  "
+                f"{kind + ': ' if several else ''}loss {values[f'{prefix}loss']:.3f}  "
                 f"accuracy {values[f'{prefix}accuracy']:.3f}  {values[name]:,.0f} {unit}"
             )
         values |= {"gradient_norm": float(norm), "learning_rate": rate}

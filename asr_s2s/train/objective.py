@@ -37,7 +37,7 @@ class Losses(NamedTuple):
 
 
 def joint_loss(
-    model: Seq2Seq | LanguageModel,
+    model: Seq2Seq,
     batch: Batch,
     config: ObjectiveConfig,
     sampling: float = 0.0,
@@ -51,11 +51,6 @@ def joint_loss(
             and Martins, 2019), so that scheduled sampling keeps the decoder's fused unrolling.
         distillation: prediction layer, used if the batch has teacher features.
     """
-    if isinstance(model, LanguageModel):
-        prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
-        logits = model(prefix)
-        loss = attention_loss(logits, target, config.label_smoothing)
-        return Losses(loss, loss.detach(), None, _accuracy(logits, target))
     prompted = torch.cat([batch.prompts, batch.tokens], dim=1)
     prefix, target = teacher_forcing(prompted, batch.token_lengths + batch.prompts.size(1))
     distill = None
@@ -81,6 +76,14 @@ def joint_loss(
     if distillation is not None and distill is not None:
         total = total + distillation.weight * distill
     return Losses(total, attention.detach(), _detach(ctc), accuracy, _detach(distill))
+
+
+def language_model_loss(model: LanguageModel, batch: Batch, label_smoothing: float) -> Losses:
+    """Compute the cross-entropy of a language model."""
+    prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
+    logits = model(prefix)
+    loss = attention_loss(logits, target, label_smoothing)
+    return Losses(loss, loss.detach(), None, _accuracy(logits, target))
 
 
 def teacher_forcing(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,31 +1,28 @@
 """Checks of the configuration before a run starts, rather than hours into it."""
 
+from pathlib import Path
+
 import torch
 
 from asr_s2s.config import Config
 from asr_s2s.config_file import check_values
 from asr_s2s.errors import ConfigError, TextError
-from asr_s2s.lm.language_model import is_language_model
+from asr_s2s.metrics.metric import find_metric
 from asr_s2s.metrics.translation import check_settings as check_scores
 from asr_s2s.model.decoders import check_decoder
+from asr_s2s.model.folder import find_model, pretrained_names
 from asr_s2s.model.seq2seq import check_encoders
 from asr_s2s.search.beam import check_search
 from asr_s2s.search.decode import check_attended
 
 
 def check_settings(config: Config, device: torch.device) -> None:
-    """Refuse settings with which training cannot start or would fail later.
+    """Refuse settings with which no training can start or would fail later.
 
     Raises:
         ConfigError: names the first invalid key.
     """
     check_values(config)
-    if is_language_model(config):
-        _check_language_model(config)
-    else:
-        check_encoders(config)
-        _check_metric(config)
-        check_attended(config.search, config.decoder)
     if config.source_text.joint and config.source_text.normalizer != config.text.normalizer:
         raise ConfigError(
             "source_text.normalizer",
@@ -63,20 +60,28 @@ def check_distill(config: Config) -> None:
         )
 
 
-def _check_metric(config: Config) -> None:
-    if config.text.metric != "bleu":
-        return
-    try:
-        check_scores(config.text.bleu_tokenizer)
-    except TextError as error:
-        problem = f"{error.where}: {error.problem}"
-        raise ConfigError("text.bleu_tokenizer", problem, error.fix) from error
+def check_seq2seq(config: Config) -> None:
+    """Refuse settings of encoders, metric and search that do not fit together.
+
+    Raises:
+        ConfigError: names the invalid key.
+    """
+    check_encoders(config)
+    if find_metric(config.text.metric).of_translations:
+        try:
+            check_scores(config.text.bleu_tokenizer)
+        except TextError as error:
+            problem = f"{error.where}: {error.problem}"
+            raise ConfigError("text.bleu_tokenizer", problem, error.fix) from error
+    check_attended(config.search, config.decoder)
 
 
-def _check_language_model(config: Config) -> None:
-    if config.language_model.vocabulary_of is None:
-        raise ConfigError(
-            "language_model.vocabulary_of",
-            "a language model needs the vocabulary of the model that will use it",
-            "Give a model folder, or the name of a shipped model",
-        )
+def resolve_model(name: str | None, base: Path) -> Path | None:
+    """Resolve a model name or path of the configuration to a folder; None stays None.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if name is None or name in pretrained_names():
+        return None if name is None else find_model(name)
+    return find_model(base / name)

@@ -1,9 +1,10 @@
 """Streams of training and validation batches, one per kind of source."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from lhotse import CutSet
@@ -14,26 +15,21 @@ from asr_s2s.audio.augment import WaveformAugment
 from asr_s2s.audio.features import FRAMES_PER_SECOND
 from asr_s2s.config import Config
 from asr_s2s.data.batches import ordered_batches, training_batches
-from asr_s2s.data.datasets import Batch, MeasuredPair, SpeechDataset, TextDataset
-from asr_s2s.data.lines import LineDataset
+from asr_s2s.data.datasets import Batch, BatchDataset, MeasuredPair, SpeechDataset, TextDataset
 from asr_s2s.data.manifest import (
-    content_suffix,
     cut_language,
     cut_source,
     cut_teacher_shape,
     cut_text,
     read_manifest,
 )
-from asr_s2s.data.parallel import TextPair, is_parallel, read_lines, read_parallel
+from asr_s2s.data.parallel import TextPair, is_parallel, read_parallel
 from asr_s2s.errors import ConfigError, TrainingError
-from asr_s2s.lm.language_model import is_language_model
-from asr_s2s.model.folder import load_tokenizers
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.nn.masks import padding_mask
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import Tokenizer
-from asr_s2s.text.vocabulary import train_tokenizer
 from asr_s2s.train.checkpoint import Position
 from asr_s2s.train.processes import Processes
 
@@ -48,37 +44,39 @@ class Corpus:
     cuts: list[Cut]
     """Utterances with transcripts."""
     pairs: list[TextPair]
-    lines: list[str] = field(default_factory=list)
-    """Lines of text for a language model."""
+
+
+Dataset = TypeVar("Dataset", bound=BatchDataset, covariant=True)
 
 
 @dataclass(frozen=True)
-class Stream:
+class Stream(Generic[Dataset]):
     """Items of one kind of source, with the dataset that turns them into batches."""
 
     items: CutSet
-    """Cuts, `MeasuredPair`s or `Line`s."""
-    dataset: SpeechDataset | TextDataset | LineDataset
+    """Items as the dataset expects them: cuts, `MeasuredPair`s or `Line`s."""
+    dataset: Dataset
 
     @property
     def kind(self) -> str:
-        """Encoder of the items, `speech` or `text`; `lines` for language models."""
+        """Kind of the items, as in `Batch.kind`."""
         return self.dataset.kind
 
 
-def read_corpus(names: tuple[str, ...], base: Path, key: str, config: Config) -> Corpus:
-    """Read several manifests; for a language model, several text files.
+SourceStream = Stream[SpeechDataset | TextDataset]
+"""Stream of sources with their outputs."""
+
+
+def read_corpus(names: tuple[str, ...], base: Path, key: str) -> Corpus:
+    """Read several manifests.
 
     Ids that occur in an earlier manifest get the manifest's number appended.
 
     Raises:
-        ConfigError: `names` is empty, or names a table for a language model.
+        ConfigError: `names` is empty.
         ManifestError: a manifest cannot be used.
     """
-    if not names:
-        raise ConfigError(key, "no manifest is given", f"Set {key} to one or more manifests")
-    if is_language_model(config):
-        return Corpus([], [], _read_texts(names, base, key))
+    require_names(names, key)
     cuts, pairs, seen = [], [], set()
     for number, name in enumerate(names, start=1):
         if is_parallel(base / name):
@@ -96,15 +94,14 @@ def read_corpus(names: tuple[str, ...], base: Path, key: str, config: Config) ->
     return Corpus(cuts, pairs)
 
 
-def _read_texts(names: tuple[str, ...], base: Path, key: str) -> list[str]:
-    lines: list[str] = []
-    for name in names:
-        if content_suffix(base / name) in (".jsonl", ".tsv", ".csv"):
-            raise ConfigError(
-                key, f"{name} is a table, not plain text", "Give files with one sentence per line"
-            )
-        lines += read_lines(base / name)
-    return lines
+def require_names(names: tuple[str, ...], key: str) -> None:
+    """Refuse a key that names no data.
+
+    Raises:
+        ConfigError: names `key`.
+    """
+    if not names:
+        raise ConfigError(key, "no manifest is given", f"Set {key} to one or more manifests")
 
 
 def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = False) -> None:
@@ -130,30 +127,6 @@ def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = Fals
             )
 
 
-def write_tokenizers(
-    config: Config, output: Path, start_from: Path | None, corpus: Corpus, base: Path
-) -> None:
-    """Save output and source tokenizers in `output`, unless a run is resumed there: those of
-    `start_from`, or new ones trained on the training texts."""
-    has_text = "text" in config.model.encoders
-    if (output / "last.pt").is_file():
-        return
-    if start_from is not None:
-        target, source = load_tokenizers(start_from, config)
-    else:
-        texts: list[str] = [cut_text(cut) for cut in corpus.cuts]
-        texts += [pair.target for pair in corpus.pairs]
-        sources = [pair.source for pair in corpus.pairs]
-        joint = has_text and config.source_text.joint
-        target = train_tokenizer(config.text, [*texts, *sources] if joint else texts, base=base)
-        source = target if joint else None
-        if has_text and not joint:
-            source = train_tokenizer(config.source_text, sources, "source_text")
-    target.save(output)
-    if source is not None and source is not target:
-        source.save(output, "source")
-
-
 def make_streams(
     corpus: Corpus,
     config: Config,
@@ -162,7 +135,7 @@ def make_streams(
     training: bool,
     base: Path = Path(),
     info: Callable[[str], None] = lambda message: None,
-) -> list[Stream]:
+) -> list[SourceStream]:
     """Build the streams of a corpus, one per kind of source.
 
     Args:
@@ -180,7 +153,7 @@ def make_streams(
         output.prompt(cut_language(cut), cut_source(cut))
     for pair in corpus.pairs:
         output.prompt(pair.language, pair.id)
-    streams: list[Stream] = []
+    streams: list[SourceStream] = []
     if corpus.cuts:
         augment = WaveformAugment(config.augment, base) if training else None
         teacher = teacher_shape(corpus.cuts) if training and config.distill.weight > 0 else None
@@ -188,9 +161,6 @@ def make_streams(
         speech = SpeechDataset(output, augment, config.train.seed, teacher_size=size)
         cuts = _usable_cuts(corpus.cuts, config, output, info) if training else corpus.cuts
         streams.append(Stream(CutSet(cuts), speech))
-    if corpus.lines:
-        dataset = LineDataset(output, config.data.max_tokens)
-        streams.append(Stream(CutSet(dataset.measure(corpus.lines)), dataset))
     if corpus.pairs:
         assert source_tokenizer is not None
         text = TextDataset(
@@ -226,7 +196,7 @@ def teacher_shape(cuts: Iterable[Cut]) -> tuple[float, int]:
 
 
 def endless(
-    stream: Stream,
+    stream: Stream[BatchDataset],
     config: Config,
     position: Position,
     processes: Processes,
@@ -273,9 +243,8 @@ def endless(
 
 
 @torch.inference_mode()
-def measure_features(model: Seq2Seq, stream: Stream, config: Config) -> None:
+def measure_features(model: Seq2Seq, stream: SourceStream, config: Config) -> None:
     """Set global feature normalization from a sample of the training utterances."""
-    assert isinstance(stream.dataset, SpeechDataset)
     plain = SpeechDataset(stream.dataset.output)
     stride = max(1, len(stream.items) // NORMALIZATION_UTTERANCES)
     sample = CutSet([cut for i, cut in enumerate(stream.items) if i % stride == 0])
@@ -295,7 +264,7 @@ def measure_features(model: Seq2Seq, stream: Stream, config: Config) -> None:
     frontend.normalize.set_statistics(mean, (squares / count - mean.square()).clamp_min(0.0).sqrt())
 
 
-def infeasible(stream: Stream, config: Config) -> int:
+def infeasible(stream: SourceStream, config: Config) -> int:
     """Count utterances whose transcripts have more tokens than CTC can align with their frames."""
     edge, reduction = 2 * config.features.edge_frames, config.speech_encoder.time_reduction
     per_frame = config.objective.ctc_per_frame

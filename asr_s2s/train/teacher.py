@@ -5,7 +5,6 @@ trains the speech encoder to predict them.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
@@ -26,6 +25,7 @@ from asr_s2s.data.manifest import (
     write_manifest,
 )
 from asr_s2s.errors import ManifestError, ModelError, UserError, writing
+from asr_s2s.text_files import write_text
 
 Features = NDArray[np.float32]
 
@@ -193,9 +193,7 @@ def _claim_folder(output: Path, manifest: Path, teacher: Teacher) -> None:
             found = json.loads(path.read_text("utf-8"))
         else:
             found = wanted
-            partial = path.with_suffix(f".{os.getpid()}.partial")
-            partial.write_text(json.dumps(wanted) + "\n", "utf-8")
-            partial.replace(path)
+            write_text(path, json.dumps(wanted) + "\n")
     except (OSError, ValueError) as error:
         raise UserError(
             output, f"it cannot be used ({error})", "Choose another --output"

@@ -76,7 +76,7 @@ class Tuner:
     ) -> None:
         self.loaded = loaded
         config = loaded.config
-        corpus = read_corpus((str(manifest),), Path(), "MANIFEST", config)
+        corpus = read_corpus((str(manifest),), Path(), "MANIFEST")
         check_kinds(corpus, config, "MANIFEST", partly=True)
         self.encoded: list[_Encoded] = []
         tokenizers = loaded.tokenizer, loaded.source_tokenizer

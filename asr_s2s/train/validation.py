@@ -1,24 +1,20 @@
-"""Validation by beam search; for language models, by perplexity."""
+"""Validation by beam search, and its result."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import sacrebleu
 import torch
 
 from asr_s2s.config import Config, TextConfig
 from asr_s2s.data.batches import ordered_batches
-from asr_s2s.data.lines import LineDataset
 from asr_s2s.errors import TrainingError
 from asr_s2s.inspect.attention import AttentionMap, attention_map
-from asr_s2s.lm.language_model import LanguageModel
-from asr_s2s.metrics.error_rate import Utterance, score
+from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.metrics.metric import Metric, Scored, find_metric, measure
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import decode
-from asr_s2s.train.objective import IGNORED, attention_loss, teacher_forcing
-from asr_s2s.train.streams import Stream
+from asr_s2s.train.streams import SourceStream
 
 BATCH_FACTOR = 8
 """Ratio of tokens per batch in validation and training of text; validation keeps no gradients."""
@@ -28,10 +24,10 @@ class Validation(NamedTuple):
     """Result of one validation."""
 
     error: float
-    """Criterion for choosing checkpoints, lower is better: word error rate, 1 - BLEU / 100, or
-    perplexity; averaged over the kinds of source."""
+    """Criterion for choosing checkpoints, lower is better (`Metric.error`), averaged over the kinds
+    of source."""
     measures: dict[str, float]
-    """Metrics by name: `word_error_rate` (0.05 is 5 %), `bleu` (0 to 100), `perplexity`, ..."""
+    """Values of metrics by `Metric.field`, after the kind of source if there are several."""
     samples: list[tuple[str, str]]
     """Examples: up to three (reference, hypothesis) pairs."""
     attended: list[tuple[str, AttentionMap]]
@@ -39,28 +35,27 @@ class Validation(NamedTuple):
     failures: list[str]
     """Error messages of utterances that could not be read and are left out."""
 
+    metric: Metric
+    """Metric that `error` is computed from."""
+    search: str = ""
+    """Search that made the outputs, such as `beam 1`; empty without a search."""
+
     def __str__(self) -> str:
-        shown = {
-            "word_error_rate": lambda v: f"WER {100 * v:.2f} %",
-            "bleu": lambda v: f"BLEU {v:.2f}",
-            "perplexity": lambda v: f"perplexity {v:.2f}",
-        }
-        known = ((name.split("/")[-1], value) for name, value in self.measures.items())
-        return ", ".join(shown[name](value) for name, value in known if name in shown)
+        chosen = (
+            v for name, v in self.measures.items() if name.split("/")[-1] == self.metric.field
+        )
+        return ", ".join(map(self.metric.format, chosen))
 
 
 @torch.inference_mode()
 def validate(
-    model: Seq2Seq | LanguageModel, streams: Sequence[Stream], config: Config, device: torch.device
+    model: Seq2Seq, streams: Sequence[SourceStream], config: Config, device: torch.device
 ) -> Validation:
-    """Decode the validation set by beam search and score it; with a language model, measure the
-    perplexity per token, including end tokens.
+    """Decode the validation set by beam search and score it.
 
     Raises:
         TrainingError: no utterance of the validation set could be read.
     """
-    if isinstance(model, LanguageModel):
-        return _validate_lines(model, streams[0], config, device)
     parts = [_validate_stream(model, stream, config, device) for stream in streams]
     if len(parts) == 1:
         return parts[0]
@@ -75,35 +70,17 @@ def validate(
         [sample for part in parts for sample in part.samples],
         [attended for part in parts for attended in part.attended],
         [failure for part in parts for failure in part.failures],
+        parts[0].metric,
+        parts[0].search,
     )
 
 
-def _validate_lines(
-    model: LanguageModel, stream: Stream, config: Config, device: torch.device
-) -> Validation:
-    model.eval()
-    total, count = 0.0, 0
-    for batch in ordered_batches(stream.items, stream.dataset, config.data):
-        if not batch.ids:
-            continue
-        batch = batch.to(device)
-        prefix, target = teacher_forcing(batch.tokens, batch.token_lengths)
-        tokens = int((target != IGNORED).sum())
-        total += tokens * float(attention_loss(model(prefix), target, label_smoothing=0.0))
-        count += tokens
-    if not count:
-        raise TrainingError("data.valid", "it contains no text", "Give other files")
-    perplexity = math.exp(min(total / count, 700.0))
-    return Validation(perplexity, {"perplexity": perplexity}, [], [], [])
-
-
 def _validate_stream(
-    model: Seq2Seq, stream: Stream, config: Config, device: torch.device
+    model: Seq2Seq, stream: SourceStream, config: Config, device: torch.device
 ) -> Validation:
     model.eval()
     search = replace(config.search, beam_size=config.train.validation_beam_size)
     dataset, tokenizer = stream.dataset, stream.dataset.output.tokenizer
-    assert not isinstance(dataset, LineDataset)
     data = replace(config.data, batch_tokens=BATCH_FACTOR * config.data.batch_tokens)
     utterances: list[Utterance] = []
     attended: list[tuple[str, AttentionMap]] = []
@@ -129,7 +106,15 @@ def _validate_stream(
         )
     samples = [(u.reference, u.hypothesis) for u in utterances[:: max(1, len(utterances) // 3)][:3]]
     measured = measure_texts(utterances, config.text)
-    return Validation(measured.error, measured.measures, samples, attended, failures)
+    return Validation(
+        measured.error,
+        measured.measures,
+        samples,
+        attended,
+        failures,
+        find_metric(config.text.metric),
+        f"beam {search.beam_size}",
+    )
 
 
 class Measured(NamedTuple):
@@ -141,16 +126,6 @@ class Measured(NamedTuple):
 
 def measure_texts(utterances: list[Utterance], config: TextConfig) -> Measured:
     """Score outputs by the configured metric."""
-    if config.metric == "bleu":
-        bleu = sacrebleu.corpus_bleu(
-            [u.hypothesis for u in utterances],
-            [[u.reference for u in utterances]],
-            tokenize=config.bleu_tokenizer,
-        ).score
-        return Measured(1 - bleu / 100, {"bleu": bleu})
-    rates = score(utterances)
-    measures = {
-        "word_error_rate": rates.word_error_rate,
-        "character_error_rate": rates.character_error_rate,
-    }
-    return Measured(rates.word_error_rate, measures)
+    metric = find_metric(config.metric)
+    measures = measure(metric, Scored(utterances, bleu_tokenizer=config.bleu_tokenizer))
+    return Measured(metric.error(measures[metric.field]), measures)

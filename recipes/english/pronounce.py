@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from corpus_rows import read_corpus_rows
 
 import asr_s2s
-from asr_s2s.data.parallel import read_lines
 from asr_s2s.errors import TextError, UserError
 from asr_s2s.text.normalize import english
+from asr_s2s.text_files import read_lines
 
 WORD = re.compile(r"[a-z]+('[a-z]+)*")
 SIBILANTS = ("s", "z", "sh", "zh", "ch", "jh")

@@ -22,6 +22,7 @@ from asr_s2s.config import (
 )
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.evaluate.decoding import translate_groups
+from asr_s2s.metrics.metric import METRICS
 from asr_s2s.model.folder import save_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.options import DecodeOptions
@@ -200,8 +201,40 @@ def test_any_pronunciation_of_a_word_is_accepted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("metric", "expect", "code"),
+    [("cer", "26", 0), ("accuracy", "50", 0), ("accuracy", "51", 1), ("chrf", "99", 1)],
+)
+def test_any_metric_of_the_table_can_be_expected(
+    pair: tuple[str | Path, ...], metric: str, expect: str, code: int
+) -> None:
+    result = evaluate(*pair, "--metric", metric, "--expect", expect)
+    assert result.returncode == code, result.stderr
+    assert METRICS[metric].title in result.stdout.splitlines()[-1]
+    report = json.loads(evaluate(*pair, "--metric", metric, "--format", "json").stdout)
+    assert METRICS[metric].field in report
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_header_is_not_scored_as_an_utterance(tmp_path: Path, mark: str, ending: str) -> None:
+    contents = {
+        "ref.tsv": f"{mark}id\ttext{ending}a\tone two{ending}b\tthree{ending}",
+        "hyp.csv": f"{mark}id,text{ending}a,one two{ending}b,four{ending}",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content.encode())
+    files = "--reference", tmp_path / "ref.tsv", "--hypothesis", tmp_path / "hyp.csv"
+    result = evaluate(*files, "--format", "json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["utterances"] == 2
+    assert report["words"]["reference"] == 3 and report["words"]["substitutions"] == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "problem"),
     [
+        (("--metric", "wers"), "--metric: expected one of wer"),
         (("--bleu-tokenizer", "zh"), "--bleu-tokenizer: this option is for bleu"),
         (("--lowercase-tokenized", "de"), "--lowercase-tokenized: this option is for bleu"),
         (("--metric", "bleu", "--normalizer", "verbatim"), "--normalizer: this option is for wer"),

@@ -10,10 +10,10 @@ from asr_s2s.data.parallel import (
     is_one_side,
     is_parallel,
     iter_parallel,
-    read_lines,
     read_parallel,
 )
 from asr_s2s.errors import ManifestError
+from asr_s2s.text_files import read_lines
 
 PAIRS = [
     TextPair("train:1", "Good morning.", "Guten Morgen.", "de"),

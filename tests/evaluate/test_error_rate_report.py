@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from asr_s2s.evaluate.error_rate_report import Expectation, json_report, text_report
-from asr_s2s.evaluate.report import Decoding
+from asr_s2s.evaluate.error_rate_report import json_report, text_report
+from asr_s2s.evaluate.report import Decoding, Expectation
 from asr_s2s.metrics.error_rate import ErrorRates, Utterance, score
+from asr_s2s.metrics.metric import METRICS
 from asr_s2s.metrics.significance import confidence
 
 
@@ -109,10 +110,18 @@ def test_json_report_is_strict_json() -> None:
 
 
 def test_expectation_is_met_within_its_tolerance() -> None:
-    assert Expectation(1.0, 0.0, 100 * (1 / 100)).met
-    assert Expectation(7.0, 0.0, 100 * (7 / 100)).met
-    assert Expectation(1.0, 0.5, 1.5).met
-    assert not Expectation(1.0, 0.5, 1.51).met
-    assert str(Expectation(1.0, 0.0, 0.667)) == (
+    def expectation(expected: float, tolerance: float, measured: float) -> Expectation:
+        return Expectation(METRICS["wer"], expected, tolerance, measured)
+
+    assert expectation(1.0, 0.0, 100 * (1 / 100)).met
+    assert expectation(7.0, 0.0, 100 * (7 / 100)).met
+    assert expectation(1.0, 0.5, 1.5).met
+    assert not expectation(1.0, 0.5, 1.51).met
+    assert str(expectation(1.0, 0.0, 0.667)) == (
         "expected WER <= 1.00 % (+0.00): measured 0.67 %: success"
     )
+    assert expectation(2.0, 0.5, 1.5).as_json() == {
+        "word_error_rate": 0.02,
+        "tolerance": 0.005,
+        "success": True,
+    }

@@ -262,15 +262,15 @@ def test_several_transcripts_of_one_recording_need_ids() -> None:
     [
         ("a.tsv", ["a\tone", "two"], ":2", "found 1 columns"),
         ("a.tsv", ["a\tone", "b\ttwo", "a\tthree"], ":3", "the id 'a' is also on line 1"),
-        ("a.jsonl", ['{"id": "a", "text": "one"}', "{"], ":2", "not a JSON object"),
-        ("a.jsonl", ['{"id": "a"}'], ":1", 'expected an object with a "text"'),
+        ("a.jsonl", ['{"id": "a", "text": "one"}', "{"], ":2", "not JSON"),
+        ("a.jsonl", ['{"id": "a"}'], ":1", 'expected a row with a "text"'),
         ("a.jsonl", ['{"text": "one"}'], ":1", 'expected an "id" or a "source"'),
         ("a.jsonl", ['{"id": 7, "text": "one"}'], ":1", "id: expected text, found 7"),
         ("a.jsonl", ['{"id": "a", "text": "x", "speaker": []}'], ":1", "speaker: expected text"),
         ("a.jsonl", ['{"id": "a", "text": "\\ud800"}'], ":1", r"'text' contains '\ud800'"),
         ("a.jsonl", ['{"source": "\\ud800", "text": "x"}'], ":1", r"'source' contains '\ud800'"),
         ("a.txt", ["one", "b.wav\t"], ":2", "found a tab, as between an id and its text"),
-        ("a.doc", ["one"], "", "expected .txt, .tsv, .jsonl or a manifest, found .doc"),
+        ("a.doc", ["one"], "", "expected .txt, .tsv, .csv, .jsonl or a manifest, found .doc"),
     ],
 )
 def test_bad_line_is_reported_with_file_and_line_number(
@@ -308,8 +308,35 @@ def test_lines_end_only_at_line_feeds(tmp_path: Path, name: str, content: str) -
     assert [entry.text for entry in read_transcripts(tmp_path / name)] == ["one\rtwo", "three"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", "id\ttext\na\tone\nb\ttwo\n"),
+        ("a.tsv", "\ufeffid\ttext\r\na\tone\r\nb\ttwo\r\n"),
+        ("a.tsv", "\n\nspeaker\ttext\tid\nann\tone\ta\nbob\ttwo\tb\n"),
+        ("a.tsv", "\ufeffa\tone\r\nb\ttwo\r\n"),
+        ("a.csv", "\ufeffid,text\r\na,one\r\nb,two\r\n"),
+        ("a.csv", 'text,id\n"one",a\ntwo,b\n'),
+        ("a.jsonl", '\ufeff{"id": "a", "text": "one"}\r\n{"id": "b", "text": "two"}\r\n'),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_headers_and_byte_order_marks_are_not_utterances(
+    tmp_path: Path, name: str, content: str, packed: bool
+) -> None:
+    path = tmp_path / (f"{name}.gz" if packed else name)
+    path.write_bytes(gzip.compress(content.encode()) if packed else content.encode())
+    if packed and "text" not in content:  # source and target, as in training data
+        assert [entry.id for entry in read_transcripts(path)] == ["a:1", "a:2"]
+        return
+    assert [(entry.id, entry.text) for entry in read_transcripts(path)] == [
+        ("a", "one"),
+        ("b", "two"),
+    ]
+
+
 def test_missing_files_binary_files_and_folders_are_reported(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no such readable file"):
+    with pytest.raises(ManifestError, match="there is no such"):
         read_transcripts(tmp_path / "none.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ManifestError, match="not UTF-8"):

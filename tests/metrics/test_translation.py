@@ -8,9 +8,10 @@ import sacrebleu
 from sacremoses import MosesPunctNormalizer, MosesTokenizer
 
 from asr_s2s.errors import TextError
-from asr_s2s.evaluate.report import TextDecoding
-from asr_s2s.evaluate.translation_report import BleuExpectation, json_report, text_report
+from asr_s2s.evaluate.report import Expectation, TextDecoding
+from asr_s2s.evaluate.translation_report import json_report, text_report
 from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.metrics.metric import METRICS
 from asr_s2s.metrics.translation import (
     Score,
     TranslationScores,
@@ -212,7 +213,7 @@ def test_text_report_has_a_table_and_the_worst_sentences(scores: TranslationScor
 
 
 def test_json_report_has_scores_signatures_and_sentences(scores: TranslationScores) -> None:
-    expectation = BleuExpectation(10.0, 0.5, scores.bleu.value)
+    expectation = Expectation(METRICS["bleu"], 10.0, 0.5, scores.bleu.value)
     report = json_report(
         scores, _utterances(), TextDecoding(4, 2.0), worst=2, expectation=expectation
     )
@@ -231,9 +232,9 @@ def test_json_report_has_scores_signatures_and_sentences(scores: TranslationScor
 
 
 def test_expected_bleu_must_be_reached_within_the_tolerance() -> None:
-    assert BleuExpectation(30.0, 0.0, 30.0).met
-    assert BleuExpectation(30.0, 0.5, 29.5).met
-    assert not BleuExpectation(30.0, 0.5, 29.49).met
-    assert str(BleuExpectation(30.0, 0.5, 31.0)) == (
+    assert Expectation(METRICS["bleu"], 30.0, 0.0, 30.0).met
+    assert Expectation(METRICS["bleu"], 30.0, 0.5, 29.5).met
+    assert not Expectation(METRICS["bleu"], 30.0, 0.5, 29.49).met
+    assert str(Expectation(METRICS["bleu"], 30.0, 0.5, 31.0)) == (
         "expected BLEU >= 30.00 (-0.50): measured 31.00: success"
     )

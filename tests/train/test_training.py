@@ -73,6 +73,21 @@ def test_ctrl_c_saves_the_state_and_the_same_command_resumes(corpus: Path, tmp_p
     assert f"at step {stopped_at}" in messages
 
 
+def test_only_one_process_trains_in_a_run_folder(corpus: Path, tmp_path: Path) -> None:
+    endless = ["train.steps=100000", "train.checkpoint_every=1", "data.workers=1"]
+    process = start(corpus, tmp_path, *endless)
+    wait_for_step(tmp_path, 2, process)
+    code, messages = run(corpus, tmp_path, *endless)
+    assert code == 1
+    assert "another process" in messages and "Traceback" not in messages
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)  # its reading process lives on for some seconds
+    process.communicate()
+    step = training_state(tmp_path)["position"]["step"]
+    code, messages = run(corpus, tmp_path, f"train.steps={step}", *endless[1:])
+    assert code == 0, messages
+
+
 def test_a_run_folder_contains_the_documented_files(corpus: Path, tmp_path: Path) -> None:
     code, messages = run(corpus, tmp_path, "features.normalization=global", "train.accumulate=2")
     assert code == 0, messages
