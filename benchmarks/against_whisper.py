@@ -9,8 +9,8 @@ have it. The systems take turns on the same files, so that all share whatever el
 FOLDER is a Whisper model in CTranslate2 form, computed with in 8 bits with greedy decoding.
 
 Processor seconds (user and system, all threads) are divided by seconds of audio and include reading
-the files; loading is reported separately. The texts of all systems and the references are normalized
-by Whisper's English normalizer (package whisper-normalizer), which unifies numbers and
+the files; loading is reported separately. The texts of all systems and the references are
+normalized by Whisper's English normalizer (package whisper-normalizer), which unifies numbers and
 abbreviations.
 """
 
@@ -34,8 +34,8 @@ from rich.progress import Progress
 
 from asr_s2s.data.manifest import audio_file, cut_speaker, cut_text, read_manifest
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
-from asr_s2s.metrics.error_rate import Utterance, score
-from asr_s2s.metrics.significance import confidence
+from asr_s2s.evaluate.error_rate import Utterance, score
+from asr_s2s.evaluate.significance import confidence
 
 ROUND = 16
 """Recordings that one system transcribes before the next takes its turn."""
