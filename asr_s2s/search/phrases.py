@@ -17,6 +17,7 @@ from torch import Tensor
 
 from asr_s2s.errors import TextError
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS, SPECIALS, UNK, Tokenizer, WordTokenizer
+from asr_s2s.text_files import read_lines
 
 WEIGHT = 1.0
 """Default bonus per token of a phrase, in nats."""
@@ -114,7 +115,6 @@ def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], st
         ManifestError: the file cannot be read.
         TextError: a line is invalid, or there is no phrase.
     """
-    # Imported here, because it imports lhotse, which is not needed to recognize.
     phrases = []
     for number, line in enumerate(read_lines(path), start=1):
         text, tab, weight = line.partition("\t")
