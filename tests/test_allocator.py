@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from tests.support.limits import TIMEOUT
+
 SCRIPT = """
 import os, sys
 from asr_s2s.allocator import restart_with_huge_pages
@@ -35,7 +37,7 @@ def test_the_process_restarts_once_with_the_same_id_unless_tunables_are_set(
         stdout=subprocess.PIPE,
         text=True,
     )
-    written, _ = process.communicate(timeout=60)
+    written, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 0
     *started, last = written.splitlines()
     assert started == ["started"] * starts

@@ -26,6 +26,7 @@ from asr_s2s.text.vocabulary import train_tokenizer
 from asr_s2s.train.loop import train
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
+from tests.support.limits import TIMEOUT
 
 # Names are outside the vocabularies: the model learns to output unknown tokens for them.
 OVERRIDES = ["text.vocabulary_size=14", "source_text.vocabulary_size=14", "train.steps=200",
@@ -61,7 +62,7 @@ def lines(model: Path) -> list[str]:
 
 def run(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, timeout=120)
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT)
 
 
 @pytest.mark.parametrize("beam_size", [1, 5])
@@ -335,7 +336,7 @@ def test_a_text_model_does_not_transcribe(model: Path, sample: Path) -> None:
 def test_closing_standard_output_early_is_not_an_error(model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("bado kime\n" * 20_000)
     line = f"{sys.executable} -m asr_s2s translate {tmp_path}/text.txt --model {model} | head -1"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=TIMEOUT)
     assert done.stdout.count(b"\n") == 1
     assert b"Traceback" not in done.stderr
 

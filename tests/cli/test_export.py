@@ -4,13 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.limits import TIMEOUT
+
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "asr_s2s", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=TIMEOUT,
     )
 
 

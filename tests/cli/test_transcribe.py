@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from tests.support.joined import write_joined
+from tests.support.limits import TIMEOUT
 
 COMMAND = [sys.executable, "-m", "asr_s2s"]
 DIGITS = ("--model", "digits")
@@ -24,7 +25,7 @@ def run(
     *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, timeout=120, cwd=cwd
+        [*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, timeout=TIMEOUT, cwd=cwd
     )
 
 
@@ -187,7 +188,7 @@ def test_results_are_printed_one_by_one_and_kept_after_an_interrupt(sample: Path
     assert first.startswith(str(sample).encode())
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    rest, messages = process.communicate(timeout=60)
+    rest, messages = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert b"Traceback" not in messages
     assert rest == b"" or rest.endswith(b"\n")
@@ -242,7 +243,7 @@ def test_killed_command_continues_with_the_output_of_an_uninterrupted_one(
 def test_standard_output_may_be_closed_early(sample: Path) -> None:
     recordings = " ".join([str(sample)] * 100)
     line = f"{sys.executable} -m asr_s2s transcribe --model digits {recordings} | head -1"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=120)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=TIMEOUT)
     assert done.stdout.count(b"\n") == 1
     assert b"Traceback" not in done.stderr
 
@@ -261,7 +262,7 @@ def test_help_imports_neither_torch_nor_audio_libraries(command: str) -> None:
     )
     arguments = [command] if command else []
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, timeout=60
+        [sys.executable, "-c", script, *arguments], capture_output=True, timeout=TIMEOUT
     )
     assert done.returncode == 0, done.stderr
     assert b"Usage" in done.stdout
@@ -296,7 +297,7 @@ def test_file_name_that_is_not_utf8_is_opened_and_printed_unchanged(
 
 def test_full_disk_is_reported_without_traceback(sample: Path) -> None:
     line = f"{sys.executable} -m asr_s2s transcribe --model digits {sample} > /dev/full"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=60)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, timeout=TIMEOUT)
     assert done.returncode == 1
     assert b"standard output: cannot be written" in done.stderr
     assert b"Traceback" not in done.stderr
@@ -385,7 +386,7 @@ def test_memory_does_not_grow_with_the_recording(sample: Path, tmp_path: Path) -
             "1",
         ]
         done = subprocess.run(
-            [*command, "--batch-seconds", "40"], capture_output=True, text=True, timeout=200
+            [*command, "--batch-seconds", "40"], capture_output=True, text=True, timeout=TIMEOUT
         )
         assert done.returncode == 0, done.stderr
         expected = sample.with_suffix(".txt").read_text().split()
@@ -411,7 +412,7 @@ def test_killed_command_continues_in_nested_folders_with_a_bad_recording(
             "--output-dir", str(tmp_path / output),
         ]  # fmt: skip
 
-    complete = subprocess.run(command("complete"), capture_output=True, timeout=120)
+    complete = subprocess.run(command("complete"), capture_output=True, timeout=TIMEOUT)
     assert complete.returncode == 1
     process = subprocess.Popen(
         command("out"), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
@@ -419,11 +420,11 @@ def test_killed_command_continues_in_nested_folders_with_a_bad_recording(
     for _ in range(5):
         assert process.stdout.readline()
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=TIMEOUT)
     out = tmp_path / "out"
     stamps = {p: p.stat().st_mtime_ns for p in out.iterdir() if p.name[0] != "."}
     assert stamps and not (out / "same-11.txt").exists()
-    again = subprocess.run(command("out"), capture_output=True, timeout=120)
+    again = subprocess.run(command("out"), capture_output=True, timeout=TIMEOUT)
     assert again.returncode == 1
     finished = {p.stem for p in stamps if p.with_suffix(".txt") in stamps}
     finished &= {p.stem for p in stamps if p.with_suffix(".vtt") in stamps}

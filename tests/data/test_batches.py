@@ -18,6 +18,7 @@ from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, EOS, CharacterTokenizer
 from asr_s2s.text.vocabulary import train_tokenizer
 from tests.support import ciphers
+from tests.support.limits import TIMEOUT
 from tests.support.tones import write_corpus
 
 CONFIG = DataConfig(batch_seconds=3, buckets=3, workers=0, short_first=False)
@@ -105,7 +106,7 @@ config = DataConfig(batch_seconds=1, workers=2)
 sys.batches = training_batches(cuts, dataset, config, seed=1, epoch=0, skip=0)
 print(len(next(sys.batches).ids))  # referenced until the interpreter exits, as by a traceback
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
 

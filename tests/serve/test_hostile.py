@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from tests.support.hostile import attack
+from tests.support.limits import TIMEOUT
 from tests.support.servers import Server, serving
 
 ROUTE = "/v1/audio/transcriptions"
@@ -56,7 +57,7 @@ def test_accepted_requests_are_answered_after_sigterm(
     sent = Barrier(9)
 
     def client(_: int) -> httpx.Response:
-        with sample.open("rb") as file, httpx.Client(timeout=120) as session:
+        with sample.open("rb") as file, httpx.Client(timeout=TIMEOUT) as session:
             session.get(f"{fresh.url}/healthz")  # opens the connection
             sent.wait()
             return session.post(f"{fresh.url}{ROUTE}", files={"file": file})

@@ -18,6 +18,8 @@ playwright = pytest.importorskip("playwright.sync_api", reason="playwright is no
 
 from playwright.sync_api import Browser, Page, expect  # noqa: E402
 
+from tests.support.limits import TIMEOUT  # noqa: E402
+
 
 @pytest.fixture(scope="module")
 def browser(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
@@ -41,8 +43,8 @@ def page(server: Server, browser: Browser) -> Iterator[Page]:
     """The opened page; fails on script errors and requests to other hosts."""
     context = browser.new_context(permissions=["microphone"])
     opened = context.new_page()
-    opened.set_default_timeout(60_000)
-    expect.set_options(timeout=60_000)
+    opened.set_default_timeout(1000 * TIMEOUT)
+    expect.set_options(timeout=1000 * TIMEOUT)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     own = (server.url, f"blob:{server.url}", "data:")

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+from tests.support.limits import TIMEOUT
+
 AUDIO = ("/v1/audio/transcriptions", "/v1/audio/translations", "/v1/attention")
 ROUTES = (*AUDIO, "/v1/translate", "/v1/models", "/metrics", "/healthz", "/", "/docs")
 NAMES = (
@@ -259,7 +261,7 @@ class Hostile:
         return head + body
 
     def connect(self) -> socket.socket:
-        return socket.create_connection((self.host, self.port), timeout=120)
+        return socket.create_connection((self.host, self.port), timeout=TIMEOUT)
 
     def send(self, request: bytes) -> bytes:
         """Send as much of a request as the server reads, and return the complete response."""

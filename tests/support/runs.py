@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.limits import TIMEOUT
+
 SEVERAL = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 # One thread, as a different order of summation changes the last bit.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -30,19 +32,19 @@ def start(corpus: Path, output: Path, *overrides: str, processes: int = 1) -> su
 
 def run(corpus: Path, output: Path, *overrides: str, processes: int = 1) -> tuple[int, str]:
     process = start(corpus, output, *overrides, processes=processes)
-    _, messages = process.communicate(timeout=280)
+    _, messages = process.communicate(timeout=TIMEOUT)
     return process.returncode, messages
 
 
 def asr_s2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=250)
+    return subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=TIMEOUT)
 
 
 def wait_for_step(output: Path, step: int, process: subprocess.Popen[str]) -> None:
     """Wait until the run has logged a step, and so has saved the one before."""
     metrics = output / "metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         lines = metrics.read_text().splitlines() if metrics.is_file() else []
         if any(json.loads(line)["step"] >= step for line in lines if line.endswith("}")):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.limits import TIMEOUT
+
 
 class Server:
     """A running server process."""
@@ -29,7 +31,7 @@ class Server:
         line = self.process.stderr.readline().decode()
         assert line.startswith("listening at http://127.0.0.1:"), line
         self.url = line.split()[-1]
-        self.http = httpx.Client(base_url=self.url, timeout=120)
+        self.http = httpx.Client(base_url=self.url, timeout=TIMEOUT)
         """HTTP client of the server."""
         self.port = int(self.url.rpartition(":")[2])
 

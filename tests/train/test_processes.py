@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.support.limits import TIMEOUT
 from tests.support.runs import (
     ENVIRONMENT,
     SEVERAL,
@@ -59,7 +60,7 @@ def test_two_resumed_processes_equal_two_uninterrupted_ones(
     process = start(corpus, resumed, settings, processes=2)
     wait_for_step(resumed, 5, process)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
+    process.communicate(timeout=TIMEOUT)
     assert training_state(resumed)["position"]["step"] < 12
     code, messages = run(corpus, resumed, settings, processes=2)
     assert code == 0, messages
@@ -115,5 +116,7 @@ def test_no_thread_of_the_process_group_outlives_it(tmp_path: Path) -> None:
         "raise SystemExit(any('gloo' in name for name in names))\n"
     )
     command = [sys.executable, *SEVERAL, "2", str(script)]
-    ended = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run(
+        command, env=ENVIRONMENT, capture_output=True, text=True, timeout=TIMEOUT
+    )
     assert ended.returncode == 0, ended.stderr

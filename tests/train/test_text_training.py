@@ -19,6 +19,7 @@ from asr_s2s.train.loop import train
 from asr_s2s.train.settings import check_settings
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
+from tests.support.limits import TIMEOUT
 from tests.support.runs import (
     asr_s2s,
     assert_same,
@@ -123,7 +124,7 @@ def test_ctrl_c_saves_the_state(corpus: Path, tmp_path: Path) -> None:
     process = start(corpus, tmp_path, "train.steps=100000", "train.log_every=1", "data.workers=2")
     wait_for_step(tmp_path, 3, process)
     os.killpg(process.pid, signal.SIGINT)  # like a terminal, to all processes of the run
-    _, messages = process.communicate(timeout=60)
+    _, messages = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert "run the same command again" in messages and "Traceback" not in messages
     assert training_state(tmp_path)["position"]["step"] >= 3

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 import asr_s2s
 from asr_s2s.nn.low_precision import multiplies_bf16
+from tests.support.limits import TIMEOUT
 from tests.support.runs import assert_same, logged, run, start, training_state, wait_for_step
 from tests.support.tones import CONFIG, write_corpus
 
@@ -63,7 +64,7 @@ def test_ctrl_c_saves_the_state_and_the_same_command_resumes(corpus: Path, tmp_p
     process = start(corpus, tmp_path, "train.steps=100000", *settings)
     wait_for_step(tmp_path, 3, process)
     os.killpg(process.pid, signal.SIGINT)  # like a terminal, to all processes of the run
-    _, messages = process.communicate(timeout=60)
+    _, messages = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 130
     assert "run the same command again" in messages and "Traceback" not in messages
     stopped_at = training_state(tmp_path)["position"]["step"]
