@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asr_s2s.pipeline import Transcriber
     from asr_s2s.translator import Translator
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = ["UserError", "__version__", "load", "load_translator"]
 

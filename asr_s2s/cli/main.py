@@ -63,6 +63,29 @@ for command in (
     app.command(cls=Command)(with_metavars(command))
 
 
+EXTRAS = {
+    "train": (
+        "jinja2", "jiwer", "lhotse", "librosa", "matplotlib", "omegaconf", "sacrebleu",
+        "sacremoses", "scipy", "sklearn", "tensorboard",
+    ),
+    "teach": ("lilcom",),
+}  # fmt: skip
+"""Modules that are installed with an extra of the package, by its name."""
+
+
+def name_extra(error: ModuleNotFoundError) -> UserError | None:
+    """Explain a missing module by the extra that installs it; None for any other module."""
+    missing = (error.name or "").partition(".")[0]
+    for extra, modules in EXTRAS.items():
+        if missing in modules:
+            return UserError(
+                missing,
+                "this command needs the module, and it is not installed",
+                f"Install the extra {extra}: pip install 'asr-s2s[{extra}]'",
+            )
+    return None
+
+
 def main() -> None:
     """Run the command line. A `UserError` becomes one line on standard error and exit code 1."""
     if sys.argv[1:2] == ["train"]:
@@ -79,4 +102,10 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"asr-s2s: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except ModuleNotFoundError as error:
+        explained = name_extra(error)
+        if explained is None:
+            raise
+        print(f"asr-s2s: {explained}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
