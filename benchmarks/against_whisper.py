@@ -36,6 +36,8 @@ from rich.progress import Progress
 
 from asr_s2s.data.manifest import audio_file, cut_speaker, cut_text, read_manifest
 from asr_s2s.errors import EXIT_BAD_INPUT, UserError
+from asr_s2s.metrics.error_rate import Utterance, score
+from asr_s2s.metrics.significance import confidence
 
 ROUND = 16
 """Recordings that one system transcribes before the next takes its turn."""
