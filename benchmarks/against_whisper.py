@@ -9,8 +9,8 @@ have it. The systems take turns on the same files, so that all share whatever el
 FOLDER is a Whisper model in CTranslate2 form, computed with in 8 bits with greedy decoding.
 
 Processor seconds (user and system, all threads) are divided by seconds of audio and include reading
-the files; loading is reported separately. The texts of all systems and the references are normalized
-by Whisper's English normalizer (package whisper-normalizer), which unifies numbers and
+the files; loading is reported separately. The texts of all systems and the references are
+normalized by Whisper's English normalizer (package whisper-normalizer), which unifies numbers and
 abbreviations.
 """
 
