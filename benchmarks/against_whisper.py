@@ -28,8 +28,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from asr_s2s.evaluate.error_rate import Utterance, score
-from asr_s2s.evaluate.significance import confidence
 from report import processor
 from rich.console import Console
 from rich.progress import Progress
