@@ -1,5 +1,8 @@
 """Tests that the documentation builds, loads nothing from other hosts, and is up to date."""
 
+import ast
+import dataclasses
+import html
 import importlib.util
 import re
 import shutil
@@ -12,8 +15,13 @@ from types import ModuleType
 
 import pytest
 
+import asr_s2s
+from asr_s2s.config import Config
+from tests.test_layers import LAYERS
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+PACKAGE = Path(asr_s2s.__file__).parent
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "audio": "src"}
 """Attribute with the address that an element loads; links to other pages are not included."""
@@ -118,6 +126,75 @@ def test_commands_and_options_in_pages_exist(commands: ModuleType) -> None:
                 assert not unknown, f"{path}: {line}"
                 count += 1
     assert count > 50
+
+
+def defined(path: Path) -> set[str]:
+    """Names that a module defines: `name` at its top level, and `Class.name` within a class."""
+    names: set[str] = set()
+
+    def collect(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                names.add(prefix + node.name)
+            if isinstance(node, ast.ClassDef):
+                collect(node.body, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                for part in (part for target in targets for part in ast.walk(target)):
+                    if isinstance(part, ast.Name):
+                        names.add(prefix + part.id)
+
+    collect(ast.parse(path.read_text("utf-8")).body, "")
+    return names
+
+
+@pytest.fixture(scope="module")
+def modules() -> dict[str, set[str]]:
+    """Names that each module of the package defines, by its path within the package."""
+    paths = PACKAGE.rglob("*.py")
+    return {path.relative_to(PACKAGE).as_posix(): defined(path) for path in paths}
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "glossary.md", "how_it_works.md"])
+def test_files_names_and_keys_in_pages_exist(page: str, modules: dict[str, set[str]]) -> None:
+    sections = {field.name for field in dataclasses.fields(Config)}
+    keys = {
+        f"{name}.{f.name}" for name in sections for f in dataclasses.fields(getattr(Config(), name))
+    }
+    known = set().union(*modules.values())
+    known |= {name.rpartition(".")[2] for name in known}  # members, without their class
+    for span in code((DOCS / page).read_text("utf-8")):
+        path, _, name = span.partition(":")
+        if path.endswith(".py") and path.startswith("tests/"):
+            assert (ROOT / path).is_file(), span
+        elif path.endswith(".py"):
+            assert path in modules, span
+            assert not name or name in modules[path], span
+        elif re.fullmatch(r"[\w-]+/[\w/-]+/", span):
+            assert (PACKAGE / span).is_dir(), span
+        elif key := re.match(rf"({'|'.join(sections)})\.\w+", span):
+            assert key[0] in keys, span
+        elif re.fullmatch(r"\w+(\.\w+)*", span) and re.search(r"[A-Z_]", span):
+            assert span in known | sections, span
+
+
+def test_page_of_the_architecture_names_all_rooms_and_layers() -> None:
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    rooms = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name[0] != "_"}
+    assert set(rooms) == folders
+    (layers,) = re.findall(r"```\n(.*?)```", page, re.DOTALL)
+    assert tuple(layers.split()) == LAYERS[:-1]
+
+
+def test_picture_of_the_data_flow_is_up_to_date(modules: dict[str, set[str]]) -> None:
+    pictures = DOCS / "pictures"
+    drawn = html.unescape((pictures / "data_flow.svg").read_text("utf-8"))
+    labels = re.findall(r'label="([^"]*)"', (pictures / "data_flow.dot").read_text("utf-8"))
+    for line in "\\n".join(labels).split("\\n"):
+        assert line in drawn, f"{line}: run dot"
+        for path in re.findall(r"[\w/]+\.py", line):
+            assert path in modules, path
 
 
 @pytest.mark.parametrize("name", ["make_recordings.py", "home.yaml"])
