@@ -24,17 +24,11 @@ _CONTAINERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,mpegts,"
     "ogg,rm,tta,voc,w64,wav,wv"
 )
-_TIMED = (
-    "mp4",
-    "matroska",
-    "mpegts",
-    "mpeg",
-    "flv",
-    "asf",
-)  # time stamps are recorded, not counted
+# Formats that record time stamps; others only count samples.
+_TIMED = ("mp4", "matroska", "mpegts", "mpeg", "flv", "asf")
 _RESET = ("mpegts", "mpeg")  # time stamps start again where files or broadcasts were joined
 _TIME_TOLERANCE = 0.1  # s; below are rounding and jitter, which players do not correct either
-_JUMP = {True: 10.0, False: 108_000.0}  # s; longer ones are no gaps in `_RESET` and other formats
+_LONGEST_GAP, _LONGEST_GAP_RESET = 108_000.0, 10.0  # s; FFmpeg's limits, the second for `_RESET`
 
 
 @dataclass(frozen=True)
@@ -145,7 +139,8 @@ class _TimeLine:
     """Places packets or frames on the time line of a recording, where its first stream, audio or
     video, starts at 0: gaps are found by time stamps, as players do.
 
-    Audio is never dropped: where time stamps go back, it continues without a gap.
+    Audio is never dropped: where time stamps go back, or further ahead than FFmpeg believes, it
+    continues without a gap. A long gap in a transport stream is believed if video goes on in it.
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
@@ -179,10 +174,10 @@ class _TimeLine:
         if abs(gap) <= _TIME_TOLERANCE * self.rate:
             return 0
         first = time - gap / self.rate
-        gap_in_video = not any(first + 1 < picture < time - 1 for picture in self._pictures)
+        filled = any(first + 1 < picture < time - 1 for picture in self._pictures)
         self._pictures = []
-        is_reset = self.position > 0 and gap > _JUMP[self.resets] * self.rate and gap_in_video
-        if gap < 0 or is_reset:
+        longest = _LONGEST_GAP_RESET if self.resets and not filled else _LONGEST_GAP
+        if gap < 0 or (gap > longest * self.rate and self.position > 0):
             self._shift -= gap
             return 0
         return gap
