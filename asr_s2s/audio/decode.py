@@ -2,7 +2,8 @@
 
 libsndfile (through soundfile) reads WAV, FLAC, Ogg Vorbis, Opus, AIFF and AU; FFmpeg (through
 PyAV) reads the rest: MP3, m4a, webm, video, WMA. Channels are averaged, and soxr resamples, block
-by block, so that memory use does not depend on the length of a recording.
+by block, so that memory use does not depend on the length of a recording. Times are those of the
+video: gaps in its audio are silence. Chained Ogg files are read from the first link to the last.
 Samples beyond full scale, which occur in float files and lossy codecs, are clipped to [-1, 1], as
 audio players do.
 
@@ -10,14 +11,22 @@ Every problem with a recording raises an `AudioError` that names it. Silence is 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
 from asr_s2s.audio.encoded import open_source
-from asr_s2s.audio.ffmpeg import decode_container, header_duration, open_container
+from asr_s2s.audio.ffmpeg import (
+    AudioTrack,
+    check_track,
+    container_tracks,
+    decode_container,
+    find_duration,
+    open_container,
+)
 from asr_s2s.audio.libsndfile import decode_soundfile, open_soundfile
-from asr_s2s.audio.waveform import Waveform, concatenate, to_model_rate
+from asr_s2s.audio.ogg import chained_links
+from asr_s2s.audio.waveform import Waveform, check_duration, concatenate, to_model_rate
 from asr_s2s.errors import AudioError
 
 # fmt: off
@@ -41,14 +50,24 @@ class AudioInfo:
     channels: int
 
 
-def probe(path: str | Path) -> AudioInfo:
+def probe(path: str | Path, *, audio_track: int | None = None) -> AudioInfo:
     """Read duration, sample rate and channels, if possible from the header alone.
+
+    Sample rate and channels of a chained Ogg file are those of its first link.
 
     Raises:
         AudioError: the file is missing, is not audio, or is detectably cut short.
     """
     name = str(path)
     source = open_source(path, name)
+    with chained_links(source) as links:
+        infos = [_probe(link, _link_name(name, number)) for number, link in enumerate(links, 1)]
+    if infos:
+        return replace(infos[0], duration=sum(info.duration for info in infos))
+    return _probe(source, name, audio_track)
+
+
+def _probe(source: str | BinaryIO, name: str, audio_track: int | None = None) -> AudioInfo:
     file, damage = open_soundfile(source, name)
     if damage is not None:
         if file is not None:
@@ -56,13 +75,28 @@ def probe(path: str | Path) -> AudioInfo:
         raise damage
     if file is not None:
         with file:
+            check_track(audio_track, 1, name)
             return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels)
-    with open_container(source, name) as (container, stream):
-        duration = header_duration(container, stream)
-        if duration is None:
-            packets = container.demux(stream)
-            duration = float(sum(p.duration or 0 for p in packets) * stream.time_base)
-        return AudioInfo(duration, stream.rate, stream.channels)
+    with open_container(source, name, audio_track) as (container, stream):
+        return AudioInfo(find_duration(container, stream), stream.rate, stream.channels)
+
+
+def audio_tracks(
+    source: str | Path | BinaryIO, *, name: str | None = None
+) -> tuple[AudioTrack, ...]:
+    """Describe the audio tracks of a recording, in the order of the file; videos may have several.
+
+    Raises:
+        AudioError: the file is missing or is not audio.
+    """
+    name = _source_name(source, name)
+    opened = open_source(source, name)
+    file, _ = open_soundfile(opened, name)
+    if file is not None:
+        with file:
+            return (AudioTrack(1, file.subtype, file.samplerate, file.channels, None, None, True),)
+    with open_container(opened, name) as (container, _):
+        return container_tracks(container)
 
 
 def read_audio(
@@ -71,6 +105,7 @@ def read_audio(
     name: str | None = None,
     start: float = 0.0,
     duration: float | None = None,
+    audio_track: int | None = None,
 ) -> Waveform:
     """Read a recording, or a span of it, into one array. Arguments are those of `stream_audio`.
 
@@ -80,7 +115,10 @@ def read_audio(
     Raises:
         AudioError: see `stream_audio`.
     """
-    return concatenate(list(stream_audio(source, name=name, start=start, duration=duration)))
+    blocks = stream_audio(
+        source, name=name, start=start, duration=duration, audio_track=audio_track
+    )
+    return concatenate(list(blocks))
 
 
 def stream_audio(
@@ -89,6 +127,7 @@ def stream_audio(
     name: str | None = None,
     start: float = 0.0,
     duration: float | None = None,
+    audio_track: int | None = None,
 ) -> Iterator[Waveform]:
     """Read a recording, or a span of it, in blocks of a few seconds.
 
@@ -98,6 +137,8 @@ def stream_audio(
         start: start of the span, in seconds.
         duration: length of the span in seconds; by default up to the end. A span that extends past
             the end is truncated.
+        audio_track: number of the audio track, from 1; by default the one that players choose: the
+            first that is marked as default, else the first.
 
     Yields:
         mono float32 samples in [-1, 1] at 16 kHz, shape (samples,), block by block.
@@ -106,8 +147,7 @@ def stream_audio(
         AudioError: the recording cannot be read, is damaged or cut short, or does not pass
             `check_audio`; raised after all blocks that could be read.
     """
-    if name is None:
-        name = str(source) if isinstance(source, str | Path) else "audio stream"
+    name = _source_name(source, name)
     if start < 0 or (duration is not None and duration <= 0):
         span = f"start {start:g} s" + ("" if duration is None else f", duration {duration:g} s")
         raise AudioError(
@@ -116,17 +156,72 @@ def stream_audio(
             "Give a start of at least 0 and a duration above 0",
         )
     opened = open_source(source, name)
-    file, damage = open_soundfile(opened, name)
+    with chained_links(opened) as links:
+        if links:
+            check_track(audio_track, 1, name)
+            blocks = _stream_links(links, name, start, duration)
+        else:
+            blocks = _stream(opened, name, start, duration, audio_track)
+        yield from check_duration(_require_audio(blocks, start, name), name)
+
+
+def _stream(
+    source: str | BinaryIO,
+    name: str,
+    start: float,
+    duration: float | None,
+    audio_track: int | None,
+) -> Iterator[Waveform]:
+    """Yield blocks (samples,) at 16 kHz."""
+    file, damage = open_soundfile(source, name)
     if file is not None:
         with file:
+            check_track(audio_track, 1, name)
             mono = decode_soundfile(file, name, start, duration)
-            yield from to_model_rate(_require_audio(mono, start, name), file.samplerate, name)
+            yield from to_model_rate(mono, file.samplerate, name)
     else:
-        with open_container(opened, name) as (container, stream):
+        with open_container(source, name, audio_track) as (container, stream):
             mono = decode_container(container, stream, name, start, duration)
-            yield from to_model_rate(_require_audio(mono, start, name), stream.rate, name)
+            yield from to_model_rate(mono, stream.rate, name)
     if damage is not None:
         raise damage
+
+
+def _stream_links(
+    links: list[BinaryIO], name: str, start: float, duration: float | None
+) -> Iterator[Waveform]:
+    """Yield blocks (samples,) at 16 kHz of the links of a chained Ogg file."""
+    damage: AudioError | None = None
+    begin = 0.0  # of a link, in seconds from the start of the recording
+    for number, link in enumerate(links, 1):
+        wanted = None if duration is None else start + duration - begin
+        if wanted is not None and wanted <= 0:
+            break
+        file, cut = open_soundfile(link, _link_name(name, number))
+        if file is None:
+            problem = f"link {number} of {len(links)}, from {begin:.2f} s on, cannot be read"
+            raise AudioError(name, problem, "Convert the rest with `ffmpeg -i` to a WAV file")
+        with file:
+            skipped = max(0.0, start - begin)
+            length = file.frames / file.samplerate
+            if skipped < length:
+                rest = None if wanted is None else wanted - skipped
+                mono = decode_soundfile(file, name, skipped, rest)
+                yield from to_model_rate(mono, file.samplerate, name)
+            begin += length
+        damage = damage or cut
+    if damage is not None:
+        raise damage
+
+
+def _link_name(name: str, number: int) -> str:
+    return f"{name}: link {number}"
+
+
+def _source_name(source: str | Path | BinaryIO, name: str | None) -> str:
+    if name is not None:
+        return name
+    return str(source) if isinstance(source, str | Path) else "audio stream"
 
 
 def _require_audio(blocks: Iterator[Waveform], start: float, name: str) -> Iterator[Waveform]:

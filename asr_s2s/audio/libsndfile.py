@@ -9,7 +9,7 @@ from typing import BinaryIO
 import soundfile
 
 from asr_s2s.audio.encoded import BLOCK, COPY_AGAIN, LENGTH_TOLERANCE, bytes_of, cut_short
-from asr_s2s.audio.waveform import Waveform, check_format
+from asr_s2s.audio.waveform import Waveform, check_format, mix_channels
 from asr_s2s.errors import AudioError
 
 
@@ -24,6 +24,11 @@ def open_soundfile(
     Raises:
         AudioError: the sample rate or the number of channels is not supported.
     """
+    # libsndfile may guess the length of an MP3 from the first frames and stops reading there; and
+    # its MP3 library prints messages.
+    if _is_mpeg(source):
+        cut = AudioError(name, "is cut short: the end of its audio is missing", COPY_AGAIN)
+        return None, cut if _mp3_is_cut(source) else None
     try:
         # A path of bytes, so that names in any encoding can be opened.
         file = soundfile.SoundFile(os.fsencode(source) if isinstance(source, str) else source)
@@ -31,14 +36,15 @@ def open_soundfile(
         return None, None
     try:
         damage = _missing_bytes(file, name)
-        if (file.format == "OGG" and _ogg_is_cut(source)) or (
-            file.format == "MP3" and _mp3_is_cut(source)
-        ):
+        if file.format == "OGG" and _ogg_is_cut(source):
             damage = AudioError(name, "is cut short: the end of its audio is missing", COPY_AGAIN)
         # libsndfile reads unknown bytes in a .au or .gsm file as headerless audio and a streamed
-        # WAV of size 0 as empty, and cannot read a FLAC streamed without its length. It may guess
-        # the length of an MP3 from the first frames, and stops reading there.
-        if file.format in ("RAW", "MP3") or not 0 < file.frames < 2**62 or not file.seekable():
+        # WAV of size 0 as empty, and cannot read a FLAC streamed without its length.
+        if (
+            file.format in ("RAW", "MPEG", "MP3")
+            or not 0 < file.frames < 2**62
+            or not file.seekable()
+        ):
             file.close()
             return None, damage
         check_format(file.samplerate, file.channels, name)
@@ -56,6 +62,13 @@ def decode_soundfile(
     Raises:
         AudioError: the recording is damaged or cut short.
     """
+    return mix_channels(_read_blocks(file, name, start, duration))
+
+
+def _read_blocks(
+    file: soundfile.SoundFile, name: str, start: float, duration: float | None
+) -> Iterator[Waveform]:
+    """Yield blocks (samples, channels)."""
     rate = file.samplerate
     begin = min(round(start * rate), file.frames)
     wanted = file.frames - begin
@@ -69,7 +82,7 @@ def decode_soundfile(
             if not len(block):
                 break
             found += len(block)
-            yield block[:, 0] if file.channels == 1 else block.mean(axis=1)
+            yield block
     except soundfile.LibsndfileError as error:
         at = (begin + found) / rate
         problem = f"is damaged or cut short after {at:.2f} s ({error.error_string})"
@@ -105,15 +118,29 @@ def _ogg_is_cut(source: str | BinaryIO) -> bool:
     return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
 
 
+def _is_mpeg(source: str | BinaryIO) -> bool:
+    """Whether libsndfile would look for MP3 frames: the file begins with the 11 set bits of a frame
+    (after an ID3 tag), or is named .mp3 and begins with something else."""
+    with bytes_of(source) as stream:
+        _skip_id3(stream)
+        head = stream.read(4)
+    named = isinstance(source, str) and source.lower().endswith(".mp3")
+    synchronized = head[:1] == b"\xff" and head[1:2] >= b"\xe0"
+    return synchronized or (named and head not in (b"RIFF", b"fLaC", b"OggS"))
+
+
+def _skip_id3(stream: BinaryIO) -> int:
+    """Move behind an ID3 tag, if there is one, and return the position there."""
+    tag = stream.read(10)
+    if len(tag) == 10 and tag.startswith(b"ID3"):  # its size has seven bits per byte
+        return stream.seek(tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9], io.SEEK_CUR)
+    return stream.seek(0)
+
+
 def _mp3_is_cut(source: str | BinaryIO) -> bool:
     """Whether a Xing header in the first frame states over 1,000 bytes more than the file has."""
     with bytes_of(source) as stream:
-        tag = stream.read(10)
-        if tag.startswith(b"ID3"):  # its size has seven bits per byte
-            stream.seek(tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9], io.SEEK_CUR)
-        else:
-            stream.seek(0)
-        begin = stream.tell()
+        begin = _skip_id3(stream)
         first_frame = stream.read(2048)
         found = stream.seek(0, io.SEEK_END) - begin
     counts = re.search(rb"(?:Xing|Info)\0\0\0[\3\7\13\17].{4}(.{4})", first_frame, re.DOTALL)

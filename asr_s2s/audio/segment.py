@@ -36,12 +36,21 @@ ENERGY_START, ENERGY_STOP = 6.0, 4.0
 """Levels at which speech starts and stops, in dB above the noise floor. Stationary noise stays
 within 2 dB."""
 LOWEST_FLOOR = -66.0
-"""Lowest noise floor in dBFS, so that hiss next to digital silence is not detected as speech."""
+"""Lowest noise floor in dBFS, so that hiss next to digital silence is not detected as speech. It is
+lower in recordings in which everything is quiet."""
+SPEECH_RANGE = 40.0
+"""Levels in dB below the loudest speech that cannot be speech."""
+DIGITAL_SILENCE = -90.0
+"""Level in dBFS below which frames are silence by computation: one step of 16-bit audio."""
 
 SILERO_FRAME = 512
 """Samples per frame of the Silero model, at 16 kHz."""
 SILERO_START, SILERO_STOP = 0.5, 0.35
 """Probabilities at which speech starts and stops; the defaults of the Silero authors."""
+
+QUIET, LARGEST_GAIN = -40.0, 50.0
+"""Speech below this level in dBFS is amplified to it for Silero, by this many dB at most, because
+the model was trained on louder speech."""
 
 Detected: TypeAlias = tuple[Waveform, NDArray[np.bool_]]
 """Samples `(samples,)`, and a flag per frame that is True for speech. The last frame of a recording
@@ -145,13 +154,15 @@ class EnergyDetector:
     """Detector of speech by its level above the noise floor, which is the 10th percentile of the
     levels in the surrounding half minute.
 
-    Thresholds are low on purpose: a false alarm costs time, but missed speech is lost.
+    Thresholds are low on purpose: a false alarm costs time, but missed speech is lost. They do not
+    depend on the level of the recording, down to the steps of 16-bit audio.
     """
 
     frame = ENERGY_FRAME
 
     def detect(self, blocks: Iterable[Waveform]) -> Iterator[Detected]:
         speaking = False
+        loudest = -math.inf  # level of the loudest frames so far and in the next window
         windows: deque[tuple[Waveform, NDArray[np.float32]] | None] = deque(
             [None, None], maxlen=3
         )  # previous, current, next
@@ -160,8 +171,9 @@ class EnergyDetector:
             if (current := windows[1]) is None:
                 continue
             samples, levels = current
-            quiet = np.percentile(np.concatenate([w[1] for w in windows if w is not None]), 10)
-            floor = max(float(quiet), LOWEST_FLOOR)
+            around = np.concatenate([w[1] for w in windows if w is not None])
+            loudest = max(loudest, float(np.percentile(around, 99)))
+            floor = _noise_floor(around, loudest)
             flags = _with_hysteresis(levels, floor + ENERGY_START, floor + ENERGY_STOP, speaking)
             speaking = bool(flags[-1])
             yield samples, flags
@@ -192,8 +204,11 @@ class SileroDetector:
     def detect(self, blocks: Iterable[Waveform]) -> Iterator[Detected]:
         model = self._load()  # one per recording, because the model keeps state
         speaking = False
+        loudest = -math.inf  # level of the loudest frames so far
         for samples in _rechunk(blocks, 200 * SILERO_FRAME):
-            whole = np.pad(samples, (0, -len(samples) % SILERO_FRAME))
+            loudest = max(loudest, float(np.percentile(_levels(samples), 99)))
+            audible = _amplify(samples, QUIET - loudest) if loudest < QUIET else samples
+            whole = np.pad(audible, (0, -len(samples) % SILERO_FRAME))
             with torch.no_grad():
                 frames = torch.from_numpy(whole).view(-1, SILERO_FRAME)
                 scores = np.array([float(model(frame, SAMPLE_RATE)) for frame in frames])
@@ -218,10 +233,29 @@ def find_detector(name: DetectorName) -> SpeechDetector:
 
 
 def _levels(samples: Waveform) -> NDArray[np.float32]:
-    """Level of each frame in dBFS."""
+    """Level of each frame in dBFS. A constant offset of all frames has no level."""
+    samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
     frames = np.pad(samples, (0, -len(samples) % ENERGY_FRAME)).reshape(-1, ENERGY_FRAME)
     levels: NDArray[np.float32] = 10.0 * np.log10(np.square(frames).mean(axis=1) + 1e-12)
     return levels
+
+
+def _amplify(samples: Waveform, gain: float) -> Waveform:
+    """Amplify samples by `gain` dB, without their constant offset."""
+    factor = np.float32(10.0 ** (min(gain, LARGEST_GAIN) / 20.0))
+    amplified: Waveform = (samples - samples.mean()) * factor
+    return amplified
+
+
+def _noise_floor(levels: NDArray[np.float32], loudest: float) -> float:
+    """Noise floor in dBFS of frames with these levels, in a recording whose speech reaches
+    `loudest`."""
+    audible = levels[levels > DIGITAL_SILENCE]
+    if not len(audible):
+        return LOWEST_FLOOR
+    # Hiss next to digital silence is as loud as the quietest audible frames; speech is not.
+    lowest = max(loudest - SPEECH_RANGE, float(np.percentile(audible, 10)), DIGITAL_SILENCE)
+    return max(float(np.percentile(levels, 10)), min(lowest, LOWEST_FLOOR))
 
 
 def _with_hysteresis(

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from asr_s2s.audio.encoded import BLOCK
 from asr_s2s.errors import AudioError
 
 Waveform = npt.NDArray[np.float32]
@@ -18,6 +19,7 @@ SILENT_PEAK = 10 ** (-70 / 20)  # -70 dBFS: ten steps of 16-bit audio, below mic
 _LOWEST_RATE, _HIGHEST_RATE = 4_000, 768_000  # Hz
 _MOST_CHANNELS = 64
 _LOUDEST = 8.0  # +18 dBFS; higher values are integers stored as floats
+_CANCELS = 0.1  # energy of a mix, relative to that of as many unrelated channels
 
 
 def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform:
@@ -50,8 +52,9 @@ def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform
     channels = samples.shape[1] if samples.ndim == 2 else 1
     check_format(sample_rate, channels, name)
     floats = scale_pcm(samples)
-    mono = floats.mean(axis=1) if floats.ndim == 2 else floats
-    return concatenate(list(to_model_rate([mono], sample_rate, name)))
+    floats = floats.reshape(-1, channels)
+    mono = mix_channels(floats[i : i + BLOCK] for i in range(0, len(floats), BLOCK))
+    return concatenate(list(check_duration(to_model_rate(mono, sample_rate, name), name)))
 
 
 def check_audio(samples: Waveform, name: str, sample_rate: int = SAMPLE_RATE) -> None:
@@ -92,11 +95,39 @@ def is_silent(samples: Waveform) -> bool:
     return bool(np.abs(samples).max(initial=0.0) < SILENT_PEAK)
 
 
+def mix_channels(blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+    """Mix blocks (samples, channels) to mono (samples,), as the mean of the channels.
+
+    Where the channels cancel, as when one wire of a balanced line was swapped, the loudest channel
+    is taken instead. A constant offset counts as no energy.
+    """
+    channel = 0  # taken when channels cancel; it changes only for one that is clearly louder
+    for block in blocks:
+        if block.shape[1] == 1:
+            yield block[:, 0]
+            continue
+        mono = block.mean(axis=1)
+        with np.errstate(invalid="ignore", over="ignore"):  # such samples are rejected later
+            energy = _energy(block)
+            if float(_energy(mono[:, None])[0]) * block.shape[1] ** 2 < _CANCELS * energy.sum():
+                if channel >= len(energy) or energy.max() > 4 * energy[channel]:
+                    channel = int(energy.argmax())
+                mono = block[:, channel].copy()
+        yield mono
+
+
+def _energy(block: Waveform) -> Waveform:
+    """Energy (channels,) of a block (samples, channels), without its mean."""
+    centered = block - block.mean(axis=0)
+    energy: Waveform = np.einsum("nc,nc->c", centered, centered)
+    return energy
+
+
 def to_model_rate(blocks: Iterable[Waveform], rate: int, name: str) -> Iterator[Waveform]:
     """Check, resample to 16 kHz and clip blocks (samples,) at `rate`, one at a time.
 
     Raises:
-        AudioError: a block contains NaN, infinity or integers, or the recording is too short.
+        AudioError: a block contains NaN, infinity or integers.
     """
     resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1)
     taken = given = 0
@@ -109,12 +140,25 @@ def to_model_rate(blocks: Iterable[Waveform], rate: int, name: str) -> Iterator[
         given += len(block)
         if len(block):
             yield np.clip(block, -1.0, 1.0)
-    _check_length(taken, name, rate)
     if resampler is not None:
         rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
         # soxr may omit the last, incomplete sample.
         missing = -(-taken * SAMPLE_RATE // rate) - given
-        yield np.clip(np.pad(rest, (0, max(0, missing - len(rest))))[:missing], -1.0, 1.0)
+        if missing > 0:
+            yield np.clip(np.pad(rest, (0, max(0, missing - len(rest))))[:missing], -1.0, 1.0)
+
+
+def check_duration(blocks: Iterable[Waveform], name: str) -> Iterator[Waveform]:
+    """Yield blocks (samples,) at 16 kHz unchanged.
+
+    Raises:
+        AudioError: together they are shorter than one analysis window.
+    """
+    count = 0
+    for block in blocks:
+        count += len(block)
+        yield block
+    _check_length(count, name, SAMPLE_RATE)
 
 
 def _check_scale(samples: Waveform, name: str) -> None:

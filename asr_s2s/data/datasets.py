@@ -4,12 +4,10 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from lhotse.cut import Cut
-from lhotse.dataset.sampling.base import SamplingConstraint, TimeConstraint, TokenConstraint
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -17,17 +15,14 @@ from torch.utils.data import Dataset
 
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import DataConfig
-from asr_s2s.data.manifest import (
-    cut_language,
-    cut_source,
-    cut_teacher_features,
-    cut_text,
-    read_cut_audio,
-)
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import UserError
 from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, EOS, Tokenizer
+
+if TYPE_CHECKING:  # lhotse is imported where it is used, as translating does without it
+    from lhotse.cut import Cut
+    from lhotse.dataset.sampling.base import SamplingConstraint, TimeConstraint, TokenConstraint
 
 
 class Augment(Protocol):
@@ -107,7 +102,7 @@ class BatchDataset(Dataset[Batch], ABC):
         """Make a batch of the items that can be used."""
 
     @abstractmethod
-    def limit(self, config: DataConfig) -> SamplingConstraint:
+    def limit(self, config: DataConfig) -> "SamplingConstraint":
         """Return the limit on the size of a batch, padding included."""
 
 
@@ -139,12 +134,22 @@ class SpeechDataset(BatchDataset):
         self.teacher_size = teacher_size
         self.epoch = 0
 
-    def limit(self, config: DataConfig) -> TimeConstraint:
+    def limit(self, config: DataConfig) -> "TimeConstraint":
         """Limit the seconds of audio in a batch."""
+        from lhotse.dataset.sampling.base import TimeConstraint
+
         return TimeConstraint(max_duration=config.batch_seconds)
 
-    def __getitem__(self, cuts: Iterable[Cut]) -> Batch:
+    def __getitem__(self, cuts: "Iterable[Cut]") -> Batch:
         """Collate the cuts that can be read; the batch may consist of failures only."""
+        from asr_s2s.data.manifest import (
+            cut_language,
+            cut_source,
+            cut_teacher_features,
+            cut_text,
+            read_cut_audio,
+        )
+
         ids, texts, waveforms, prompts, tokens, failures = [], [], [], [], [], []
         teacher: list[Tensor] = []
         speed = 1.0
@@ -209,8 +214,10 @@ class TextDataset(BatchDataset):
         self.seed = seed
         self.epoch = 0
 
-    def limit(self, config: DataConfig) -> TokenConstraint:
+    def limit(self, config: DataConfig) -> "TokenConstraint":
         """Limit the tokens in a batch, counted on the longer side of each pair."""
+        from lhotse.dataset.sampling.base import TokenConstraint
+
         return TokenConstraint(max_tokens=config.batch_tokens)
 
     def source_tokens(self, source: str) -> list[int]:

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from asr_s2s.audio.decode import probe, read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE, check_audio
-from asr_s2s.data.plain import LENGTH_TOLERANCE, REQUIRED, plain_cut
+from asr_s2s.data.columns import REQUIRED
+from asr_s2s.data.plain import LENGTH_TOLERANCE, plain_cut
 from asr_s2s.errors import AudioError, ManifestError
 from asr_s2s.text_files import Row, atomic_write, read_rows, read_text, require_characters
 

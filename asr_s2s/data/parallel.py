@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from asr_s2s.data.plain import REQUIRED, label
+from asr_s2s.data.columns import REQUIRED, label
 from asr_s2s.errors import ManifestError
 from asr_s2s.text_files import (
     TABLES,

@@ -16,10 +16,10 @@ from lhotse.utils import compute_num_samples
 
 from asr_s2s.audio.decode import AudioInfo
 from asr_s2s.audio.waveform import SAMPLE_RATE
+from asr_s2s.data.columns import REQUIRED, invalid_value, label
 from asr_s2s.errors import ManifestError
 from asr_s2s.text_files import Row, require_columns
 
-REQUIRED = ("audio", "text")
 COLUMNS = (*REQUIRED, "id", "speaker", "language", "duration", "start", "sample_rate")
 LENGTH_TOLERANCE = 0.1
 """Maximum difference in seconds between a given duration and that of the recording."""
@@ -48,9 +48,9 @@ def plain_cut(
     require_columns(row, where, REQUIRED)
     audio, text = row["audio"], row["text"]
     if not isinstance(audio, str) or not audio:
-        raise _invalid_value(where, "audio", "a path", audio)
+        raise invalid_value(where, "audio", "a path", audio)
     if not isinstance(text, str):
-        raise _invalid_value(where, "text", "text", text)
+        raise invalid_value(where, "text", "text", text)
     path = str(folder / audio)
     cut_id = label(row, where, "id") or Path(audio).stem
     speaker = label(row, where, "speaker")
@@ -103,16 +103,6 @@ def plain_cut(
     )
 
 
-def label(row: Row, where: str, name: str) -> str | None:
-    """Return an id, speaker or language: text or an integer; None if empty or absent."""
-    value = row.get(name)
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _invalid_value(where, name, "text", value)
-    return str(value)
-
-
 def _number(row: Row, where: str, name: str) -> float | None:
     """Return a time or rate, None if empty or absent. Tables contain numbers as text."""
     value = row.get(name)
@@ -124,11 +114,5 @@ def _number(row: Row, where: str, name: str) -> float | None:
         number = math.nan
     least, greatest, expected = RANGES[name]
     if not least <= number <= greatest:
-        raise _invalid_value(where, name, expected, value)
+        raise invalid_value(where, name, expected, value)
     return number
-
-
-def _invalid_value(where: str, name: str, expected: str, value: object) -> ManifestError:
-    return ManifestError(
-        where, f"{name}: expected {expected}, found {value!r}", "Correct the value"
-    )

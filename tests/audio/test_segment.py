@@ -17,7 +17,7 @@ from asr_s2s.audio.segment import (
     find_detector,
     split_at_silences,
 )
-from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform
+from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform, is_silent
 from asr_s2s.errors import ConfigError
 from tests.support.joined import write_joined
 
@@ -66,6 +66,31 @@ def test_speech_is_detected_in_noise_and_noise_alone_is_not(
     samples = clean + noise(len(clean), level)
     assert len(list(split_at_silences([samples], detector))) == 6
     assert not list(split_at_silences([samples - clean], detector))
+
+
+@pytest.mark.parametrize("level", [-40, -50, -60])
+@pytest.mark.parametrize("snr", [None, 30, 15])
+@pytest.mark.parametrize("offset", [0.0, 0.1])
+def test_quiet_speech_is_detected_and_quiet_hiss_is_not(
+    detector: SpeechDetector, digits: Waveform, level: float, snr: float | None, offset: float
+) -> None:
+    """Speech is as loud as in a recording made far from the microphone, in 16 bits."""
+    silence = np.zeros(2 * SAMPLE_RATE, np.float32)
+    clean = np.concatenate([silence, *[digits, silence] * 3])
+    rms = 10 ** (level / 20)
+    clean = clean * np.float32(rms / np.sqrt(np.square(digits).mean()))
+    background = noise(len(clean), 0.0 if snr is None else rms * 10 ** (-snr / 20))
+    samples = np.round((clean + background + offset) * 32_768) / np.float32(32_768)
+    assert not is_silent(samples)
+    assert len(list(split_at_silences([samples.astype(np.float32)], detector))) == 3
+    assert not list(split_at_silences([background], detector))
+
+
+@pytest.mark.parametrize("level", [-66, -75, -85])
+def test_hiss_next_to_digital_silence_is_not_speech(detector: SpeechDetector, level: float) -> None:
+    silence = np.zeros(2 * SAMPLE_RATE, np.float32)
+    hiss = noise(3 * SAMPLE_RATE, 10 ** (level / 20))
+    assert not list(split_at_silences([np.concatenate([silence, hiss, silence] * 4)], detector))
 
 
 def test_segments_do_not_depend_on_the_block_size(
