@@ -64,7 +64,7 @@ def transcribe(
         list[str] | None,
         typer.Option(
             parser=_format,
-            metavar=f"[{'|'.join(FORMATS)}]",
+            metavar="NAME",
             help=f"{'; '.join(f'{name}: {format.help}' for name, format in FORMATS.items())}. "
             "May be repeated: the first format is printed, all are written to --output-dir. "
             "[default: txt]",
