@@ -27,9 +27,10 @@ class TextConfig:
 
     normalizer: str = "verbatim"
     """Name of a normalizer in `text/normalize.py`; recorded in the model folder."""
-    tokenizer: Literal["characters", "sentencepiece", "words", "phonemes"] = "characters"
-    """Unit of the vocabulary: characters, sentencepiece subwords, whitespace-separated words, or
-    the phonemes of a lexicon, which need the least speech to learn."""
+    tokenizer: str = "characters"
+    """Unit of the vocabulary, by its name in `text/vocabulary.py`: characters, sentencepiece (for
+    subwords), words (separated by whitespace), or phonemes (of a lexicon), which need the least
+    speech to learn."""
     lexicon: str | None = None
     """Lexicon of the phoneme tokenizer, relative to the configuration file: lines of a word, a tab,
     and its phonemes. The most common of several homophones stands first."""
@@ -61,7 +62,8 @@ class SourceTextConfig:
     joint: bool = False
     """Use one vocabulary for source and output, built from both sides with the settings of `text`;
     the four keys below are then ignored."""
-    tokenizer: Literal["characters", "sentencepiece", "words"] = "sentencepiece"
+    tokenizer: str = "sentencepiece"
+    """characters, sentencepiece or words, as in `text`."""
     vocabulary_size: PositiveInt = 8000
     character_coverage: Fraction = 1.0
     sampling: NonNegativeFloat = 0.0
@@ -168,8 +170,8 @@ class SpeechEncoderConfig:
     """Convolutions, then pyramidal BiLSTM (Chan et al., 2016) or Conformer layers (Gulati et al.,
     2020)."""
 
-    kind: Literal["pyramid", "conformer"] = "pyramid"
-    """Architecture of the layers."""
+    kind: str = "pyramid"
+    """Architecture of the layers, by its name in `model/seq2seq.py`: pyramid or conformer."""
     convolution_layers: NonNegativeInt = 0
     """Convolution blocks before the BiLSTM, pyramid only; each halves the time axis and the mel
     axis. A Conformer has as many as its time reduction takes."""
@@ -219,13 +221,15 @@ class DecoderConfig:
     """Decoder and its attention: recurrent (Chan et al., 2016), or a Transformer (Vaswani et al.,
     2017). Keys marked "recurrent only" have no effect on a Transformer."""
 
-    kind: Literal["recurrent", "transformer"] = "recurrent"
-    """A Transformer needs `attention_heads` to divide half its `size`; use several layers."""
+    kind: str = "recurrent"
+    """Architecture, by its name in `model/decoders.py`: recurrent or transformer. A Transformer
+    needs `attention_heads` to divide half its `size`; use several layers."""
     cell: Literal["lstm", "gru", "rnn"] = "lstm"
     """Recurrent only: the cell."""
-    attention: Literal["additive", "dot", "location", "multihead", "none"] = "location"
-    """Recurrent only: attention mechanism; a Transformer always has multi-head attention. `none` is
-    the fixed-vector model of Sutskever et al. (2014), in which the source reaches the decoder only
+    attention: str = "location"
+    """Recurrent only: attention mechanism, by its name in `model/attention.py`: additive, dot,
+    location, multihead or none; a Transformer always has multi-head attention. `none` is the
+    fixed-vector model of Sutskever et al. (2014), in which the source reaches the decoder only
     through its initial state."""
     first_state: Literal["zeros", "source"] = "zeros"
     """Recurrent only: initial decoder state: zeros, or `source`, computed from the ends of the

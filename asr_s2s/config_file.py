@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import types
 import typing
+from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -74,6 +75,21 @@ def check_values(config: Any, section: str = "") -> None:
         ConfigError: names the first invalid key.
     """
     _convert(type(config), to_dict(config), "", section)
+
+
+def find_entry(table: Mapping[str, T], name: str, key: str) -> T:
+    """Return the entry of a table that a value of the configuration names.
+
+    Args:
+        key: key or option whose value is the name.
+
+    Raises:
+        ConfigError: the table has no such entry; names the key and all entries.
+    """
+    if name not in table:
+        expected = f"expected one of {', '.join(table)}, found {name!r}"
+        raise ConfigError(key, expected, "Correct the value")
+    return table[name]
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,18 @@ if TYPE_CHECKING:
     from asr_s2s.translator import Translation
 
 
-class Format(StrEnum):
-    """Output format of transcripts; the value is the file suffix."""
+@dataclass(frozen=True, kw_only=True)
+class OutputFormat:
+    """Output format of transcripts."""
 
-    txt = "txt"
-    json = "json"
-    srt = "srt"
-    vtt = "vtt"
-    tsv = "tsv"
+    content: "Callable[[Transcript], str]"
+    """Converts a transcript to the content of a file."""
+    help: str
+    """Description in the help of the command line."""
+    timed: bool = False
+    """Whether it needs word times."""
+    lines: bool = False
+    """Whether transcripts of several recordings can be concatenated."""
 
 
 def to_record(result: "Transcript") -> dict[str, Any]:
@@ -102,18 +106,18 @@ def to_tsv(result: "Transcript") -> str:
     return "start\tend\ttext\n" + "".join(rows)
 
 
-FORMATS: "dict[Format, Callable[[Transcript], str]]" = {
-    Format.txt: lambda result: f"{result.text}\n",
-    Format.json: lambda result: json.dumps(to_record(result), ensure_ascii=False) + "\n",
-    Format.srt: to_srt,
-    Format.vtt: to_vtt,
-    Format.tsv: to_tsv,
+FORMATS = {
+    "txt": OutputFormat(content=lambda result: f"{result.text}\n", help="plain text", lines=True),
+    "json": OutputFormat(
+        content=lambda result: json.dumps(to_record(result), ensure_ascii=False) + "\n",
+        help="JSON Lines, one object per recording",
+        lines=True,
+    ),
+    "srt": OutputFormat(content=to_srt, help="subtitles (SubRip)", timed=True),
+    "vtt": OutputFormat(content=to_vtt, help="subtitles (WebVTT)", timed=True),
+    "tsv": OutputFormat(content=to_tsv, help="start and end in ms, and text"),
 }
-"""Functions from a transcript to file content."""
-TIMED = (Format.srt, Format.vtt)
-"""Formats that need word times."""
-LINES = (Format.txt, Format.json)
-"""Formats in which transcripts of several recordings can be concatenated."""
+"""Output formats by their names, which are also file suffixes."""
 
 
 class Writer:
@@ -125,7 +129,7 @@ class Writer:
     of which are written.
 
     Args:
-        formats: one or more formats.
+        formats: one or more names of formats.
         sources: all recordings of this run.
         folder: output folder, or None for standard output only.
 
@@ -133,9 +137,7 @@ class Writer:
         UserError: the folder cannot be written, or is required but not given.
     """
 
-    def __init__(
-        self, formats: Sequence[Format], sources: Sequence[str], folder: Path | None
-    ) -> None:
+    def __init__(self, formats: Sequence[str], sources: Sequence[str], folder: Path | None) -> None:
         self.formats = list(dict.fromkeys(formats))
         self.sources = sources
         self.folder = folder
@@ -144,7 +146,7 @@ class Writer:
             if len(self.formats) > 1:
                 problem = "several formats cannot share standard output"
                 raise UserError("--format", problem, "Add --output-dir")
-            if len(sources) > 1 and self.printed_format not in LINES:
+            if len(sources) > 1 and not FORMATS[self.printed_format].lines:
                 problem = "several recordings in this format cannot share standard output"
                 raise UserError(f"--format {self.printed_format}", problem, "Add --output-dir")
             return
@@ -188,7 +190,7 @@ class Writer:
         for path, format in zip(self._paths(index), self.formats, strict=False):
             partial = path.with_name(f".{path.name}.partial")
             with writing(path):
-                content = FORMATS[format](result)
+                content = FORMATS[format].content(result)
                 partial.write_bytes(content.encode("utf-8", "surrogateescape"))
                 if result.warning is not None:
                     _set_older_than_source(partial, self.sources[index])
@@ -199,10 +201,10 @@ class Writer:
 
     def _print(self, result: "Transcript") -> None:
         several = len(self.sources) > 1
-        if several and self.printed_format not in LINES:
+        if several and not FORMATS[self.printed_format].lines:
             return
-        name = f"{result.source}\t" if several and self.printed_format == Format.txt else ""
-        print_now(name + FORMATS[self.printed_format](result))
+        name = f"{result.source}\t" if several and self.printed_format == "txt" else ""
+        print_now(name + FORMATS[self.printed_format].content(result))
 
     def _paths(self, index: int) -> list[Path]:
         if self.folder is None:

@@ -74,8 +74,8 @@ def test_a_record_marks_words_outside_the_lexicon() -> None:
 def test_segments_without_text_are_only_in_json() -> None:
     noise = Segment(3.2, 4.0, "", 0.0, reason=Reason.unspoken, remedy=Remedy.cut)
     noisy = replace(RESULT, segments=(*PARTS, noise))
-    for name, write in FORMATS.items():
-        assert (write(noisy) == write(RESULT)) == (name != "json")
+    for name, format in FORMATS.items():
+        assert (format.content(noisy) == format.content(RESULT)) == (name != "json")
     assert to_record(noisy)["segments"][2]["text"] == ""
 
 

@@ -108,11 +108,14 @@ def check(
     from asr_s2s.model.folder import find_model, load_tokenizers, read_config
     from asr_s2s.text.normalize import normalizer
     from asr_s2s.text.vocabulary import phonemes_of_lexicon
+    from asr_s2s.train.settings import check_names
 
     messages = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
     if overrides and config is None:
         raise ConfigError("--set", "there is no recipe to change", "Give a recipe with --config")
     recipe = load_config(config, overrides or []) if config else None
+    if recipe:
+        check_names(recipe)
     folder = find_model(model) if model else None
     own = read_config(folder) if folder else None
     tokenizer, source_tokenizer = load_tokenizers(folder, own) if folder and own else (None, None)

@@ -19,7 +19,7 @@ from asr_s2s.cli.options import (
 )
 from asr_s2s.data.standard_input import STDIN, read_recording
 from asr_s2s.errors import EXIT_BAD_INPUT, AudioError, UserError
-from asr_s2s.writers import TIMED, Format, Writer
+from asr_s2s.writers import FORMATS, Writer
 
 if TYPE_CHECKING:
     from asr_s2s.reading import Source
@@ -30,6 +30,13 @@ class Detector(StrEnum):
 
     energy = "energy"
     silero = "silero"
+
+
+def _format(name: str) -> str:
+    """Return the name of an output format, if it is one."""
+    if name not in FORMATS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, FORMATS))}.")
+    return name
 
 
 def transcribe(
@@ -54,11 +61,13 @@ def transcribe(
         ),
     ] = False,
     format: Annotated[
-        list[Format] | None,
+        list[str] | None,
         typer.Option(
-            help="txt: plain text; json: JSON Lines, one object per recording; srt, vtt: "
-            "subtitles; tsv: start and end in ms, and text. May be repeated: the first format is "
-            "printed, all are written to --output-dir. [default: txt]"
+            parser=_format,
+            metavar="NAME",
+            help=f"{'; '.join(f'{name}: {format.help}' for name, format in FORMATS.items())}. "
+            "May be repeated: the first format is printed, all are written to --output-dir. "
+            "[default: txt]",
         ),
     ] = None,
     beam_size: BeamSize = None,
@@ -115,7 +124,7 @@ def transcribe(
 
     found, errors = find_recordings(sources)
     total = len(found) + len(errors)
-    writer = Writer(format or [Format.txt], found, output_dir)
+    writer = Writer(format or ["txt"], found, output_dir)
     pending, misplaced = _pending(writer, len(found), overwrite)
     errors += misplaced
     for error in errors:
@@ -134,7 +143,7 @@ def transcribe(
             beam_size=beam_size,
             n_best=n_best,
             phrases=phrases,
-            words=words or any(name in TIMED for name in writer.formats),
+            words=words or any(FORMATS[name].timed for name in writer.formats),
         )
         opened = _open(found[index] for index in pending)
         with command_names():

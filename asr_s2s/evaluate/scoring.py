@@ -115,7 +115,7 @@ class Scoring:
         Returns:
             Whether the expected score is reached.
         """
-        from asr_s2s.evaluate.report import Expectation
+        from asr_s2s.evaluate.report import Expectation, finite
 
         scored = Scored(utterances, self.normalizer, self.bleu_tokenizer)
         # The first metric of a report heads it; others are also given last.
@@ -128,8 +128,13 @@ class Scoring:
                 self.metric, report.expect, report.tolerance, self.metric.scale * value
             )
         make = self._translation if self.metric.of_translations else self._error_rates
-        print(make(scored, decoding, report, expectation))
-        if report.format is Format.text:
+        made = make(scored, decoding, report, expectation)
+        if isinstance(made, dict):
+            if value is not None:
+                made.setdefault(self.metric.field, finite(value))
+            print(json.dumps(made, ensure_ascii=False))
+        else:
+            print(made)
             if value is not None and not heads:
                 print(f"\n{self.metric.format(value)}")
             if expectation is not None:
@@ -142,14 +147,14 @@ class Scoring:
         decoding: "Decoding | TextDecoding | None",
         report: ReportOptions,
         expectation: "Expectation | None",
-    ) -> str:
+    ) -> str | dict[str, Any]:
         from asr_s2s.evaluate.error_rate_report import json_report, text_report
         from asr_s2s.metrics.significance import confidence
 
         rates = scored.error_rates
         intervals = confidence(rates)
         if report.format is Format.json:
-            return _one_line(json_report(rates, intervals, decoding, report.worst, expectation))
+            return json_report(rates, intervals, decoding, report.worst, expectation)
         return text_report(rates, intervals, decoding, report.worst)
 
     def _translation(
@@ -158,7 +163,7 @@ class Scoring:
         decoding: "Decoding | TextDecoding | None",
         report: ReportOptions,
         expectation: "Expectation | None",
-    ) -> str:
+    ) -> str | dict[str, Any]:
         from asr_s2s.evaluate.translation_report import json_report, text_report
         from asr_s2s.metrics.translation import score_translations
 
@@ -170,9 +175,5 @@ class Scoring:
         )
         utterances = scored.utterances
         if report.format is Format.json:
-            return _one_line(json_report(scores, utterances, decoding, report.worst, expectation))
+            return json_report(scores, utterances, decoding, report.worst, expectation)
         return text_report(scores, utterances, decoding, report.worst)
-
-
-def _one_line(report: dict[str, Any]) -> str:
-    return json.dumps(report, ensure_ascii=False)

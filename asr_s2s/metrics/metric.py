@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from asr_s2s.errors import ConfigError
+from asr_s2s.config_file import find_entry
 
 if TYPE_CHECKING:
     from asr_s2s.metrics.error_rate import ErrorRates, Utterance
@@ -195,10 +195,7 @@ def find_metric(name: str, where: str = "text.metric") -> Metric:
     Raises:
         ConfigError: there is no such metric.
     """
-    if name not in metric_names():
-        names = ", ".join(metric_names())
-        raise ConfigError(where, f"expected one of {names}, found {name!r}", "Correct the value")
-    return METRICS[name]
+    return find_entry({name: METRICS[name] for name in metric_names()}, name, where)
 
 
 def measure(metric: Metric, scored: Scored) -> dict[str, float]:

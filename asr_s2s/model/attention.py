@@ -226,3 +226,4 @@ ATTENTION: dict[str, type[Attention] | type[NoAttention]] = {
     "multihead": MultiHeadAttention,
     "none": NoAttention,
 }
+"""Attention mechanisms by `decoder.attention`."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from asr_s2s.config import DecoderConfig
+from asr_s2s.config_file import find_entry
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import ATTENTION, AttendedMemory, Attention, Memory, NoAttention
 from asr_s2s.model.decoder import Decoder
@@ -44,7 +45,7 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
         self.input_feeding = config.input_feeding
         self.size = config.size
         self.embedding = nn.Embedding(vocabulary, config.embedding_size, padding_idx=BLANK)
-        attention = ATTENTION[config.attention]
+        attention = find_entry(ATTENTION, config.attention, "decoder.attention")
         self.attention: Attention | NoAttention = attention(config.size, memory_size, config)
         stack = CELLS[config.cell]
         self.has_cell_states = stack.has_cell_states

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from asr_s2s.audio.frontend import SpeechFrontend
 from asr_s2s.config import Config
+from asr_s2s.config_file import find_entry
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.conformer import ConformerEncoder
@@ -70,7 +71,8 @@ class Seq2Seq(nn.Module):
                 "Change speech_encoder.size or text_encoder.size",
             )
         memory_size = next(iter(sizes.values()))
-        self.decoder = DECODERS[config.decoder.kind](vocabulary, memory_size, config.decoder)
+        decoder = find_entry(DECODERS, config.decoder.kind, "decoder.kind")
+        self.decoder = decoder(vocabulary, memory_size, config.decoder)
         self.source_embedding = (
             nn.Embedding(source_vocabulary, config.text_encoder.embedding_size, padding_idx=BLANK)
             if "text" in sizes and not config.text_encoder.shared_embedding
@@ -174,7 +176,8 @@ def check_encoders(config: Config) -> None:
             "Use for example [text]",
         )
     if "speech" in names:
-        SPEECH_ENCODERS[config.speech_encoder.kind].check(config.speech_encoder)
+        encoder = find_entry(SPEECH_ENCODERS, config.speech_encoder.kind, "speech_encoder.kind")
+        encoder.check(config.speech_encoder)
     if "text" not in names or not config.text_encoder.shared_embedding:
         return
     if not config.source_text.joint:

@@ -1,5 +1,7 @@
 """Decoding of a batch: builds the scorers and runs beam search."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,7 @@ def decode(
     language_models: LanguageModels = LanguageModels(),  # noqa: B008 - it is immutable
     phrases: Phrases | None = None,
     ctc: CTCFrames | None = None,
+    further: Sequence[WeightedJudge] = (),
 ) -> list[list[Hypothesis]]:
     """Find the best outputs for a batch by beam search.
 
@@ -52,6 +55,7 @@ def decode(
         language_models: on the model's device; used if their weights in `config` are positive.
         phrases: phrases to favor, on the model's device.
         ctc: CTC log-probabilities of the memory, if computed already.
+        further: judges besides those of the settings, and their weights.
 
     Returns:
         The hypotheses of each row, best first.
@@ -60,7 +64,7 @@ def decode(
     ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
     if ctc is None and ctc_weight > 0.0:
         ctc = model.ctc_frames(memory)
-    judges: list[WeightedJudge] = []
+    judges = [*further]
     if ctc is not None and 0.0 < ctc_weight < 1.0:
         judges.append((CTCPrefixScorer(*ctc), ctc_weight))
     ngram, recurrent = language_models

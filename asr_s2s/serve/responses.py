@@ -19,14 +19,14 @@ from asr_s2s.pipeline import Segment, Transcriber, Transcript
 from asr_s2s.serve.requests import SpeechFields
 from asr_s2s.serve.service import until_disconnect
 from asr_s2s.text.words import join_texts
-from asr_s2s.writers import FORMATS, TIMED, Format, to_record, word_record
+from asr_s2s.writers import FORMATS, to_record, word_record
 
 UNDETERMINED = "und"
 """Language code of undetermined output (ISO 639), for models that declare no language."""
 _PLAIN = {
-    "text": (Format.txt, "text/plain"),
-    "srt": (Format.srt, "application/x-subrip"),
-    "vtt": (Format.vtt, "text/vtt"),
+    "text": ("txt", "text/plain"),
+    "srt": ("srt", "application/x-subrip"),
+    "vtt": ("vtt", "text/vtt"),
 }
 """Output format and media type of the response formats that are not JSON."""
 
@@ -54,19 +54,23 @@ class ResponseWriter:
         self.language = language or (languages[0] if len(languages) == 1 else UNDETERMINED)
         self.task = task
         self.granularities = fields.timestamp_granularities
-        self.subtitles = [name for name in TIMED if name in fields.include]
+        self.subtitles = [
+            name for name, format in FORMATS.items() if format.timed and name in fields.include
+        ]
 
     @property
     def timed(self) -> bool:
         """Whether the response needs word times."""
         wanted = "word" in self.granularities or bool(self.subtitles)
-        return self.format in TIMED or (self.format == "verbose_json" and wanted)
+        if self.format in _PLAIN:
+            return FORMATS[_PLAIN[self.format][0]].timed
+        return self.format == "verbose_json" and wanted
 
     def whole(self, transcript: Transcript) -> Response:
         """HTTP response with a complete transcript."""
         if self.format in _PLAIN:
             format, media_type = _PLAIN[self.format]
-            return PlainTextResponse(FORMATS[format](transcript), media_type=media_type)
+            return PlainTextResponse(FORMATS[format].content(transcript), media_type=media_type)
         return JSONResponse(self._json_body(transcript))
 
     def delta(self, segment: Segment, number: int, before: str) -> bytes:
@@ -104,7 +108,7 @@ class ResponseWriter:
                     for segment in transcript.segments
                     for word in segment.words
                 ]
-            body |= {name: FORMATS[name](transcript) for name in self.subtitles}
+            body |= {name: FORMATS[name].content(transcript) for name in self.subtitles}
         if transcript.warning is not None:
             body["warning"] = str(transcript.warning)
         body["usage"] = {"type": "duration", "seconds": round(transcript.duration, 3)}

@@ -2,10 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from asr_s2s.config import SourceTextConfig, TextConfig
+from asr_s2s.config_file import find_entry
 from asr_s2s.errors import ModelError, TextError
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.phonemes import SPACE, PhonemeTokenizer, read_lexicon
@@ -35,6 +38,7 @@ def train_tokenizer(
         base: folder that `text.lexicon` is relative to.
 
     Raises:
+        ConfigError: there is no such kind of tokenizer.
         TextError: there is no text, or the vocabulary size does not fit it.
     """
     normalize = normalizer(config.normalizer)
@@ -45,15 +49,23 @@ def train_tokenizer(
             "there is no text to build a vocabulary from",
             f"Check the texts, and whether {section}.normalizer {config.normalizer} fits them",
         )
-    if config.tokenizer == "characters":
-        return CharacterTokenizer(set().union(*lines))
-    if isinstance(config, TextConfig) and config.tokenizer == "phonemes":
-        return phonemes_of_lexicon(config, base)
-    if config.tokenizer == "words":
-        counts = Counter(word for line in lines for word in line.split())
-        frequent = sorted(counts, key=lambda word: (-counts[word], word))
-        return WordTokenizer(frequent[: max(1, config.vocabulary_size - len(SPECIALS))])
-    return train_sentencepiece(config, lines, section)
+    return find_tokenizer(config.tokenizer, section).train(config, lines, section, base)
+
+
+def _train_words(
+    config: TextConfig | SourceTextConfig, lines: list[str], section: str, base: Path
+) -> WordTokenizer:
+    """Build the vocabulary of the most frequent words."""
+    counts = Counter(word for line in lines for word in line.split())
+    frequent = sorted(counts, key=lambda word: (-counts[word], word))
+    return WordTokenizer(frequent[: max(1, config.vocabulary_size - len(SPECIALS))])
+
+
+def _train_phonemes(
+    config: TextConfig | SourceTextConfig, lines: list[str], section: str, base: Path
+) -> PhonemeTokenizer:
+    assert isinstance(config, TextConfig)  # not for sources
+    return phonemes_of_lexicon(config, base)
 
 
 def phonemes_of_lexicon(config: TextConfig, base: Path) -> PhonemeTokenizer:
@@ -89,14 +101,9 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
     if units.is_file():
         try:
             content = json.loads(units.read_text(encoding="utf-8"))
-            if content["kind"] == "words" and all(isinstance(u, str) for u in content["units"]):
-                return WordTokenizer(content["units"])
-            if content["kind"] == "phonemes" and (
-                {SPACE} | _phonemes(content["lexicon"]) <= set(content["units"])
-            ):
-                return PhonemeTokenizer(content["units"], content["lexicon"])
-            if content["kind"] == "characters" and all(len(u) == 1 for u in content["units"]):
-                return CharacterTokenizer(content["units"])
+            restore = TOKENIZERS[content["kind"]].restore
+            if restore is not None:
+                return restore(content)
         except (ValueError, KeyError, TypeError, AttributeError):
             pass
         raise _damaged(units)
@@ -113,6 +120,66 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
         f"there is no {units.name} or {subwords.name} in this folder",
         "Give a model folder written by asr-s2s train",
     )
+
+
+def _restore_characters(content: Mapping[str, Any]) -> CharacterTokenizer:
+    if any(len(unit) != 1 for unit in content["units"]):
+        raise ValueError("a unit is not a character")
+    return CharacterTokenizer(content["units"])
+
+
+def _restore_words(content: Mapping[str, Any]) -> WordTokenizer:
+    if not all(isinstance(unit, str) for unit in content["units"]):
+        raise ValueError("a unit is not text")
+    return WordTokenizer(content["units"])
+
+
+def _restore_phonemes(content: Mapping[str, Any]) -> PhonemeTokenizer:
+    if not {SPACE} | _phonemes(content["lexicon"]) <= set(content["units"]):
+        raise ValueError("a phoneme of the lexicon is not a unit")
+    return PhonemeTokenizer(content["units"], content["lexicon"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerKind:
+    """Functions that build the vocabularies of one kind."""
+
+    train: Callable[[TextConfig | SourceTextConfig, list[str], str, Path], Tokenizer]
+    """Builds a vocabulary from the settings, normalized training texts (at least one), the section
+    of the settings that errors name, and the folder that paths in them are relative to."""
+    restore: Callable[[Mapping[str, Any]], Tokenizer] | None
+    """Builds a vocabulary from the object in its JSON file, whose `kind` is the name of the kind; a
+    ValueError, KeyError, TypeError or AttributeError means that the file is damaged. None for
+    sentencepiece, which has a file format of its own."""
+    for_source: bool = True
+    """Whether the source of a text-to-text model may have it."""
+
+
+TOKENIZERS = {
+    "characters": TokenizerKind(
+        train=lambda config, lines, section, base: CharacterTokenizer(set().union(*lines)),
+        restore=_restore_characters,
+    ),
+    "sentencepiece": TokenizerKind(
+        train=lambda config, lines, section, base: train_sentencepiece(config, lines, section),
+        restore=None,
+    ),
+    "words": TokenizerKind(train=_train_words, restore=_restore_words),
+    "phonemes": TokenizerKind(train=_train_phonemes, restore=_restore_phonemes, for_source=False),
+}
+"""Kinds of tokenizers by `text.tokenizer` and `source_text.tokenizer`."""
+
+
+def find_tokenizer(name: str, section: str) -> TokenizerKind:
+    """Return the kind of tokenizer that a section of the configuration names.
+
+    Raises:
+        ConfigError: there is no such kind for this section.
+    """
+    allowed = {
+        name: kind for name, kind in TOKENIZERS.items() if section == "text" or kind.for_source
+    }
+    return find_entry(allowed, name, f"{section}.tokenizer")
 
 
 def _damaged(path: Path) -> ModelError:

@@ -5,15 +5,17 @@ from pathlib import Path
 import torch
 
 from asr_s2s.config import Config
-from asr_s2s.config_file import check_values
+from asr_s2s.config_file import check_values, find_entry
 from asr_s2s.errors import ConfigError, TextError
 from asr_s2s.metrics.metric import find_metric
 from asr_s2s.metrics.translation import check_settings as check_scores
-from asr_s2s.model.decoders import check_decoder
+from asr_s2s.model.attention import ATTENTION
+from asr_s2s.model.decoders import DECODERS, check_decoder
 from asr_s2s.model.folder import find_model, pretrained_names
-from asr_s2s.model.seq2seq import check_encoders
+from asr_s2s.model.seq2seq import SPEECH_ENCODERS, check_encoders
 from asr_s2s.search.beam import check_search
 from asr_s2s.search.decode import check_attended
+from asr_s2s.text.vocabulary import find_tokenizer
 
 
 def check_settings(config: Config, device: torch.device) -> None:
@@ -23,6 +25,7 @@ def check_settings(config: Config, device: torch.device) -> None:
         ConfigError: names the first invalid key.
     """
     check_values(config)
+    check_names(config)
     if config.source_text.joint and config.source_text.normalizer != config.text.normalizer:
         raise ConfigError(
             "source_text.normalizer",
@@ -37,6 +40,20 @@ def check_settings(config: Config, device: torch.device) -> None:
     check_search(config.search)
     if config.train.precision == "fp16" and device.type == "cpu":
         raise ConfigError("train.precision", "fp16 needs a GPU", "Use bf16 or fp32 on CPU")
+
+
+def check_names(config: Config) -> None:
+    """Refuse names of encoders, decoders, attention and tokenizers that are in no table, also in
+    sections that the model does not use.
+
+    Raises:
+        ConfigError: names the key and the entries of the table.
+    """
+    find_entry(SPEECH_ENCODERS, config.speech_encoder.kind, "speech_encoder.kind")
+    find_entry(DECODERS, config.decoder.kind, "decoder.kind")
+    find_entry(ATTENTION, config.decoder.attention, "decoder.attention")
+    find_tokenizer(config.text.tokenizer, "text")
+    find_tokenizer(config.source_text.tokenizer, "source_text")
 
 
 def check_distill(config: Config) -> None:
