@@ -42,12 +42,19 @@ def test_translating_needs_no_extra(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("train", "a.yaml"), ("check", "a.jsonl"), ("evaluate", "a.jsonl")]
+    ("command", "name", "options"),
+    [
+        ("train", "a.yaml", ()),
+        ("check", "a.jsonl", ()),
+        ("evaluate", "a.jsonl", ("--model", "digits")),
+    ],
 )
-def test_other_commands_name_their_extra(command: tuple[str, str], tmp_path: Path) -> None:
-    path = tmp_path / command[1]
+def test_other_commands_name_their_extra(
+    command: str, name: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / name
     path.write_text("{}\n")
-    done = run_without_extras(command[0], path)
+    done = run_without_extras(command, path, *options)
     assert done.returncode == 1
     assert "asr-s2s[train]" in done.stderr
     assert "Traceback" not in done.stderr

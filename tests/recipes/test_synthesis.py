@@ -143,6 +143,7 @@ def test_prepared_corpus_has_each_file_once(tmp_path: Path) -> None:
         row("b", 30.0, "long", "home"),
     ]
     (corpus / "train.jsonl").write_text("\n".join(train))
+    soundfile.write(corpus / "a.wav", np.full(32_000, 0.1), 16_000)
     (corpus / "dev.jsonl").write_text(
         "\n".join(row(f"d{i}", 30.0, "text", "home" if i < 3 else "street") for i in range(5))
     )

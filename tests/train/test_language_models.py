@@ -119,8 +119,8 @@ def test_resumed_training_equals_uninterrupted_training(corpus: Path, tmp_path: 
 def test_invalid_settings_are_refused_at_the_start(
     corpus: Path, tmp_path: Path, override: str, kind: type[UserError], message: str
 ) -> None:
-    config = load_config(corpus / "config.yaml", [override])
     with pytest.raises(kind, match=message):
+        config = load_config(corpus / "config.yaml", [override])
         train(config, corpus, tmp_path / "run", torch.device("cpu"))
 
 

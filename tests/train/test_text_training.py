@@ -16,7 +16,7 @@ from asr_s2s.config_file import load_config
 from asr_s2s.errors import ConfigError, ManifestError, UserError
 from asr_s2s.model.folder import LoadedModel, build_model, load_model, read_config
 from asr_s2s.train.loop import train
-from asr_s2s.train.settings import check_settings
+from asr_s2s.train.settings import check_seq2seq
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
 from tests.support.limits import TIMEOUT
@@ -172,10 +172,10 @@ def test_the_bleu_tokenizer_may_change_when_resuming(
 @pytest.mark.parametrize("override", ["search.coverage_penalty=0.2", "search.unknown=true"])
 def test_search_settings_that_use_attention_require_attention(corpus: Path, override: str) -> None:
     config = load_config(corpus / "config.yaml", [override])
-    check_settings(config, torch.device("cpu"))
+    check_seq2seq(config)
     config = load_config(corpus / "config.yaml", [override, "decoder.attention=none"])
     with pytest.raises(ConfigError, match=f"{override.split('=')[0]}: .*decoder.attention is none"):
-        check_settings(config, torch.device("cpu"))
+        check_seq2seq(config)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,6 @@ def test_search_settings_that_use_attention_require_attention(corpus: Path, over
 def test_the_error_names_a_setting_that_does_not_fit_the_data(
     corpus: Path, tmp_path: Path, override: str, words: str
 ) -> None:
-    config = load_config(corpus / "config.yaml", [override])
     with pytest.raises(UserError, match=words):
+        config = load_config(corpus / "config.yaml", [override])
         train(config, corpus, tmp_path, torch.device("cpu"))
