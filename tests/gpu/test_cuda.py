@@ -28,7 +28,8 @@ def test_the_beam_gives_the_text_of_the_cpu(sample: Path) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_training_on_a_gpu_resumes(precision: str, tmp_path: Path) -> None:
     write_corpus(tmp_path / "tones")
-    (tmp_path / "tones" / "config.yaml").write_text(CONFIG)
+    config = tmp_path / "tones" / "config.yaml"
+    config.write_text(CONFIG)
     for steps in (6, 12):
         done = subprocess.run(
             [
