@@ -1,4 +1,4 @@
-"""How texts become output tokens."""
+"""Conversion of texts to output tokens."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
