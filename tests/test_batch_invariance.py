@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from asr_s2s.audio.decode import read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.model.folder import find_model, load_model, pretrained_names, read_config
-from asr_s2s.nn.low_precision import LowPrecisionLSTM
 from asr_s2s.pipeline import Transcriber
 from asr_s2s.search.decode import decode
 
@@ -27,10 +26,7 @@ SAMPLES = sorted((Path(__file__).parent.parent / "docs" / "samples").glob("*.wav
 SPANS = ((0.0, 1.0), (0.0, 0.5), (0.5, 1.0), (0.2, 0.45), (0.6, 0.95))
 """Parts of a recording, as fractions of its duration."""
 TOLERANCE = 1e-4
-"""Difference of scores in float32, which sums in another order if the padding differs."""
-ROUNDED_TOLERANCE = 0.05
-"""Difference of scores in low precision. Values differ before rounding, as in float32, so some are
-rounded to a neighboring value."""
+"""Largest difference of scores, which float32 sums in another order if the padding differs."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +37,12 @@ class Alone:
     waveforms: list[NDArray[np.float32]]
     texts: list[str]
     scores: list[float]
-    tolerance: float
-    """Largest difference of scores."""
 
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda m: f"{m[0]}{'-exact' * m[1]}")
 def alone(request: pytest.FixtureRequest) -> Alone:
     name, exact = request.param
-    loaded = load_model(name, exact=exact)
-    transcriber = Transcriber(loaded, torch.device("cpu"))
-    rounded = any(isinstance(part, LowPrecisionLSTM) for part in loaded.model.modules())
+    transcriber = Transcriber(load_model(name, exact=exact), torch.device("cpu"))
     waveforms = [
         whole[int(start * len(whole)) : int(end * len(whole))]
         for whole in map(read_audio, SAMPLES)
@@ -58,8 +50,7 @@ def alone(request: pytest.FixtureRequest) -> Alone:
     ]
     results = [transcriber.transcribe(one, sample_rate=SAMPLE_RATE) for one in waveforms]
     texts, scores = [r.text for r in results], [r.score for r in results]
-    tolerance = ROUNDED_TOLERANCE if rounded else TOLERANCE
-    return Alone(transcriber, waveforms, texts, scores, tolerance)
+    return Alone(transcriber, waveforms, texts, scores)
 
 
 def test_the_shipped_models_transcribe_the_samples(alone: Alone) -> None:
@@ -82,7 +73,7 @@ def test_text_and_score_are_the_same_alone_and_in_any_batch(
     )
     for index, result in zip(order, results, strict=True):
         assert result.text == alone.texts[index]
-        assert result.score == pytest.approx(alone.scores[index], abs=alone.tolerance)
+        assert result.score == pytest.approx(alone.scores[index], abs=TOLERANCE)
 
 
 @torch.inference_mode()
@@ -99,4 +90,4 @@ def test_outputs_and_scores_do_not_depend_on_padding(alone: Alone) -> None:
             hypotheses.append(found[0])
         assert {tuple(hypothesis.tokens) for hypothesis in hypotheses} == {tuple(found[0].tokens)}
         for hypothesis in hypotheses:
-            assert hypothesis.score == pytest.approx(hypotheses[0].score, abs=alone.tolerance)
+            assert hypothesis.score == pytest.approx(hypotheses[0].score, abs=TOLERANCE)

@@ -74,7 +74,8 @@ class LogMel(nn.Module):
         """
         waveforms = waveforms.masked_fill(padding_mask(lengths, waveforms.size(1)), 0.0)
         if self.normalize_level:
-            level = (waveforms.square().sum(1) / lengths.clamp_min(1)).sqrt()
+            energy = _sum_over_time(waveforms.square())
+            level = (energy / lengths.clamp_min(1)).sqrt().to(waveforms.dtype)
             waveforms = waveforms * (LEVEL / level.clamp_min(LEVEL_FLOOR))[:, None]
         with torch.autocast(waveforms.device.type, enabled=False):  # 16 bits are not precise enough
             power = spectrogram(
@@ -94,6 +95,12 @@ class LogMel(nn.Module):
                 filters = self.warped[drawn]
             energies = power.transpose(1, 2) @ filters
         return energies.clamp_min(ENERGY_FLOOR).log(), lengths // HOP + 1
+
+
+def _sum_over_time(values: Tensor) -> Tensor:
+    """Sum `(batch, time, ...)` over time, in float64. The order of a sum depends on the padding, and
+    float32 would pass this on to the result."""
+    return values.sum(1, dtype=torch.float64)
 
 
 def warped_filters(filters: Tensor, widest: float) -> Tensor:
@@ -145,12 +152,13 @@ class FeatureNormalizer(nn.Module):
         if self.kind == "global":
             features = (features - self.mean) / self.std
         else:
-            counts = lengths[:, None, None]
-            mean = features.masked_fill(padded, 0.0).sum(1, keepdim=True) / counts
-            centered = (features - mean).masked_fill(padded, 0.0)
-            variance = centered.square().sum(1, keepdim=True) / counts
+            counts = lengths[:, None]
+            mean = _sum_over_time(features.masked_fill(padded, 0.0)) / counts
+            centered = (features - mean[:, None].to(features.dtype)).masked_fill(padded, 0.0)
+            variance = _sum_over_time(centered.square()) / counts
             # A constant bin (a tone, a muted band) must not be amplified into noise.
-            features = centered / variance.sqrt().clamp_min(0.1)
+            std = variance.sqrt().to(features.dtype).clamp_min(0.1)
+            features = centered / std[:, None]
         return features.masked_fill(padded, 0.0)
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from asr_s2s.nn.recurrent import LSTMStack, RecurrentStack
 from asr_s2s.nn.tied_linear import TiedLinear
@@ -33,6 +34,10 @@ LARGEST_INPUT = 63
 bits."""
 ONEDNN_LSTM = 2
 """Number of the LSTM in torch's enumeration of recurrent cells."""
+EXTRA_CHANNELS = 2
+"""Input channels of zeros that LSTM layers get if their inputs have the size of their states. For
+such layers, oneDNN sums one row in another order than several, so that a recording alone would give
+other results than in a batch."""
 MIN_WEIGHTS = 1 << 18
 """Linear layers with fewer weights than this stay in float32."""
 PROBE_TOLERANCE = 0.2
@@ -268,6 +273,8 @@ class LowPrecisionLSTM(RecurrentStack):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run one layer over inputs `(time, rows, input_size)`; returns outputs `(time, rows,
         hidden_size)` and the last states. oneDNN requires contiguous inputs and states."""
+        if inputs.size(2) == self.hidden_size:
+            inputs = F.pad(inputs, (0, EXTRA_CHANNELS))
         outputs, hidden, cell, _ = torch.mkldnn_rnn_layer(
             inputs,
             *self.layers[layer],
@@ -311,6 +318,8 @@ def _pack_lstm_layer(
     takes longer than a step."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     w_ih, w_hh, *biases = (getattr(layers, f"{n}_l{layer}").detach().to(form) for n in names)
+    if w_ih.size(1) == layers.hidden_size:
+        w_ih = F.pad(w_ih, (0, EXTRA_CHANNELS))
     w_ih, w_hh = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
         w_ih, w_hh, layers.hidden_size, reverse=False, has_biases=True, batch_first=False
     )

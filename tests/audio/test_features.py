@@ -12,6 +12,7 @@ from asr_s2s.audio.features import (
     LogMel,
     warped_filters,
 )
+from asr_s2s.audio.frontend import SpeechFrontend
 from asr_s2s.audio.spec_augment import SpecAugment
 from asr_s2s.config import AugmentConfig, FeatureConfig
 
@@ -75,6 +76,18 @@ def test_utterance_normalization_cancels_level_and_ignores_padding() -> None:
     loud = normalize(*log_mel(samples[None], lengths))
     quiet = normalize(*log_mel(0.5 * samples[None], lengths))
     torch.testing.assert_close(loud, quiet, atol=1e-3, rtol=0)
+
+
+def test_padding_and_other_rows_do_not_change_a_bit_of_the_features() -> None:
+    samples = torch.from_numpy(speech_like())
+    frontend = SpeechFrontend(FeatureConfig(normalize_level=True), AugmentConfig()).eval()
+    length = torch.tensor([len(samples)])
+    alone, frames = frontend(samples[None], length)
+    for longer in (1, 7_000, 100_000):
+        batch = torch.randn(3, len(samples) + longer)
+        batch[1, : len(samples)] = samples
+        together, _ = frontend(batch, torch.tensor([*batch.shape[1:], *length, 9_000]))
+        assert torch.equal(together[1, : int(frames)], alone[0])
 
 
 def test_spec_augment_respects_its_limits_and_is_off_in_evaluation() -> None:

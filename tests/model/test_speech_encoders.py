@@ -1,5 +1,7 @@
 """Speech encoders: what holds for all of them, and what is special to one."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from asr_s2s.model.conformer import ConformerEncoder, rotary_positions
 from asr_s2s.model.pyramid import PyramidEncoder, join_pairs
 from asr_s2s.model.seq2seq import SPEECH_ENCODERS, Seq2Seq
 from asr_s2s.model.speech_encoder import SpeechEncoder
+from asr_s2s.model.subsampling import convolution_blocks, subsample
 from asr_s2s.nn.recurrent import RecurrentLayer
 from asr_s2s.search.align import align, align_words
 from asr_s2s.text.tokenizer import CharacterTokenizer
@@ -162,6 +165,18 @@ def test_backward_direction_starts_at_the_end_of_each_row() -> None:
     outputs = layer(inputs, torch.tensor([6, 4]))
     expected, _ = layer.back(inputs[1, :4].flip(0))
     torch.testing.assert_close(outputs[1, :4, 4:], expected.flip(0))
+
+
+@pytest.mark.parametrize("frames", [1, 8, 97, 128])
+@torch.inference_mode()
+def test_convolutions_of_short_recordings_do_not_depend_on_the_batch(frames: int) -> None:
+    blocks, _ = convolution_blocks(3, 32, 80)
+    features = torch.randn(4, 300, 80)
+    features[0, frames:] = 0.0
+    lengths = torch.tensor([frames, 300, 300, 300])
+    alone, length = subsample(blocks, features[:1, :frames], lengths[:1])
+    assert alone.shape[1] == int(length) == math.ceil(frames / 8)
+    assert torch.equal(alone[0], subsample(blocks, features, lengths)[0][0, : int(length)])
 
 
 def test_pyramid_concatenates_pairs_of_frames() -> None:

@@ -93,7 +93,7 @@ def test_rows_of_a_batch_do_not_affect_each_other(
         assert all(torch.equal(a[:3], b) for a, b in zip(every, few, strict=True))
 
 
-@pytest.mark.parametrize(
+PRECISIONS = pytest.mark.parametrize(
     "precision",
     [
         LSTMPrecision(torch.bfloat16, int8_steps=False),
@@ -102,6 +102,22 @@ def test_rows_of_a_batch_do_not_affect_each_other(
     ],
     ids=str,
 )
+
+
+@PRECISIONS
+@torch.inference_mode()
+def test_sequences_have_the_same_outputs_alone_and_in_any_batch(precision: LSTMPrecision) -> None:
+    if precision.form == torch.bfloat16 and not multiplies_bf16():
+        pytest.skip("this processor does not multiply bfloat16")
+    for input_size in (64, 48):  # inputs of the size of the states are a special case of oneDNN
+        lstm = LowPrecisionLSTM(LSTMStack(input_size, 64, 2), precision)
+        sequences = torch.randn(30, 17, input_size)
+        alone = lstm(sequences[:, :1])[0]
+        for rows in (2, 5, 17):
+            assert torch.equal(lstm(sequences[:, :rows])[0][:, :1], alone)
+
+
+@PRECISIONS
 def test_lstm_layers_are_close_to_float32_and_steps_to_whole_sequences(
     precision: LSTMPrecision,
 ) -> None:
