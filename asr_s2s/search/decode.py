@@ -8,25 +8,13 @@ from torch import Tensor
 from asr_s2s.config import DecoderConfig, SearchConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.lm.language_model import LanguageModels
-from asr_s2s.lm.ngram import NgramModel
-from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.beam import Hypothesis, WeightedJudge, beam_search
-from asr_s2s.search.fusion import (
-    LanguageModelScorer,
-    NgramScorer,
-    WordNgramScorer,
-    WordScorer,
-)
-from asr_s2s.search.phrases import Phrases, PhraseScorer
-from asr_s2s.search.scorers import (
-    AttentionScorer,
-    CoverageScorer,
-    CTCPrefixScorer,
-    CTCProposer,
-)
+from asr_s2s.search.judges import SearchInputs, make_judges
+from asr_s2s.search.phrases import Phrases
+from asr_s2s.search.scorers import AttentionScorer, CoverageScorer, CTCProposer
 from asr_s2s.text.tokenizer import BOS
 
 
@@ -55,29 +43,19 @@ def decode(
         language_models: on the model's device; used if their weights in `config` are positive.
         phrases: phrases to favor, on the model's device.
         ctc: CTC log-probabilities of the memory, if computed already.
-        further: judges besides those of the settings, and their weights.
+        further: judges besides those of `search/judges.py:JUDGES`, and their weights.
 
     Returns:
         The hypotheses of each row, best first.
     """
-    batch = len(memory.lengths)
     ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
-    if ctc is None and ctc_weight > 0.0:
+    if ctc_weight == 0.0:
+        ctc = None
+    elif ctc is None:
         ctc = model.ctc_frames(memory)
-    judges = [*further]
-    if ctc is not None and 0.0 < ctc_weight < 1.0:
-        judges.append((CTCPrefixScorer(*ctc), ctc_weight))
-    ngram, recurrent = language_models
-    if isinstance(ngram, NgramModel) and config.ngram_weight > 0.0:
-        judges.append((NgramScorer(ngram, batch), config.ngram_weight))
-    if isinstance(ngram, WordNgramModel) and config.ngram_weight > 0.0:
-        judges.append((WordNgramScorer(ngram, batch), config.ngram_weight))
-    if isinstance(ngram, WordNgramModel) and config.word_bonus:
-        judges.append((WordScorer(ngram.space), config.word_bonus))
-    if recurrent is not None and config.language_model_weight > 0.0:
-        judges.append((LanguageModelScorer(recurrent, batch), config.language_model_weight))
-    if phrases is not None:
-        judges.append((PhraseScorer(phrases, batch), 1.0))
+    beside = ctc if ctc_weight < 1.0 else None
+    inputs = SearchInputs(len(memory.lengths), config, beside, language_models, phrases)
+    judges = [*further, *make_judges(inputs)]
 
     if ctc is not None and ctc_weight == 1.0:
         by_ctc = CTCProposer(*ctc, model.writable)
