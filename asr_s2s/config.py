@@ -198,7 +198,8 @@ class TextEncoderConfig:
     """Recurrent layers over embeddings (Bahdanau et al., 2015), or a Transformer encoder (Vaswani
     et al., 2017)."""
 
-    cell: Literal["lstm", "gru", "rnn", "transformer"] = "lstm"
+    cell: str = "lstm"
+    """Layers, by their name in `model/text_encoder.py`: lstm, gru, rnn or transformer."""
     bidirectional: bool = True
     """Whether recurrent layers are bidirectional; a Transformer always sees the whole source."""
     reverse: bool = False
@@ -224,8 +225,8 @@ class DecoderConfig:
     kind: str = "recurrent"
     """Architecture, by its name in `model/decoders.py`: recurrent or transformer. A Transformer
     needs `attention_heads` to divide half its `size`; use several layers."""
-    cell: Literal["lstm", "gru", "rnn"] = "lstm"
-    """Recurrent only: the cell."""
+    cell: str = "lstm"
+    """Recurrent only: the cell, by its name in `nn/recurrent.py`: lstm, gru or rnn."""
     attention: str = "location"
     """Recurrent only: attention mechanism, by its name in `model/attention.py`: additive, dot,
     location, multihead or none; a Transformer always has multi-head attention. `none` is the

@@ -48,7 +48,10 @@ def test_a_configuration_is_unchanged_by_conversion_to_plain_values(path: Path) 
         ("train.steps=many", "train.steps: expected a whole number, found 'many'"),
         ("train.steps=2.5", "expected a whole number, found 2.5"),
         ("train.learning_rate=true", "expected a number, found True"),
-        ("decoder.cell=magic", "decoder.cell: expected one of lstm, gru, rnn, found 'magic'"),
+        (
+            "decoder.first_state=magic",
+            "decoder.first_state: expected one of zeros, source, found 'magic'",
+        ),
         ("augment.noise_snr_db=[1]", "expected a list of 2 values"),
         ("train=3", "train: expected a section"),
         ("steps", "steps: an override must have the form key=value"),

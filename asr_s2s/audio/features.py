@@ -98,8 +98,8 @@ class LogMel(nn.Module):
 
 
 def _sum_over_time(values: Tensor) -> Tensor:
-    """Sum `(batch, time, ...)` over time, in float64: the order of a sum depends on the padding, and
-    so would a sum in float32."""
+    """Sum `(batch, time, ...)` over time in float64: the order of sums depends on the padding, and
+    so would their results in float32."""
     return values.sum(1, dtype=torch.float64)
 
 

@@ -239,7 +239,7 @@ def _read_blocks(
             problem = f"its sample rate changes from {rate} to {frame.sample_rate} Hz"
             raise AudioError(name, problem, "Convert it with `ffmpeg -i` to a WAV file first")
         if empty and sought:
-            line.seek(frame.time, begin)
+            line.seek(target if frame.time is None else frame.time, begin)
         empty = False
         samples = scale_pcm(frame.to_ndarray())  # (channels, samples), or (1, interleaved)
         samples = samples.T if frame.format.is_planar else samples.reshape(frame.samples, -1)

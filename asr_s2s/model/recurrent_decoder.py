@@ -47,7 +47,7 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
         self.embedding = nn.Embedding(vocabulary, config.embedding_size, padding_idx=BLANK)
         attention = find_entry(ATTENTION, config.attention, "decoder.attention")
         self.attention: Attention | NoAttention = attention(config.size, memory_size, config)
-        stack = CELLS[config.cell]
+        stack = find_entry(CELLS, config.cell, "decoder.cell")
         self.has_cell_states = stack.has_cell_states
         self.query_layers: RecurrentStack
         self.upper_layers: RecurrentStack | None

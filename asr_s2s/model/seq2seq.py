@@ -16,9 +16,9 @@ from asr_s2s.model.decoders import DECODERS
 from asr_s2s.model.pyramid import PyramidEncoder
 from asr_s2s.model.speech_encoder import SpeechEncoder
 from asr_s2s.model.text_encoder import (
+    TEXT_ENCODERS,
     RecurrentTextEncoder,
     TransformerTextEncoder,
-    text_encoder,
 )
 from asr_s2s.text.tokenizer import BLANK
 
@@ -61,6 +61,7 @@ class Seq2Seq(nn.Module):
                 config.speech_encoder, config.features.mel_bins
             )
         if "text" in config.model.encoders:
+            text_encoder = find_entry(TEXT_ENCODERS, config.text_encoder.cell, "text_encoder.cell")
             encoders["text"] = text_encoder(config.text_encoder)
         self.encoders = nn.ModuleDict(encoders)
         sizes = {name: encoder.output_size for name, encoder in encoders.items()}

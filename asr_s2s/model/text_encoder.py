@@ -8,7 +8,13 @@ from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory
 from asr_s2s.nn.masks import padding_mask
 from asr_s2s.nn.positions import sinusoidal_positions
-from asr_s2s.nn.recurrent import RecurrentLayer, mirror_indices, reverse, sequence_ends
+from asr_s2s.nn.recurrent import (
+    CELLS,
+    RecurrentLayer,
+    mirror_indices,
+    reverse,
+    sequence_ends,
+)
 
 
 class RecurrentTextEncoder(nn.Module):
@@ -91,12 +97,8 @@ class TransformerTextEncoder(nn.Module):
         return Memory(values, lengths, values.sum(1) / lengths[:, None])
 
 
-def text_encoder(config: TextEncoderConfig) -> RecurrentTextEncoder | TransformerTextEncoder:
-    """Build the text encoder of these settings.
-
-    Raises:
-        ConfigError: the settings contradict each other.
-    """
-    if config.cell == "transformer":
-        return TransformerTextEncoder(config)
-    return RecurrentTextEncoder(config)
+TEXT_ENCODERS: dict[str, type[RecurrentTextEncoder] | type[TransformerTextEncoder]] = {
+    **dict.fromkeys(CELLS, RecurrentTextEncoder),
+    "transformer": TransformerTextEncoder,
+}
+"""Text encoders by `text_encoder.cell`."""

@@ -179,14 +179,12 @@ def align_words(
         samples: the utterance, `(samples,)` at 16 kHz.
     """
     texts = split_words(tokenizer.decode(tokens))
-    words = _word_indices(tokenizer, tokens, texts)
+    words = _locate_words(_word_indices(tokenizer, tokens, texts), len(texts), alignment.spans)
     frame_start = model.frame_time
     marks: list[tuple[float, float]] = []
     evidence: list[Evidence] = []
     known: list[bool] = []
-    for word in range(len(texts)):
-        own = [i for i, index in enumerate(words) if index == word]
-        begin, end = alignment.spans[own[0]].start, alignment.spans[own[-1]].end
+    for own, begin, end in words:
         known.append(tokenizer.is_known([tokens[i] for i in own]))
         per_frame = alignment.per_frame
         marks.append((frame_start(begin / per_frame), frame_start(end / per_frame)))
@@ -211,6 +209,32 @@ def _word_indices(tokenizer: Tokenizer, tokens: list[int], texts: list[str]) -> 
     ends = np.cumsum([len(text) for text in texts])
     indices = [int(np.searchsorted(ends, max(reach, 1))) for reach in tokenizer.offsets(tokens)]
     return [min(index, len(texts) - 1) for index in indices]
+
+
+def _locate_words(
+    indices: list[int], count: int, spans: list[Span]
+) -> list[tuple[list[int], float, float]]:
+    """Return the tokens of each word, and the frames in which the word starts and ends.
+
+    Words that one token spells, such as Chinese characters in a subword, share its span evenly.
+
+    Args:
+        indices: word of each token; of several words in a token, the last.
+        count: number of words.
+        spans: of the tokens.
+    """
+    located: list[tuple[list[int], float, float]] = []
+    for word in range(count):
+        own = [token for token, index in enumerate(indices) if index == word]
+        if not own:
+            continue
+        first = spans[own[0]]
+        without = word - len(located)  # words before that the first token spells too
+        each = (first.end - first.start) / (without + 1)
+        starts = [first.start + number * each for number in range(without + 1)]
+        located += [([own[0]], start, start + each) for start in starts[:-1]]
+        located.append((own, starts[-1], spans[own[-1]].end))
+    return located
 
 
 def settle_bounds(words: list[tuple[float, float]], samples: Waveform) -> list[tuple[float, float]]:

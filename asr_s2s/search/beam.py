@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from asr_s2s.config import LARGEST_BEAM, SearchConfig
+from asr_s2s.config import SearchConfig
 from asr_s2s.config_file import check_values
 from asr_s2s.errors import ConfigError
 from asr_s2s.search.scorers import Judge, Proposer, State, select_rows
@@ -206,20 +206,6 @@ def _backtrace(
             hypotheses.append(Hypothesis(tokens[::-1], score))
         results.append(hypotheses)
     return results
-
-
-def check_beam_size(key: str, value: int) -> None:
-    """Check a beam size or number of outputs.
-
-    Raises:
-        ConfigError: the value is out of range; names the key.
-    """
-    if not 1 <= value <= LARGEST_BEAM:
-        raise ConfigError(
-            key,
-            f"expected a number from 1 to {LARGEST_BEAM:,}, found {value:,}",
-            "Use for example 8",
-        )
 
 
 def check_search(config: SearchConfig) -> None:

@@ -13,6 +13,8 @@ from asr_s2s.model.attention import ATTENTION
 from asr_s2s.model.decoders import DECODERS, check_decoder
 from asr_s2s.model.folder import find_model, pretrained_names
 from asr_s2s.model.seq2seq import SPEECH_ENCODERS, check_encoders
+from asr_s2s.model.text_encoder import TEXT_ENCODERS
+from asr_s2s.nn.recurrent import CELLS
 from asr_s2s.search.beam import check_search
 from asr_s2s.search.decode import check_attended
 from asr_s2s.text.vocabulary import find_tokenizer
@@ -43,15 +45,17 @@ def check_settings(config: Config, device: torch.device) -> None:
 
 
 def check_names(config: Config) -> None:
-    """Refuse names of encoders, decoders, attention and tokenizers that are in no table, also in
-    sections that the model does not use.
+    """Refuse names of encoders, decoders, cells, attention and tokenizers that are in no table, also
+    in sections that the model does not use.
 
     Raises:
         ConfigError: names the key and the entries of the table.
     """
     find_entry(SPEECH_ENCODERS, config.speech_encoder.kind, "speech_encoder.kind")
+    find_entry(TEXT_ENCODERS, config.text_encoder.cell, "text_encoder.cell")
     find_entry(DECODERS, config.decoder.kind, "decoder.kind")
     find_entry(ATTENTION, config.decoder.attention, "decoder.attention")
+    find_entry(CELLS, config.decoder.cell, "decoder.cell")
     find_tokenizer(config.text.tokenizer, "text")
     find_tokenizer(config.source_text.tokenizer, "source_text")
 

@@ -12,14 +12,18 @@ from asr_s2s.model.attention import ATTENTION
 from asr_s2s.model.decoders import DECODERS
 from asr_s2s.model.folder import find_model, load_model
 from asr_s2s.model.seq2seq import SPEECH_ENCODERS
+from asr_s2s.model.text_encoder import TEXT_ENCODERS
+from asr_s2s.nn.recurrent import CELLS
 from asr_s2s.text.vocabulary import TOKENIZERS
 from asr_s2s.train.loop import train
 from tests.support.runs import asr_s2s
 
 TABLES = {
     "decoder.attention": ATTENTION,
+    "decoder.cell": CELLS,
     "decoder.kind": DECODERS,
     "speech_encoder.kind": SPEECH_ENCODERS,
+    "text_encoder.cell": TEXT_ENCODERS,
     "text.tokenizer": TOKENIZERS,
     "source_text.tokenizer": TOKENIZERS.keys() - {"phonemes"},
 }
@@ -47,7 +51,9 @@ def test_an_unknown_name_is_found_by_check(corpus: Path) -> None:
     assert "decoder.kind" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("key", ["decoder.attention", "decoder.kind", "speech_encoder.kind"])
+@pytest.mark.parametrize(
+    "key", ["decoder.attention", "decoder.cell", "decoder.kind", "speech_encoder.kind"]
+)
 def test_a_model_with_an_unknown_part_is_refused(tmp_path: Path, key: str) -> None:
     folder = shutil.copytree(find_model("digits"), tmp_path / "model")
     section, name = key.split(".")

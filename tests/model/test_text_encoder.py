@@ -4,7 +4,7 @@ import torch
 from asr_s2s.config import Config, DecoderConfig, ModelConfig, SourceTextConfig, TextEncoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.model.text_encoder import text_encoder
+from asr_s2s.model.text_encoder import TEXT_ENCODERS
 from asr_s2s.text.tokenizer import BLANK
 
 LENGTHS = torch.tensor([7, 4, 1])
@@ -18,7 +18,7 @@ VARIANTS = [
 
 def make(variant: dict, layers: int = 2):
     config = TextEncoderConfig(**variant, layers=layers, size=16, embedding_size=12)
-    return text_encoder(config).eval()
+    return TEXT_ENCODERS[config.cell](config).eval()
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)

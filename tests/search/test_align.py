@@ -12,7 +12,16 @@ import torch
 import asr_s2s
 from asr_s2s.audio.decode import read_audio
 from asr_s2s.pipeline import Transcriber
-from asr_s2s.search.align import Span, attention_spans, ctc_spans, settle_bounds
+from asr_s2s.search.align import (
+    STEP,
+    Alignment,
+    Span,
+    align_words,
+    attention_spans,
+    ctc_spans,
+    settle_bounds,
+)
+from asr_s2s.text.tokenizer import WordTokenizer
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
@@ -69,6 +78,24 @@ def test_word_boundaries_move_to_the_edges_of_pauses_or_to_the_quietest_point() 
     settled = settle_bounds(marks, samples)
     expected = [(0.3, 0.815), (0.815, 1.33), (1.63, 2.13)]
     assert np.abs(np.subtract(settled, expected)).max() < 0.03
+
+
+def test_words_that_one_token_spells_share_its_time(recognizer: Transcriber) -> None:
+    tokenizer = WordTokenizer(["\u4f60\u597d", "\u5417", "\u518d\u89c1\u554a"])
+    tokens = tokenizer.encode("\u4f60\u597d \u5417 \u518d\u89c1\u554a")
+    spans = [Span(2, 8), Span(10, 12), Span(15, 30)]
+    alignment = Alignment(spans, 1, [-0.1, -0.2, -0.3], [-0.1, -0.2, -0.3])
+    samples = np.random.default_rng(0).standard_normal(64_000).astype(np.float32)
+    words = align_words(recognizer.model, tokenizer, tokens, alignment, samples)
+    assert "".join(word.text for word in words) == "\u4f60\u597d\u5417\u518d\u89c1\u554a"
+    times = [time for word in words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert words[0].evidence == words[1].evidence != words[2].evidence
+    starts = [recognizer.model.frame_time(frame) for frame in (2, 5, 10, 15, 20, 25)]
+    # Boundaries move to the quietest point between the end of a word and the start of the next.
+    found = [word.start for word in words]
+    assert found[1] == pytest.approx(starts[1], abs=STEP)
+    assert found[4:] == pytest.approx(starts[4:], abs=STEP)
 
 
 def test_times_of_concatenated_digits_are_accurate(
