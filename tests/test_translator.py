@@ -26,6 +26,7 @@ from asr_s2s.text.vocabulary import train_tokenizer
 from asr_s2s.train.loop import train
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
+from tests.support.commands import run_command
 from tests.support.limits import TIMEOUT
 
 # Names are outside the vocabularies: the model learns to output unknown tokens for them.
@@ -61,8 +62,7 @@ def lines(model: Path) -> list[str]:
 
 
 def run(*arguments: str | Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, timeout=TIMEOUT)
+    return run_command(*arguments, stdin=stdin)
 
 
 @pytest.mark.parametrize("beam_size", [1, 5])

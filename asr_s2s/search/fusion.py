@@ -1,45 +1,59 @@
 """Judges by language models, for shallow fusion (Gulcehre et al., 2015)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from asr_s2s.lm.language_model import LanguageModel, LanguageModelState
-from asr_s2s.lm.ngram import NgramModel
 from asr_s2s.lm.word_ngram import ROOT, WordNgramModel
 from asr_s2s.text.tokenizer import BOS
 
 
-class NgramState(NamedTuple):
-    """States of an n-gram model after the hypotheses so far."""
+class Automaton(Protocol):
+    """Interface of automata whose transitions have scores."""
+
+    @property
+    def start(self) -> Tensor:
+        """State before the first token, `()`."""
+
+    def step(self, states: Tensor, tokens: Tensor, /) -> tuple[Tensor, Tensor]:
+        """Return scores of tokens after states, and the next states; shapes are broadcast."""
+
+
+class AutomatonState(NamedTuple):
+    """States of an automaton after the hypotheses so far."""
 
     node: Tensor
-    """State of `NgramModel`, `(rows,)`."""
+    """`(rows,)`"""
 
 
-class NgramScorer:
-    """Judge by an n-gram model over tokens.
+class AutomatonScorer:
+    """Judge by an automaton.
 
     Args:
-        model: on the device of the search.
+        automaton: on the device of the search.
         batch: number of utterances.
     """
 
-    def __init__(self, model: NgramModel, batch: int) -> None:
-        self.model = model
+    def __init__(self, automaton: Automaton, batch: int) -> None:
+        self.automaton = automaton
         self.batch = batch
 
-    def start(self, beam_size: int) -> NgramState:
-        return NgramState(self.model.start.repeat(self.batch * beam_size))
+    def start(self, beam_size: int) -> AutomatonState:
+        return AutomatonState(self.automaton.start.repeat(self.batch * beam_size))
 
     def judge(
-        self, previous: Tensor, state: NgramState, candidates: Tensor
-    ) -> tuple[Tensor, NgramState]:
-        after = self.model.step(state.node, previous)[1]
+        self, previous: Tensor, state: AutomatonState, candidates: Tensor
+    ) -> tuple[Tensor, AutomatonState]:
+        after = self.automaton.step(state.node, previous)[1]
         node = torch.where(previous == BOS, state.node, after)
-        scores, _ = self.model.step(node[:, None], candidates)
-        return scores, NgramState(node)
+        scores, _ = self.automaton.step(node[:, None], candidates)
+        return scores, AutomatonState(node)
+
+
+class NgramScorer(AutomatonScorer):
+    """Judge by an n-gram model over tokens, `NgramModel`."""
 
 
 class WordNgramState(NamedTuple):

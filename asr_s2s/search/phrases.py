@@ -10,13 +10,13 @@ the vocabulary marks them.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from asr_s2s.errors import TextError
-from asr_s2s.text.tokenizer import BLANK, BOS, EOS, SPECIALS, UNK, Tokenizer, WordTokenizer
+from asr_s2s.search.fusion import AutomatonScorer
+from asr_s2s.text.tokenizer import BLANK, EOS, SPECIALS, UNK, Tokenizer, WordTokenizer
 from asr_s2s.text_files import read_lines
 
 WEIGHT = 1.0
@@ -52,7 +52,7 @@ class Phrases:
 
     def step(self, nodes: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the bonuses of tokens after nodes, minus revoked provisional bonuses, and the next
-        nodes; all tensors have the same shape."""
+        nodes; shapes are broadcast."""
         tokens = torch.where(tokens < len(self.first), tokens, UNK)
         boundary = torch.full_like(tokens, _BOUNDARY)
         begins, blank = self.begins[tokens], self.blank[tokens]
@@ -77,35 +77,8 @@ class Phrases:
         return torch.where(self.keys[found] == wanted, self.following[found], self.first[symbols])
 
 
-class PhraseState(NamedTuple):
-    """Nodes of the automaton after the hypotheses so far."""
-
-    node: Tensor
-    """`(rows,)`"""
-
-
-class PhraseScorer:
-    """Judge that gives bonuses to phrases.
-
-    Args:
-        phrases: on the device of the search.
-        batch: number of utterances.
-    """
-
-    def __init__(self, phrases: Phrases, batch: int) -> None:
-        self.phrases = phrases
-        self.batch = batch
-
-    def start(self, beam_size: int) -> PhraseState:
-        return PhraseState(self.phrases.start.repeat(self.batch * beam_size))
-
-    def judge(
-        self, previous: Tensor, state: PhraseState, candidates: Tensor
-    ) -> tuple[Tensor, PhraseState]:
-        after = self.phrases.step(state.node, previous)[1]
-        node = torch.where(previous == BOS, state.node, after)
-        scores, _ = self.phrases.step(node[:, None].expand_as(candidates), candidates)
-        return scores, PhraseState(node)
+class PhraseScorer(AutomatonScorer):
+    """Judge that gives bonuses to phrases, `Phrases`."""
 
 
 def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], str]) -> Phrases:

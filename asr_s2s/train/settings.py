@@ -45,8 +45,8 @@ def check_settings(config: Config, device: torch.device) -> None:
 
 
 def check_names(config: Config) -> None:
-    """Refuse names of encoders, decoders, cells, attention and tokenizers that are in no table, also
-    in sections that the model does not use.
+    """Refuse names of encoders, decoders, cells, attention and tokenizers that are in no table,
+    also in sections that the model does not use.
 
     Raises:
         ConfigError: names the key and the entries of the table.

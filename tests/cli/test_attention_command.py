@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -23,13 +22,13 @@ from asr_s2s.config import (
 from asr_s2s.model.folder import save_model
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import CharacterTokenizer
+from tests.support.commands import run_command
 
 
 def attention(
     *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "asr_s2s", "attention", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, cwd=cwd)
+    return run_command("attention", *arguments, stdin=stdin, cwd=cwd)
 
 
 def write_weights(path: Path, *arguments: str | Path, stdin: bytes = b"") -> dict:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.commands import run_text_command
 from tests.support.two_systems import (
     SENTENCES,
     write_parallel,
@@ -26,8 +27,7 @@ from tests.support.two_systems import (
 
 
 def compare(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "asr_s2s", "compare", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_text_command("compare", *arguments)
 
 
 @pytest.fixture(scope="module")

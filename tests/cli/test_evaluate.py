@@ -3,7 +3,6 @@
 import gzip
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +27,11 @@ from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.options import DecodeOptions
 from asr_s2s.text.tokenizer import CharacterTokenizer
 from asr_s2s.translator import Translator
-
-PROGRAM = "from asr_s2s.cli.main import main; main()"
+from tests.support.commands import run_text_command
 
 
 def evaluate(*arguments: str | float | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", PROGRAM, "evaluate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_text_command("evaluate", *arguments)
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import run_text_command
+
 
 def explain(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "asr_s2s", "explain", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    return run_text_command("explain", *arguments, stdin=stdin)
 
 
 def test_a_sentence_is_explained_and_checked(tmp_path: Path) -> None:

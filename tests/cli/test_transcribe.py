@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.commands import run_command
 from tests.support.joined import write_joined
 from tests.support.limits import TIMEOUT
 
@@ -24,9 +25,7 @@ DIGITS = ("--model", "digits")
 def run(
     *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], input=stdin, capture_output=True, timeout=TIMEOUT, cwd=cwd
-    )
+    return run_command(*arguments, stdin=stdin, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +41,14 @@ def waveform(sample: Path) -> tuple[np.ndarray, int]:
 
 
 def test_only_the_transcript_is_printed_to_standard_output(sample: Path, expected: str) -> None:
-    done = run("transcribe", *DIGITS, sample)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.decode() == expected + "\n"
-    assert done.stderr == b""
+    command = [*COMMAND, "transcribe", *DIGITS, str(sample)]
+    for done in (
+        subprocess.run(command, capture_output=True, timeout=TIMEOUT),
+        run("transcribe", *DIGITS, sample),
+    ):
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.decode() == expected + "\n"
+        assert done.stderr == b""
 
 
 def test_default_model_transcribes_english(sample: Path) -> None:

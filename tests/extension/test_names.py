@@ -16,7 +16,7 @@ from asr_s2s.model.text_encoder import TEXT_ENCODERS
 from asr_s2s.nn.recurrent import CELLS
 from asr_s2s.text.vocabulary import TOKENIZERS
 from asr_s2s.train.loop import train
-from tests.support.runs import asr_s2s
+from tests.support.commands import run_text_command
 
 TABLES = {
     "decoder.attention": ATTENTION,
@@ -46,7 +46,9 @@ def test_a_source_has_no_phonemes(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_found_by_check(corpus: Path) -> None:
-    done = asr_s2s("check", "--config", corpus / "config.yaml", "--set", "decoder.kind=magic")
+    done = run_text_command(
+        "check", "--config", corpus / "config.yaml", "--set", "decoder.kind=magic"
+    )
     assert done.returncode == 1
     assert "decoder.kind" in done.stderr and "Traceback" not in done.stderr
 

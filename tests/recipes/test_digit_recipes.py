@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+
+from tests.support.commands import run_script
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -20,8 +21,7 @@ SMALL = ("--train-strings", "12", "--valid-strings", "6", "--test-strings", "6")
 
 
 def run(recipe: str, corpus: Path, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(RECIPES / recipe / "prepare.py"), str(corpus), str(output)]
-    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    return run_script(RECIPES / recipe / "prepare.py", corpus, output, *options)
 
 
 def prepare(recipe: str, corpus: Path, output: Path, *options: str) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 from asr_s2s.text.phonemes import read_lexicon
+from tests.support.commands import run_script
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "english" / "pronounce.py"
 DICTIONARY = """\
@@ -22,9 +22,8 @@ def pronounce(folder: Path, dictionary: str, *options: str) -> subprocess.Comple
     """Run the script on two lines of text; all words are in the dictionary or possessives."""
     (folder / "text.txt").write_text("the cat sat\nthe cat's the horse's\n")
     (folder / "dictionary.tsv").write_text(dictionary)
-    command = [sys.executable, str(SCRIPT), str(folder / "dictionary.tsv"), "--g2p", "none"]
-    command += ["--text", str(folder / "text.txt"), "--output", str(folder / "lexicon.txt")]
-    return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    files = ("--text", folder / "text.txt", "--output", folder / "lexicon.txt")
+    return run_script(SCRIPT, folder / "dictionary.tsv", "--g2p", "none", *files, *options)
 
 
 def test_lexicon_has_the_words_of_dictionaries_texts_and_manifests(tmp_path: Path) -> None:

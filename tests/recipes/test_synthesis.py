@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import soundfile
 
 from asr_s2s.audio.decode import read_audio
+from tests.support.commands import run_script
 
 ENGLISH = Path(__file__).parents[2] / "recipes" / "english"
 
@@ -31,10 +31,7 @@ TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)).astype(np.floa
 def synthesize(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     prompts = folder / "prompts.txt"
     prompts.write_text("\n".join(SENTENCES) + "\n", "utf-8")
-    command = [sys.executable, str(ENGLISH / "synthesize.py"), str(prompts)]
-    return subprocess.run(
-        [*command, "--jobs", "1", *options], capture_output=True, text=True, check=False
-    )
+    return run_script(ENGLISH / "synthesize.py", prompts, "--jobs", "1", *options)
 
 
 def rows(output: Path) -> list[dict[str, Any]]:
@@ -95,11 +92,10 @@ def test_a_missing_file_of_prompts_is_named(tmp_path: Path) -> None:
 def test_recordings_without_speech_are_reproducible(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "tone.wav", TONE, 16000)
     (tmp_path / "voices.jsonl").write_text(json.dumps({"audio": "tone.wav", "text": "hum"}))
-    command = [sys.executable, str(ENGLISH / "silence.py"), "--hours", "0.02"]
     made = []
     for name in ("a", "b"):
         options = ("--voices", str(tmp_path / "voices.jsonl"), "--output", str(tmp_path / name))
-        result = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        result = run_script(ENGLISH / "silence.py", "--hours", "0.02", *options)
         assert result.returncode == 0, result.stderr
         made.append(rows(tmp_path / name))
     assert made[0] == made[1] and len(made[0]) == 12
@@ -147,8 +143,8 @@ def test_prepared_corpus_has_each_file_once(tmp_path: Path) -> None:
     (corpus / "dev.jsonl").write_text(
         "\n".join(row(f"d{i}", 30.0, "text", "home" if i < 3 else "street") for i in range(5))
     )
-    command = [sys.executable, str(ENGLISH / "prepare.py"), str(corpus), str(output), "--each", "1"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = (ENGLISH / "prepare.py", corpus, output, "--each", "1")
+    result = run_script(*command)
     assert result.returncode == 0, result.stderr
     assert "1 rows left out: of a file that an earlier row has" in result.stderr
 
@@ -160,7 +156,7 @@ def test_prepared_corpus_has_each_file_once(tmp_path: Path) -> None:
     assert len(texts("valid.jsonl")) == 2
 
     (corpus / "dev.jsonl").write_text('{"id": "x"}\n')
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = run_script(*command)
     assert result.returncode == 1
     assert "dev.jsonl:1: the field audio" in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,9 +1,7 @@
 """Tests of the text-to-text recipes on a few lines of the real data."""
 
 import gzip
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 
 from asr_s2s.config_file import load_config
 from asr_s2s.train.settings import check_settings
+from tests.support.commands import run_text_command
 
 RECIPES = Path(__file__).parent.parent.parent / "recipes"
 CONFIGS = sorted(p for p in RECIPES.glob("*/*.yaml") if "encoders: [text]" in p.read_text())
@@ -53,17 +52,11 @@ def test_a_recipe_runs_on_the_first_lines_of_its_corpus(
     (tmp_path / "recipe.yaml").write_text(config)
     small = ["text.vocabulary_size=400", "source_text.vocabulary_size=150", "train.steps=2"]
     small += ["data.batch_tokens=300", "data.workers=0", "train.attention_pictures=0"]
-    command = [sys.executable, "-m", "asr_s2s"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    trained = subprocess.run(
-        [*command, "train", "recipe.yaml", *small],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    trained = run_text_command("train", "recipe.yaml", *small, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    evaluated = subprocess.run(
-        [*command, "evaluate", names[1], "--model", "runs/recipe/model", "--format", "json"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    evaluated = run_text_command(
+        "evaluate", names[1], "--model", "runs/recipe/model", "--format", "json", cwd=tmp_path
+    )
     assert evaluated.returncode == 0, evaluated.stderr
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.commands import run_text_command
 from tests.support.limits import TIMEOUT
 
 SEVERAL = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
@@ -31,14 +32,12 @@ def start(corpus: Path, output: Path, *overrides: str, processes: int = 1) -> su
 
 
 def run(corpus: Path, output: Path, *overrides: str, processes: int = 1) -> tuple[int, str]:
+    if processes == 1:
+        done = run_text_command("train", corpus / "config.yaml", *overrides, "-o", output)
+        return done.returncode, done.stderr
     process = start(corpus, output, *overrides, processes=processes)
     _, messages = process.communicate(timeout=TIMEOUT)
     return process.returncode, messages
-
-
-def asr_s2s(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "asr_s2s", *map(str, arguments)]
-    return subprocess.run(command, env=ENVIRONMENT, text=True, capture_output=True, timeout=TIMEOUT)
 
 
 def wait_for_step(output: Path, step: int, process: subprocess.Popen[str]) -> None:

@@ -15,8 +15,8 @@ from asr_s2s.audio.decode import read_audio
 from asr_s2s.model.folder import convert_model, load_model
 from asr_s2s.pipeline import Transcriber
 from asr_s2s.search.align import align
+from tests.support.commands import run_text_command
 from tests.support.runs import (
-    asr_s2s,
     assert_same,
     logged,
     run,
@@ -117,7 +117,7 @@ def test_commands_write_word_times_and_attention(
     model: Path, recordings: dict[Path, str], tmp_path: Path
 ) -> None:
     path, text = max(recordings.items(), key=lambda item: len(item[1]))
-    done = asr_s2s("transcribe", path, "--model", model, "--words", "--format", "json")
+    done = run_text_command("transcribe", path, "--model", model, "--words", "--format", "json")
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert record["text"] == text
@@ -126,7 +126,7 @@ def test_commands_write_word_times_and_attention(
     assert word["end"] == pytest.approx(record["duration"], abs=0.06)
 
     options = ("--model", model, "--output-text", text)
-    done = asr_s2s("attention", path, *options, "-o", tmp_path / "weights.json")
+    done = run_text_command("attention", path, *options, "-o", tmp_path / "weights.json")
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "weights.json").read_text())
     # Frames of 40 ms, the first of which is centered on the first of two frames that are added.
@@ -134,7 +134,7 @@ def test_commands_write_word_times_and_attention(
     weights = np.array(record["weights"])
     assert weights.shape == (len(text) + 1, len(record["times"]))
     assert weights.sum(1) == pytest.approx(np.ones(len(weights)), abs=1e-3)
-    done = asr_s2s("attention", path, *options, "-o", tmp_path / "picture.png")
+    done = run_text_command("attention", path, *options, "-o", tmp_path / "picture.png")
     assert done.returncode == 0, done.stderr
     assert matplotlib.image.imread(tmp_path / "picture.png").shape[1] > 1000
 

@@ -19,8 +19,8 @@ from asr_s2s.errors import ConfigError, ModelError, UserError
 from asr_s2s.model.folder import find_model, load_language_model, load_model, own_folder
 from asr_s2s.text.vocabulary import load_tokenizer
 from asr_s2s.train.loop import train
+from tests.support.commands import run_text_command
 from tests.support.runs import (
-    asr_s2s,
     assert_same,
     logged,
     run,
@@ -133,13 +133,13 @@ def test_built_and_trained_language_models_are_attached_and_tuned(
     corpus: Path, trained: Path, recognizer: Path, tmp_path: Path, sample: Path
 ) -> None:
     grams = tmp_path / "grams.safetensors"
-    built = asr_s2s(
+    built = run_text_command(
         "ngram", corpus / "train.txt.gz", "--model", recognizer, "--order", "5", "-o", grams
     )
     assert built.returncode == 0, built.stderr
     assert "order 1 to 5" in built.stdout
     for model, weight in ((grams, "0.2"), (trained / "model", "0.1")):
-        attached = asr_s2s("attach", model, "--model", recognizer, "--weight", weight)
+        attached = run_text_command("attach", model, "--model", recognizer, "--weight", weight)
         assert attached.returncode == 0, attached.stderr
     loaded = load_model(recognizer)
     assert loaded.config.search.ngram_weight == 0.2
@@ -151,7 +151,9 @@ def test_built_and_trained_language_models_are_attached_and_tuned(
     samples, rate = soundfile.read(sample)
     soundfile.write(tmp_path / "dev.wav", samples[:rate], rate)  # 1 s, as it is decoded many times
     (tmp_path / "dev.jsonl").write_text(json.dumps({"audio": "dev.wav", "text": "three"}))
-    tuned = asr_s2s("tune", tmp_path / "dev.jsonl", "--model", recognizer, "--beam-size", "2")
+    tuned = run_text_command(
+        "tune", tmp_path / "dev.jsonl", "--model", recognizer, "--beam-size", "2"
+    )
     assert tuned.returncode == 0, tuned.stderr
     header, best, *_ = tuned.stdout.splitlines()
     search = yaml.safe_load((recognizer / "config.yaml").read_text())["search"]
@@ -166,8 +168,11 @@ def test_language_models_of_a_different_vocabulary_are_not_attached(
     corpus: Path, recognizer: Path, tmp_path: Path
 ) -> None:
     grams = tmp_path / "grams.safetensors"
-    assert asr_s2s("ngram", corpus / "valid.txt", "--model", "en-de", "-o", grams).returncode == 0
-    refused = asr_s2s("attach", grams, "--model", recognizer)
+    assert (
+        run_text_command("ngram", corpus / "valid.txt", "--model", "en-de", "-o", grams).returncode
+        == 0
+    )
+    refused = run_text_command("attach", grams, "--model", recognizer)
     assert refused.returncode == 1
     assert "another vocabulary" in refused.stderr
     assert not (recognizer / "ngram.safetensors").exists()
@@ -186,16 +191,16 @@ def test_an_arpa_file_is_converted(recognizer: Path, tmp_path: Path) -> None:
     arpa += ["", "\\2-grams:", f"-0.1\t{grams[0][:3]}", "", "\\end\\", ""]
     (tmp_path / "a.arpa").write_text("\n".join(arpa))
     output = tmp_path / "ngram.safetensors"
-    built = asr_s2s("ngram", tmp_path / "a.arpa", "--model", recognizer, "-o", output)
+    built = run_text_command("ngram", tmp_path / "a.arpa", "--model", recognizer, "-o", output)
     assert built.returncode == 0, built.stderr
-    assert asr_s2s("attach", output, "--model", recognizer).returncode == 0
+    assert run_text_command("attach", output, "--model", recognizer).returncode == 0
 
 
 def test_phrases_are_favored_in_transcripts(tmp_path: Path, sample: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("Eight\t20\n")
-    plain = asr_s2s("transcribe", sample, *DIGITS_MODEL)
-    favored = asr_s2s("transcribe", sample, *DIGITS_MODEL, "--phrases", names)
+    plain = run_text_command("transcribe", sample, *DIGITS_MODEL)
+    favored = run_text_command("transcribe", sample, *DIGITS_MODEL, "--phrases", names)
     assert favored.returncode == 0, favored.stderr
     assert favored.stdout.split().count("eight") > plain.stdout.split().count("eight")
 
@@ -203,6 +208,6 @@ def test_phrases_are_favored_in_transcripts(tmp_path: Path, sample: Path) -> Non
 def test_phrases_outside_the_vocabulary_are_refused(tmp_path: Path, sample: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("quick\n")
-    refused = asr_s2s("transcribe", sample, *DIGITS_MODEL, "--phrases", names)
+    refused = run_text_command("transcribe", sample, *DIGITS_MODEL, "--phrases", names)
     assert refused.returncode == 1
     assert "cannot write 'ckq'" in refused.stderr

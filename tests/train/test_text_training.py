@@ -19,9 +19,9 @@ from asr_s2s.train.loop import train
 from asr_s2s.train.settings import check_seq2seq
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
+from tests.support.commands import run_text_command
 from tests.support.limits import TIMEOUT
 from tests.support.runs import (
-    asr_s2s,
     assert_same,
     logged,
     run,
@@ -79,9 +79,9 @@ def test_the_model_folder_can_be_used_and_evaluated(
     model = trained / "model"
     with gzip.open(tmp_path / "text.gz", "wt") as file:
         file.write((corpus / "valid.xx").read_text())
-    translated = asr_s2s("translate", tmp_path / "text.gz", "--model", model)
+    translated = run_text_command("translate", tmp_path / "text.gz", "--model", model)
     assert translated.returncode == 0, translated.stderr
-    evaluated = asr_s2s(
+    evaluated = run_text_command(
         "evaluate", corpus / "valid.{xx,yy}", "--model", model, "--format", "json", "--expect", "60"
     )
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
@@ -151,7 +151,7 @@ def test_a_model_translates_into_the_requested_language(corpus: Path, tmp_path: 
 
     with pytest.raises(ManifestError, match=r"no language is given.*yy, zz"):
         translator.translate(sources)
-    done = asr_s2s("translate", corpus / "valid.xx", "--model", tmp_path / "model",
+    done = run_text_command("translate", corpus / "valid.xx", "--model", tmp_path / "model",
                    "--language", "xx", "-o", tmp_path / "out.txt")  # fmt: skip
     assert done.returncode == 1
     assert "xx is not a language of the model" in done.stderr and "yy, zz" in done.stderr

@@ -9,7 +9,8 @@ import sacrebleu
 
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
-from tests.support.runs import asr_s2s, run
+from tests.support.commands import run_text_command
+from tests.support.runs import run
 
 
 def test_a_model_with_a_transformer_decoder_learns_and_is_explained(tmp_path: Path) -> None:
@@ -32,14 +33,14 @@ def test_a_model_with_a_transformer_decoder_learns_and_is_explained(tmp_path: Pa
 
     pictures = list((output / "attention").iterdir())
     assert pictures and all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
-    drawn = asr_s2s("attention", sources[0], "--model", model, "-o", tmp_path / "a.json")
+    drawn = run_text_command("attention", sources[0], "--model", model, "-o", tmp_path / "a.json")
     assert drawn.returncode == 0, drawn.stderr
     attended = json.loads((tmp_path / "a.json").read_text("utf-8"))
     weights = np.array(attended["weights"])
     assert weights.shape == (len(attended["output"]), len(attended["source"]))
     assert weights.sum(1) == pytest.approx(np.ones(len(weights)), abs=1e-3)
 
-    explained = asr_s2s("explain", sources[0], "--model", model, "-o", tmp_path / "e.json")
+    explained = run_text_command("explain", sources[0], "--model", model, "-o", tmp_path / "e.json")
     assert explained.returncode == 0, explained.stderr
     words = json.loads((tmp_path / "e.json").read_text("utf-8"))["words"]
     assert [word["text"] for word in words] == texts[0].split()
