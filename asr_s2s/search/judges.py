@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from asr_s2s.config import SearchConfig
 from asr_s2s.lm.language_model import LanguageModels
-from asr_s2s.lm.ngram import NgramModel
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.search.beam import WeightedJudge
@@ -51,8 +50,9 @@ def _ngram(inputs: SearchInputs) -> WeightedJudge | None:
     model, weight = inputs.language_models.ngram, inputs.config.ngram_weight
     if model is None or weight <= 0.0:
         return None
-    scorer = NgramScorer if isinstance(model, NgramModel) else WordNgramScorer
-    return scorer(model, inputs.batch), weight
+    if isinstance(model, WordNgramModel):
+        return WordNgramScorer(model, inputs.batch), weight
+    return NgramScorer(model, inputs.batch), weight
 
 
 def _words(inputs: SearchInputs) -> WeightedJudge | None:
