@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeAlias
 from asr_s2s.bounds import (
     Bounds,
     Fraction,
+    LayerCount,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -146,13 +147,13 @@ class AugmentConfig:
 class FeatureConfig:
     """Log-mel features: 25 ms windows every 10 ms."""
 
-    mel_bins: PositiveInt = 80
+    mel_bins: Annotated[int, Bounds(1, 1_000)] = 80
     normalization: Literal["global", "utterance"] = "utterance"
     """Mean and variance normalization over the training set, or over each utterance."""
     normalize_level: bool = False
     """Scale each waveform to the same root mean square first, so that quiet and loud recordings
     give the same features."""
-    edge_frames: NonNegativeInt = 0
+    edge_frames: Annotated[int, Bounds(0, 10_000)] = 0
     """Frames of mean level added at each end, so that CTC has enough frames for short words."""
 
 
@@ -172,11 +173,11 @@ class SpeechEncoderConfig:
 
     kind: str = "pyramid"
     """Architecture of the layers, by its name in `model/seq2seq.py`: pyramid or conformer."""
-    convolution_layers: NonNegativeInt = 0
+    convolution_layers: Annotated[int, Bounds(0, 10)] = 0
     """Convolution blocks before the BiLSTM, pyramid only; each halves the time axis and the mel
     axis. A Conformer has as many as its time reduction takes."""
     convolution_channels: PositiveInt = 32
-    layers: PositiveInt = 3
+    layers: LayerCount = 3
     """BiLSTM or Conformer layers."""
     size: PositiveInt = 256
     """LSTM units per direction, or the model size of a Conformer."""
@@ -204,7 +205,7 @@ class TextEncoderConfig:
     """Whether recurrent layers are bidirectional; a Transformer always sees the whole source."""
     reverse: bool = False
     """Reverse the source, as Sutskever et al. (2014) do for a fixed-length vector."""
-    layers: PositiveInt = 2
+    layers: LayerCount = 2
     size: PositiveInt = 256
     """Units per direction, or the model size of a Transformer."""
     embedding_size: PositiveInt = 256
@@ -251,7 +252,7 @@ class DecoderConfig:
     """Units of a recurrent layer, or model size of a Transformer."""
     feedforward_size: PositiveInt = 1024
     """Transformer only: inner size of the feed-forward layers."""
-    layers: PositiveInt = 1
+    layers: LayerCount = 1
     """Layers, not counting a query layer."""
     embedding_size: PositiveInt = 128
     tied_output: bool = False
@@ -267,7 +268,7 @@ class LanguageModelConfig:
     vocabulary_of: str | None = None
     """Model whose vocabulary is used: a shipped name, or a model folder relative to the
     configuration file. Its `text` section applies here too."""
-    layers: PositiveInt = 2
+    layers: LayerCount = 2
     size: PositiveInt = 512
     """LSTM units per layer."""
     embedding_size: PositiveInt = 256

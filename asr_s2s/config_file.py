@@ -16,6 +16,8 @@ from asr_s2s.config import Config
 from asr_s2s.errors import ConfigError
 
 T = TypeVar("T")
+LONGEST_VALUE = 100
+"""Maximum number of characters of a value in error messages."""
 
 
 def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
@@ -110,7 +112,7 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
     def mismatch(expected: str) -> ConfigError:
         return ConfigError(
             ": ".join(part for part in (where, key) if part),
-            f"expected {expected}, found {value!r}",
+            f"expected {expected}, found {_shortened(value)}",
             "Correct the value",
         )
 
@@ -171,3 +173,9 @@ def _suggestion(name: str, known: list[str], section: str) -> str:
     if near:
         return f"Did you mean {section + '.' if section else ''}{near[0]}"
     return f"Known keys{' of ' + section if section else ''}: {', '.join(known)}"
+
+
+def _shortened(value: Any) -> str:
+    """Return the value as Python writes it, cut where it is too long for a message."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

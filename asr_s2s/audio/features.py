@@ -47,20 +47,22 @@ class LogMel(nn.Module):
     ) -> None:
         super().__init__()
         self.normalize_level = normalize_level
-        filters = melscale_fbanks(
-            FFT // 2 + 1,
-            0.0,
-            SAMPLE_RATE / 2,
-            mel_bins,
-            SAMPLE_RATE,
-            norm="slaney",
-            mel_scale="slaney",
-        )
+        with torch.device("cpu"):  # checks of settings build models on the meta device
+            window = torch.hann_window(WINDOW)
+            filters = melscale_fbanks(
+                FFT // 2 + 1,
+                0.0,
+                SAMPLE_RATE / 2,
+                mel_bins,
+                SAMPLE_RATE,
+                norm="slaney",
+                mel_scale="slaney",
+            )
         # Constants, so they are not saved with the weights.
         self.register_buffer("filters", filters, persistent=False)
         warped = warped_filters(filters, vocal_tract_range) if vocal_tract_range > 0.0 else None
         self.register_buffer("warped", warped, persistent=False)
-        self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
+        self.register_buffer("window", window, persistent=False)
 
     def forward(self, waveforms: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Compute features.

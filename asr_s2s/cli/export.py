@@ -38,12 +38,8 @@ def export(
     import shutil
 
     from asr_s2s.errors import UserError, writing
-    from asr_s2s.model.folder import (
-        LANGUAGE_MODEL_FOLDER,
-        convert_model,
-        find_model,
-        load_model,
-    )
+    from asr_s2s.model.folder import LANGUAGE_MODEL_FOLDER, find_model, load_model
+    from asr_s2s.model.weights import WEIGHTS_FILE, convert_weights
 
     folder = find_model(model)
     load_model(folder)  # raises an error for a damaged model
@@ -56,10 +52,10 @@ def export(
             shutil.copytree(folder, partial)
             for part in (partial, partial / LANGUAGE_MODEL_FOLDER):
                 if part.is_dir():
-                    convert_model(part, precision.value)
+                    convert_weights(part, precision.value)
             partial.rename(output)
     except UserError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    before, after = ((f / "model.safetensors").stat().st_size / 1e6 for f in (folder, output))
+    before, after = ((f / WEIGHTS_FILE).stat().st_size / 1e6 for f in (folder, output))
     print(f"{output}: {after:.1f} MB of weights; the original has {before:.1f} MB")

@@ -13,11 +13,15 @@ from asr_s2s.errors import ModelError
 from asr_s2s.lm.ngram import LOG_ZERO, NgramModel
 from asr_s2s.lm.word_ngram import SPACE, WordNgramModel, spell
 from asr_s2s.text.phonemes import PhonemeTokenizer
-from asr_s2s.text.tokenizer import BLANK, Tokenizer
+from asr_s2s.text.tokenizer import BLANK, SPECIALS, Tokenizer
 from asr_s2s.text_files import atomic_write
 
 NGRAM_FILE = "ngram.safetensors"
 """Name of the n-gram model's file in a model folder."""
+LARGEST_ORDER = 20
+"""Maximum order of an n-gram model that is loaded."""
+MOST_HOMOPHONES = 1_000
+"""Maximum number of words of the same pronunciation in a model that is loaded."""
 
 
 def save_ngram(path: Path, model: NgramModel | WordNgramModel, tokenizer: Tokenizer) -> None:
@@ -63,16 +67,16 @@ def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:
         order, pieces = int(tensors.pop("order")), int(tensors.pop("pieces"))
         words = tensors.pop("words", None)
         trie = {name: tensors.pop(name) for name in list(tensors) if name.startswith("trie.")}
-        known = tensors["known"].long()
-        counts = tensors.pop("first_entries").long().diff()
-        states = torch.arange(len(counts)).repeat_interleave(counts)
-        keys = states * (len(known) - 1) + tensors.pop("tokens").long()
-        for name in ("scores", "backoffs"):
-            tensors[name] = tensors[name].float()
-        model = NgramModel(order, tensors | {"keys": keys, "known": known})
-    except (SafetensorError, KeyError, RuntimeError, OSError) as error:
+        model = _load_ngrams(order, tensors)
+        spellings = None if words is None else words.numpy().tobytes().decode().split(" ")
+        if spellings is not None and len(spellings) + len(SPECIALS) != model.vocabulary:
+            raise ValueError("its words are not those of its n-grams")
+        nodes = _load_trie(trie, tokenizer, model.vocabulary) if trie else None
+    except (SafetensorError, KeyError, RuntimeError, ValueError, IndexError, OSError) as error:
         raise ModelError(
-            path, "this is not an n-gram model of asr_s2s", "Build one with asr-s2s ngram"
+            path,
+            f"this is not an n-gram model of asr_s2s ({error})",
+            "Build one with asr-s2s ngram",
         ) from error
     if pieces != _checksum(tokenizer):
         raise ModelError(
@@ -80,14 +84,71 @@ def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:
             "this n-gram model has another vocabulary than the model",
             "Build it for this model with asr-s2s ngram",
         )
-    if words is None:
+    if spellings is None:
         return model
-    spellings = words.numpy().tobytes().decode().split(" ")
-    if not trie or int(trie["trie.lexicon"]) != _lexicon_checksum(tokenizer):
+    if nodes is None or int(trie["trie.lexicon"]) != _lexicon_checksum(tokenizer):
         return spell(model, spellings, tokenizer)
-    return WordNgramModel(
-        model, spellings, len(tokenizer), tokenizer.pieces.index(SPACE), _load_trie(trie, tokenizer)
-    )
+    space = tokenizer.pieces.index(SPACE)
+    return WordNgramModel(model, spellings, len(tokenizer), space, nodes)
+
+
+def _load_ngrams(order: int, tensors: dict[str, Tensor]) -> NgramModel:
+    """Restore what `save_ngram` reduced, and check that all references lead somewhere.
+
+    Raises:
+        KeyError, RuntimeError, ValueError, IndexError: the tensors are not those of a model.
+    """
+    known = tensors["known"].long()
+    vocabulary = len(known) - 1
+    first_entries, tokens = tensors.pop("first_entries").long(), tensors.pop("tokens").long()
+    states = len(first_entries) - 1
+    for name in ("scores", "backoffs"):
+        tensors[name] = tensors[name].float()
+        if not bool(tensors[name].isfinite().all()):
+            raise ValueError(f"{name} are not finite")
+    if not 1 <= order <= LARGEST_ORDER:
+        raise ValueError(f"its order is {order}")
+    for name, size in (("scores", len(tokens)), ("following", len(tokens)), ("backoffs", states),
+                       ("suffixes", states)):  # fmt: skip
+        if tensors[name].shape != (size,):
+            raise ValueError(f"{name} have the wrong shape")
+    for name, values, limit in (
+        ("tokens", tokens, vocabulary),
+        ("known tokens", known, vocabulary),
+        ("following states", tensors["following"], states),
+        ("suffixes", tensors["suffixes"], states),
+        ("the start state", tensors["start"], states),
+    ):
+        _check_below(name, values, limit)
+    keys = _owners(first_entries, len(tokens)) * vocabulary + tokens
+    return NgramModel(order, tensors | {"keys": keys, "known": known})
+
+
+def _owners(first: Tensor, count: int) -> Tensor:
+    """Return the state or node that each of `count` entries belongs to.
+
+    Args:
+        first: number of the first entry of each state or node, and the number of all entries.
+
+    Raises:
+        ValueError: the numbers do not rise from 0 to the number of entries.
+    """
+    counts = first.long().diff()
+    if int(first[0]) != 0 or int(first[-1]) != count or bool((counts < 0).any()):
+        raise ValueError("entries are not in order")
+    return torch.arange(len(counts)).repeat_interleave(counts)
+
+
+def _check_below(name: str, values: Tensor, limit: int) -> None:
+    """Check that all values are whole numbers from 0 to below the limit.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if values.is_floating_point() or (values.numel() and not int(values.min()) >= 0):
+        raise ValueError(f"{name} are no positions")
+    if values.numel() and int(values.max()) >= limit:
+        raise ValueError(f"{name} are beyond the last, {limit - 1}")
 
 
 def _save_trie(model: WordNgramModel, tokenizer: Tokenizer) -> dict[str, Tensor]:
@@ -105,13 +166,41 @@ def _save_trie(model: WordNgramModel, tokenizer: Tokenizer) -> dict[str, Tensor]
     }
 
 
-def _load_trie(tensors: dict[str, Tensor], tokenizer: Tokenizer) -> dict[str, Tensor]:
-    counts = tensors["trie.word_counts"]
+def _load_trie(
+    tensors: dict[str, Tensor], tokenizer: Tokenizer, vocabulary: int
+) -> dict[str, Tensor]:
+    """Restore what `_save_trie` reduced, and check that all references lead somewhere.
+
+    Args:
+        vocabulary: number of tokens of the n-gram model, its words and specials.
+
+    Raises:
+        KeyError, RuntimeError, ValueError, IndexError: the tensors are not those of a trie.
+    """
+    counts, nodes = tensors["trie.word_counts"], len(tensors["trie.word_counts"])
+    for name, values, limit in (
+        ("edges", tensors["trie.tokens"], len(tokenizer)),
+        ("nodes", tensors["trie.following"], nodes),
+        ("words", tensors["trie.words"], vocabulary),
+        ("word counts", counts, MOST_HOMOPHONES + 1),
+        ("depths", tensors["trie.depths"], nodes + 1),
+    ):
+        _check_below(name, values, limit)
+    for name in ("ahead", "depths"):
+        if tensors[f"trie.{name}"].shape != (nodes,):
+            raise ValueError(f"{name} have the wrong shape")
+    if len(tensors["trie.following"]) != len(tensors["trie.tokens"]):
+        raise ValueError("the trie has edges that lead nowhere")
+    if bool(tensors["trie.ahead"].isnan().any()):
+        raise ValueError("the trie has values that are not numbers")
+    if SPACE not in tokenizer.pieces:
+        raise ValueError("the vocabulary has no space")
     is_word = torch.arange(int(counts.max())) < counts[:, None]
     words = torch.full(is_word.shape, BLANK)
     words[is_word] = tensors["trie.words"].long()
-    edges = tensors["trie.first_edges"].long().diff()
-    parents = torch.arange(len(edges)).repeat_interleave(edges)
+    if len(tensors["trie.first_edges"]) != nodes + 1:
+        raise ValueError("first edges have the wrong shape")
+    parents = _owners(tensors["trie.first_edges"], len(tensors["trie.tokens"]))
     return {
         "keys": parents * len(tokenizer) + tensors["trie.tokens"],
         "following": tensors["trie.following"].long(),

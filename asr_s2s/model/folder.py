@@ -11,33 +11,29 @@ README.md            model card: data, license, training command, measured accur
 ```
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeVar
 
 import torch
 import yaml
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
-from asr_s2s.errors import ConfigError, ModelError
+from asr_s2s.errors import ConfigError, ModelError, TextError
 from asr_s2s.lm.language_model import LanguageModel, LanguageModels, is_language_model
 from asr_s2s.lm.ngram_file import NGRAM_FILE, load_ngram
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.nn.low_precision import (
-    restore_matrices,
-    round_matrices,
-    use_low_precision,
-)
+from asr_s2s.model.weights import Precision, check_shapes, fill, read_weights, write_weights
+from asr_s2s.nn.low_precision import use_low_precision
+from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.phonemes import PhonemeTokenizer
 from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.text.vocabulary import load_tokenizer
-from asr_s2s.text_files import atomic_write, write_text
+from asr_s2s.text_files import write_text
 
 FORMAT = 1
 """Version of the layout above; folders of other versions are rejected."""
@@ -45,11 +41,13 @@ SECTIONS = (
     "text", "source_text", "model", "features", "speech_encoder", "text_encoder", "decoder",
     "objective", "search",
 )  # fmt: skip
-Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
-"""Precision of the matrices in a model file."""
+LARGEST_CONFIG = 1_000_000
+"""Maximum size of config.yaml in bytes."""
 LANGUAGE_MODEL_SECTIONS = ("text", "model", "language_model")
 LANGUAGE_MODEL_FOLDER = "language_model"
 """Name of the language model's folder within a model folder."""
+
+Network = TypeVar("Network", Seq2Seq, LanguageModel)
 
 
 class LoadedModel(NamedTuple):
@@ -129,8 +127,7 @@ def save_model(
     """Write a model folder without its model card.
 
     Args:
-        precision: of matrices. Biases, norms and feature statistics are small and stay in 32 bits;
-            with int8, tensors of more than two dimensions (convolutions) are stored in 16 bits.
+        precision: as in `write_weights`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     values = to_dict(config)
@@ -140,44 +137,7 @@ def save_model(
     tokenizer.save(folder)
     if source_tokenizer is not None and not config.source_text.joint:
         source_tokenizer.save(folder, "source")
-    _write_weights(folder / "model.safetensors", weights, precision)
-
-
-def convert_model(folder: Path, precision: Precision) -> None:
-    """Rewrite the weights of a model folder in another precision.
-
-    Raises:
-        ModelError: the weights are missing or damaged.
-    """
-    path = folder / "model.safetensors"
-    _write_weights(path, restore_matrices(_read_weights(path)), precision)
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ModelError(
-            path.parent, "the folder has no model.safetensors", "Copy the whole model folder"
-        )
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ModelError(
-            path, f"not a valid safetensors file ({error})", "Copy the folder again"
-        ) from error
-
-
-def _write_weights(path: Path, weights: Mapping[str, Tensor], precision: Precision) -> None:
-    tensors = {name: value.detach().to("cpu", torch.float32) for name, value in weights.items()}
-    if precision == "int8":
-        tensors = round_matrices(tensors)
-    if precision != "fp32":
-        tensors = {
-            name: value.half() if value.ndim > 1 and value.dtype == torch.float32 else value
-            for name, value in tensors.items()
-        }
-    tensors = {name: value.contiguous() for name, value in tensors.items()}
-    with atomic_write(path) as file:
-        file.write(save(tensors))  # save_file would create a file that only its owner can read
+    write_weights(folder, weights, precision)
 
 
 def load_model(
@@ -202,17 +162,14 @@ def load_model(
             "this is a language model; expected a recognition or translation model",
             "Attach it to the folder of such a model with asr-s2s attach",
         )
-    tokenizers = load_tokenizers(folder, config)
     try:
-        network = build_model(config, *tokenizers)
-    except (ConfigError, RuntimeError, ValueError, ZeroDivisionError) as error:
-        raise ModelError(
-            folder / "config.yaml",
-            f"no model can be built from these settings ({error})",
-            "Copy the folder again",
-        ) from error
-    _load(network, folder, device, exact)
-    tokenizer, source_tokenizer = tokenizers
+        normalizer(config.text.normalizer)
+        normalizer(config.source_text.normalizer)
+    except TextError as error:
+        problem = f"{error.where}: {error.problem}"
+        raise ModelError(folder / "config.yaml", problem, error.fix) from error
+    tokenizer, source_tokenizer = load_tokenizers(folder, config)
+    network = _load(lambda: build_model(config, tokenizer, source_tokenizer), folder, device, exact)
     language_models = load_language_models(folder, tokenizer, device, exact=exact)
     ngram = language_models.ngram
     if isinstance(tokenizer, PhonemeTokenizer) and isinstance(ngram, WordNgramModel):
@@ -272,20 +229,32 @@ def load_language_model(
             "this language model has another vocabulary than the model",
             "Train it with language_model.vocabulary_of set to the model",
         )
-    network = LanguageModel(len(tokenizer), config.language_model)
-    _load(network, folder, device, exact)
-    return network
+    return _load(
+        lambda: LanguageModel(len(tokenizer), config.language_model), folder, device, exact
+    )
 
 
 def _load(
-    network: Seq2Seq | LanguageModel, folder: Path, device: str | torch.device, exact: bool
-) -> None:
-    """Load weights into a network, move it to the device, and set its precision."""
-    rounded = load_weights(network, folder)
+    build: Callable[[], Network], folder: Path, device: str | torch.device, exact: bool
+) -> Network:
+    """Build a network, load its weights, move it to the device, and set its precision."""
+    weights = read_weights(folder)
+    try:
+        with torch.device("meta"):  # settings may ask for any amount of memory
+            check_shapes(folder, weights, build())
+        network = build()
+    except (ConfigError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(
+            folder / "config.yaml",
+            f"no model can be built from these settings ({error})",
+            "Copy the folder again",
+        ) from error
+    rounded = fill(network, weights)
     network.to(device).eval()
     on_cpu = torch.device(device).type == "cpu"
     if rounded and on_cpu and not exact:
         use_low_precision(network)
+    return network
 
 
 def load_tokenizers(folder: Path, config: Config) -> tuple[Tokenizer, Tokenizer | None]:
@@ -313,29 +282,6 @@ def build_model(
     return Seq2Seq(config, outputs, len(source_tokenizer) if source_tokenizer else 0)
 
 
-def load_weights(network: nn.Module, folder: Path) -> bool:
-    """Load the weights of a model folder, in float32, into a network with the same settings.
-
-    Returns:
-        Whether the folder stores them as 8-bit integers.
-
-    Raises:
-        ModelError: the weights are missing, damaged, or do not fit the network.
-    """
-    path = folder / "model.safetensors"
-    weights = _read_weights(path)
-    try:
-        network.load_state_dict(restore_matrices(weights))
-    except RuntimeError as error:
-        problem = " ".join(str(error).split())[:200]
-        raise ModelError(
-            path,
-            f"the weights do not fit the settings ({problem})",
-            "Use the settings of its config.yaml, or copy the folder again",
-        ) from error
-    return any(value.dtype == torch.int8 for value in weights.values())
-
-
 def read_config(folder: Path) -> Config:
     """Read the configuration of a model folder.
 
@@ -346,8 +292,10 @@ def read_config(folder: Path) -> Config:
     if not path.is_file():
         raise ModelError(folder, "the folder has no config.yaml", "Use a model folder")
     try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ValueError("too large")
+        values = yaml.load(path.read_text("utf-8"), _PlainLoader)
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
         raise ModelError(path, "this is not valid YAML", "Copy the model folder again") from error
     if not isinstance(values, dict):
         raise ModelError(path, "the file has no settings", "Copy the model folder again")
@@ -362,3 +310,13 @@ def read_config(folder: Path) -> Config:
         return from_dict(Config, values, where=str(path))
     except ConfigError as error:
         raise ModelError(error.where, error.problem, error.fix) from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without references to other parts of the file, with which a short file can stand for
+    one of any size."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("references are not allowed")
+        return super().compose_node(parent, index)

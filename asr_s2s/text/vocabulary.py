@@ -104,7 +104,7 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
             restore = TOKENIZERS[content["kind"]].restore
             if restore is not None:
                 return restore(content)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass
         raise _damaged(units)
     if subwords.is_file():
@@ -123,21 +123,36 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
 
 
 def _restore_characters(content: Mapping[str, Any]) -> CharacterTokenizer:
-    if any(len(unit) != 1 for unit in content["units"]):
+    units = _texts(content["units"])
+    if any(len(unit) != 1 for unit in units):
         raise ValueError("a unit is not a character")
-    return CharacterTokenizer(content["units"])
+    return CharacterTokenizer(units)
 
 
 def _restore_words(content: Mapping[str, Any]) -> WordTokenizer:
-    if not all(isinstance(unit, str) for unit in content["units"]):
-        raise ValueError("a unit is not text")
-    return WordTokenizer(content["units"])
+    return WordTokenizer(_texts(content["units"]))
 
 
 def _restore_phonemes(content: Mapping[str, Any]) -> PhonemeTokenizer:
-    if not {SPACE} | _phonemes(content["lexicon"]) <= set(content["units"]):
+    units, lexicon = _texts(content["units"]), content["lexicon"]
+    # Lexicons are large: check all pronunciations at once.
+    _texts([variant for variants in lexicon.values() for variant in variants])
+    if not all(map(list.__len__, lexicon.values())):
+        raise ValueError("a word has no pronunciation")
+    if not {SPACE} | _phonemes(lexicon) <= set(units):
         raise ValueError("a phoneme of the lexicon is not a unit")
-    return PhonemeTokenizer(content["units"], content["lexicon"])
+    return PhonemeTokenizer(units, lexicon)
+
+
+def _texts(values: Any) -> list[str]:
+    """Return a list of different texts from a file.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if type(values) is not list or not set(map(type, values)) <= {str}:
+        raise TypeError("expected a list of texts")
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from torch.amp.grad_scaler import GradScaler
 from asr_s2s.config import Config
 from asr_s2s.config_file import load_config, to_dict
 from asr_s2s.errors import TrainingError
-from asr_s2s.model.folder import load_tokenizers, load_weights, save_model
+from asr_s2s.model.folder import load_tokenizers, save_model
+from asr_s2s.model.weights import load_weights
 from asr_s2s.nn.low_precision import multiplies_bf16
 from asr_s2s.text_files import write_text
 from asr_s2s.train.checkpoint import BestCheckpoints, Position, load_state, save_state

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from asr_s2s.config import Config, DecoderConfig, FeatureConfig, SpeechEncoderConfig
 from asr_s2s.errors import ModelError
@@ -101,3 +101,63 @@ def test_shipped_models_are_small_and_have_a_model_card(name: str) -> None:
     card = (loaded.folder / "README.md").read_text("utf-8").lower()
     assert "license" in card
     assert (loaded.config.text.metric == "bleu" and "bleu" in card) or "word error rate" in card
+
+
+def rewrite_weights(folder: Path, **changes: torch.Tensor) -> None:
+    path = folder / "model.safetensors"
+    save_file(load_file(path) | {k.replace("__", "."): v for k, v in changes.items()}, path)
+
+
+def test_weights_that_are_not_finite_are_reported(folder: Path) -> None:
+    name, value = next(iter(load_file(folder / "model.safetensors").items()))
+    rewrite_weights(folder, **{name: torch.full_like(value, float("nan"))})
+    with pytest.raises(ModelError, match=f"{name} has values that are not finite"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float64, torch.int8])
+def test_weights_of_a_wrong_type_are_reported(folder: Path, dtype: torch.dtype) -> None:
+    name, value = next(iter(load_file(folder / "model.safetensors").items()))
+    rewrite_weights(folder, **{name: value.to(dtype)})
+    with pytest.raises(ModelError, match=name) as caught:
+        load_model(folder)
+    assert caught.value.where.endswith("model.safetensors")
+
+
+def test_weights_of_a_wrong_shape_are_named(folder: Path) -> None:
+    rewrite_weights(folder, decoder__embedding__weight=torch.zeros(3, 5))
+    with pytest.raises(ModelError, match=r"decoder\.embedding\.weight: expected shape .* \(3, 5\)"):
+        load_model(folder)
+
+
+def test_settings_that_need_more_memory_than_there_is_are_refused(folder: Path) -> None:
+    path = folder / "config.yaml"
+    path.write_text(path.read_text().replace("  size: 8\n", "  size: 1000000\n"))
+    with pytest.raises(ModelError, match="do not fit the settings"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer.json", "[" * 100_000),
+        ("tokenizer.json", '{"kind": "characters", "units": "abc"}'),
+        ("tokenizer.json", '{"kind": "words", "units": ["a", 1]}'),
+        ("tokenizer.json", '{"kind": "phonemes", "units": [" ", "a"], "lexicon": {"word": []}}'),
+        ("tokenizer.json", '{"kind": "phonemes", "units": [" ", "a"], "lexicon": {"word": "a"}}'),
+        ("config.yaml", "{" * 100_000),
+        ("config.yaml", "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"),
+        ("config.yaml", f"search: {{beam_size: {'9' * 5000}}}\n"),
+        ("config.yaml", "search: 2001-99-99\n"),
+        ("config.yaml", "speech_encoder: {layers: 1000000000}\n"),
+        ("config.yaml", "features: {mel_bins: 1000000000}\n"),
+        ("config.yaml", "#" * 2_000_000),
+        ("config.yaml", "format: [1]\n"),
+    ],
+)
+def test_hostile_text_files_are_refused(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    with pytest.raises(ModelError) as caught:
+        load_model(folder)
+    assert name in caught.value.where
+    assert len(str(caught.value)) < 1_000

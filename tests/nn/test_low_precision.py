@@ -10,7 +10,8 @@ from torch import nn
 
 import asr_s2s
 from asr_s2s.audio.decode import read_audio
-from asr_s2s.model.folder import convert_model, find_model, load_model
+from asr_s2s.model.folder import find_model, load_model
+from asr_s2s.model.weights import convert_weights
 from asr_s2s.nn import low_precision
 from asr_s2s.nn.low_precision import (
     MIN_WEIGHTS,
@@ -35,7 +36,7 @@ def digits_in_int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.mkdir()
     for path in find_model("digits").iterdir():
         (model / path.name).write_bytes(path.read_bytes())
-    convert_model(model, "int8")
+    convert_weights(model, "int8")
     return model
 
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from asr_s2s.audio.decode import read_audio
-from asr_s2s.model.folder import convert_model, load_model
+from asr_s2s.model.folder import load_model
+from asr_s2s.model.weights import convert_weights
 from asr_s2s.pipeline import Transcriber
 from asr_s2s.search.align import align
 from tests.support.commands import run_text_command
@@ -143,7 +144,7 @@ def test_it_has_the_same_outputs_with_8_bit_weights(
     model: Path, recordings: dict[Path, str], tmp_path: Path
 ) -> None:
     copied = shutil.copytree(model, tmp_path / "int8")
-    convert_model(copied, "int8")
+    convert_weights(copied, "int8")
     results = Transcriber(load_model(copied), CPU).transcribe(list(recordings))
     assert np.mean([r.text == t for r, t in zip(results, recordings.values(), strict=True)]) >= 0.8
 
