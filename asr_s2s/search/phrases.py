@@ -147,7 +147,7 @@ def make_phrases(
     Raises:
         TextError: the model cannot write a phrase, a weight is invalid, or there is no phrase.
     """
-    begins, blank = _boundaries(tokenizer)
+    begins, blank = word_boundaries(tokenizer)
     trie = _Trie(bounded=any(begins))
     for text, weight in phrases:
         tokens = tokenizer.encode(normalize(text))
@@ -163,7 +163,7 @@ def make_phrases(
     return trie.automaton(begins, blank)
 
 
-def _boundaries(tokenizer: Tokenizer) -> tuple[list[bool], list[bool]]:
+def word_boundaries(tokenizer: Tokenizer) -> tuple[list[bool], list[bool]]:
     """Return for each token whether a word boundary precedes it, and whether it is only a boundary.
     The end token is a boundary too, unless the vocabulary does not mark words at all."""
     words = isinstance(tokenizer, WordTokenizer)
@@ -188,7 +188,7 @@ class _Trie:
         """Highest provisional bonus of the phrases that pass through a node."""
 
     def add(self, tokens: list[tuple[int, bool, bool]], weight: float) -> None:
-        """Add a phrase: its tokens, each with its entries of `_boundaries`."""
+        """Add a phrase: its tokens, each with its entries of `word_boundaries`."""
         symbols = [_BOUNDARY] if self.bounded else []
         for token, begins, blank in tokens:
             if begins and symbols[-1] != _BOUNDARY:
@@ -211,7 +211,7 @@ class _Trie:
         self.value[node] = max(self.value[node], earned)
 
     def automaton(self, begins: list[bool], blank: list[bool]) -> Phrases:
-        """Build the automaton; arguments are as returned by `_boundaries`."""
+        """Build the automaton; arguments are as returned by `word_boundaries`."""
         nodes, vocabulary = len(self.children), len(begins)
         steps: list[dict[int, int]] = [{} for _ in range(nodes)]  # except from the root
         paid, held, suffix = list(self.value), [0.0] * nodes, [0] * nodes
