@@ -169,8 +169,6 @@ def test_an_output_that_repeats_itself_is_decoded_again_and_reported() -> None:
 
 
 def test_a_repetition_of_the_source_is_no_loop() -> None:
-    result = looping(length_normalization=0.0).translate("vo vo vo vo vo vo vo", prefix="vo")
-    assert result.reason is None or result.remedy is not None
     (kept,) = looping(max_length_ratio=1.0).translate(["vo vo vo vo vo vo vo vo"])
     assert (kept.reason, kept.text) == (None, " ".join(["vo"] * 9))
 

@@ -23,6 +23,9 @@ NO_REPEAT_NGRAM = 3
 """Length in tokens of n-grams that may occur once in an output that is decoded again, as is usual
 in summarization (Paulus et al., 2018)."""
 
+MAX_REPETITION_RATIO = 1.5
+"""Maximum number of repetitions in an output, relative to its source, that is no loop."""
+
 
 class TextResult(NamedTuple):
     """Result for one source."""
@@ -95,12 +98,12 @@ def _decode(
 
 
 def _loops(hypotheses: Sequence[Hypothesis], source: list[int]) -> bool:
-    """Whether the first output repeats tokens more often in a row than its source does."""
+    """Whether the first output repeats tokens in a row much more often than its source does."""
     written = find_repetition(hypotheses[0].tokens)
     if written is None:
         return False
     read = find_repetition(source)
-    return read is None or _times(written) > _times(read)
+    return read is None or _times(written) > MAX_REPETITION_RATIO * _times(read)
 
 
 def _times(repetition: Repetition) -> int:
