@@ -334,7 +334,8 @@ class SearchConfig:
     min_length: NonNegativeInt = 0
     """Minimum number of output tokens."""
     no_repeat_ngram: NonNegativeInt = 0
-    """Length in tokens of n-grams that an output may contain only once; 0 allows repetitions."""
+    """Length in tokens of n-grams that an output may contain only once; 0 allows repetitions. It
+    takes precedence over the minimum length."""
     beam_groups: BeamSize = 1
     """Number of groups of the beam that avoid each other's tokens (diverse beam search,
     Vijayakumar et al., 2018); a divisor of `beam_size`."""

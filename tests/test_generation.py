@@ -1,9 +1,9 @@
 """Decoding options of generation, with `Translator` and `asr-s2s translate`, and loops in text."""
 
 import json
+import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -79,24 +79,21 @@ def test_phrases_that_must_occur_and_the_prefix_do(translator: Translator) -> No
     for result in translator.translate(LINES, must=must, prefix="Heute", n_best=2):
         for each in result.alternatives:
             assert each.text.startswith("Heute")
-            assert all(f" {phrase} " in f"{each.text.replace('.', ' ')} " for phrase in must)
+            for phrase in must:
+                assert re.search(rf"\b{phrase}\b", each.text)
 
 
 def test_favored_phrases_change_a_translation(translator: Translator, tmp_path: Path) -> None:
-    (tmp_path / "phrases.txt").write_text("Fahrrad\t5\nRad\t5\n")
-    plain = translator.translate(LINES)
-    favored = translator.translate(LINES, phrases=tmp_path / "phrases.txt")
-    count = [sum("rad" in r.text.lower() for r in results) for results in (plain, favored)]
-    assert count[1] >= count[0] and count[1] > 0
+    line = "A man in a red shirt is riding a bike."
+    (tmp_path / "phrases.txt").write_text("Oberteil\t5\n")
+    assert "Oberteil" not in translator.translate(line).text
+    assert "Oberteil" in translator.translate(line, phrases=tmp_path / "phrases.txt").text
 
 
-def test_lengths_repetitions_and_groups(translator: Translator) -> None:
+def test_minimum_length_and_diverse_groups(translator: Translator) -> None:
     tokenizer = translator.output.tokenizer
     for result in translator.translate(LINES, min_length=30):
         assert len(tokenizer.encode(result.text)) >= 15  # other segmentations are shorter
-    for result in translator.translate(LINES, min_length=30, no_repeat_ngram=1):
-        counts = Counter(word for word in result.text.split() if len(word) > 3)
-        assert max(counts.values()) == 1
     plain = translator.translate(LINES, n_best=4)
     diverse = translator.translate(LINES, n_best=4, beam_size=8, beam_groups=4, diversity=2.0)
 

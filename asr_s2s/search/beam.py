@@ -222,7 +222,8 @@ def _propose(
         unsure = end < config.end_threshold * others[:, :, 0]
         end = end.masked_fill(unsure, -math.inf)
     if forbidden is not None:
-        end = end.masked_fill(forbidden, -math.inf)
+        # Where repetitions may not occur, there may be no other token.
+        end = end.masked_fill(forbidden & ~others[:, :, 0].isneginf(), -math.inf)
     if forced is not None:
         end = torch.where(forced, log_probs[:, :, EOS], end)
         others = others.masked_fill(forced[:, :, None], -math.inf)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
+from unicodedata import category
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ WEIGHT = 1.0
 """Default bonus per token of a phrase, in nats."""
 _BOUNDARY = BLANK  # symbol of a word boundary; outputs never contain BLANK
 _WORD_BEGINNING = "\u2581"
+_WITHIN_WORDS = "'\u2019-\u2010\u2011"
+"""Apostrophes and hyphens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,15 +168,24 @@ def make_phrases(
 
 def word_boundaries(tokenizer: Tokenizer) -> tuple[list[bool], list[bool]]:
     """Return for each token whether a word boundary precedes it, and whether it is only a boundary.
-    The end token is a boundary too, unless the vocabulary does not mark words at all."""
+    Punctuation and the end token follow a boundary too, unless the vocabulary does not mark words
+    at all."""
     words = isinstance(tokenizer, WordTokenizer)
     pieces = [_WORD_BEGINNING if piece == " " else piece for piece in tokenizer.pieces]
     begins = [words or piece.startswith(_WORD_BEGINNING) for piece in pieces]
     begins[: len(SPECIALS)] = [False] * len(SPECIALS)
-    begins[EOS] = any(begins)
+    if any(begins):
+        pairs = zip(begins[len(SPECIALS) :], pieces[len(SPECIALS) :], strict=True)
+        begins[len(SPECIALS) :] = [begin or _is_punctuation(piece) for begin, piece in pairs]
+        begins[EOS] = True
     blank = [piece == _WORD_BEGINNING and not words for piece in pieces]
     blank[EOS] = True
     return begins, blank
+
+
+def _is_punctuation(piece: str) -> bool:
+    """Whether a piece begins with punctuation that is not part of words, as apostrophes are."""
+    return category(piece[0]).startswith("P") and piece[0] not in _WITHIN_WORDS
 
 
 class _Trie:

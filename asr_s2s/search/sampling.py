@@ -149,7 +149,9 @@ def _candidates(log_probs: Tensor, step: int, steps: Steps[State]) -> tuple[Tens
         best = others.topk(min(steps.config.candidates, others.size(2))).indices.sort().values
         others, tokens = others.gather(2, best), tokens.gather(2, best)
     if step < steps.free:
-        end = end.masked_fill((step < steps.shortest)[:, None, None], -math.inf)
+        # Where repetitions may not occur, there may be no other token.
+        more = ~others.isneginf().all(2, keepdim=True)
+        end = end.masked_fill((step < steps.shortest)[:, None, None] & more, -math.inf)
     if step >= steps.forced:
         others = others.masked_fill((step >= steps.longest)[:, None, None], -math.inf)
     return torch.cat([others, end], 2), torch.cat([tokens, torch.full_like(end, EOS).long()], 2)

@@ -3,6 +3,7 @@ occur."""
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -64,7 +65,8 @@ def test_a_minimum_length_holds_beyond_the_maximum_ratio() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_no_ngram_occurs_twice(size: int) -> None:
     repeated = 0
-    for config in (SearchConfig(beam_size=4, no_repeat_ngram=size), SearchConfig(beam_size=4)):
+    plain = SearchConfig(beam_size=4, min_length=10)
+    for config in (replace(plain, no_repeat_ngram=size), plain):
         for hypotheses in both(config):
             for tokens, _ in hypotheses:
                 counts = Counter(tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1))
@@ -86,8 +88,8 @@ def test_groups_give_more_diverse_alternatives() -> None:
         same = sum(x == y for a, b in pairs for x, y in zip(a, b, strict=False))
         return same / sum(min(len(a), len(b)) for a, b in pairs)
 
-    plain = SearchConfig(beam_size=8, end_threshold=None)
-    diverse = SearchConfig(beam_size=8, beam_groups=4, diversity=3.0, end_threshold=None)
+    plain = SearchConfig(beam_size=8, min_length=5)
+    diverse = replace(plain, beam_groups=4, diversity=3.0)
     assert shared(diverse) < shared(plain)
     for hypotheses in search(diverse):
         scores = [each.score for each in hypotheses]
@@ -130,6 +132,7 @@ TOKENIZERS = {
     "subwords": (subwords, ["fed", "ab cd", "abc"]),
     "characters": (lambda: CharacterTokenizer("abcdef "), ["fed", "ab cd", "d"]),
     "words": (lambda: WordTokenizer(["a", "b", "c", "d", "e", "f"]), ["f e d", "a b", "d"]),
+    "punctuation": (lambda: CharacterTokenizer("abcdef .'"), ["fed", "ab cd", "d"]),
     "no spaces": (lambda: CharacterTokenizer("abcdef"), ["fed", "abcd", "dd"]),
 }
 
@@ -150,7 +153,7 @@ def test_every_output_has_all_phrases_as_whole_words(kind: str, beam_size: int) 
     tokenizer = make()
     must = make_must(phrases, Output(tokenizer, verbatim))
     frames = torch.tensor([20, 1, 9, 14])
-    for seed in range(5):
+    for seed in range(2):
         scorer = RandomScorer(4, len(tokenizer), seed)
         for judges in ([], [(RandomScorer(4, len(tokenizer), seed + 100), 0.5)]):
             for rules in ({}, {"no_repeat_ngram": 2}, {"min_length": 12}):
@@ -158,10 +161,10 @@ def test_every_output_has_all_phrases_as_whole_words(kind: str, beam_size: int) 
                 for hypotheses in beam_search((scorer, 0.5), judges, frames, config, must=must):
                     assert hypotheses
                     for each in hypotheses:
-                        text = tokenizer.decode(each.tokens)
-                        spaced = text if kind == "no spaces" else f" {text} "
+                        text = tokenizer.decode(each.tokens).replace(".", " ")
+                        mark = "" if kind == "no spaces" else " "
                         for phrase in phrases:
-                            assert (phrase if kind == "no spaces" else f" {phrase} ") in spaced
+                            assert f"{mark}{phrase}{mark}" in f"{mark}{text}{mark}"
 
 
 def test_phrases_do_not_depend_on_the_batch() -> None:
