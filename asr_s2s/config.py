@@ -333,6 +333,16 @@ class SearchConfig:
     """Minimum number of output tokens, as a fraction of the encoder frames."""
     max_length_ratio: PositiveFloat = 1.0
     """Maximum number of output tokens, as a fraction of the encoder frames; about 3 suits text."""
+    min_length: NonNegativeInt = 0
+    """Minimum number of output tokens."""
+    no_repeat_ngram: NonNegativeInt = 0
+    """Length in tokens of n-grams that an output may contain only once; 0 allows repetitions. It
+    takes precedence over the minimum length."""
+    beam_groups: BeamSize = 1
+    """Number of groups of the beam that avoid each other's tokens (diverse beam search,
+    Vijayakumar et al., 2018); a divisor of `beam_size`."""
+    diversity: Annotated[float, Bounds(0, 10)] = 0.5
+    """Cost of a token that an earlier group chose at the same step, in nats, with `beam_groups`."""
     coverage_penalty: Annotated[float, Bounds(0, 10)] = 0.0
     """Weight of the coverage penalty of Wu et al. (2016), which discourages outputs that leave
     source words unread. 0.2 is usual."""

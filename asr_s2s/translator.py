@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import nlargest
 from pathlib import Path
 from typing import NamedTuple, Unpack, overload
 
@@ -15,8 +16,11 @@ from asr_s2s.model.device import choose_device
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.pipeline import Alternative
 from asr_s2s.search.beam import Hypothesis
-from asr_s2s.search.decode import attention_weights, decode
+from asr_s2s.search.decode import attention_weights
+from asr_s2s.search.guard import Reason
+from asr_s2s.search.loops import decode_text
 from asr_s2s.search.options import DEFAULTS, DecodeKeywords, DecodeOptions, DecodeSettings
+from asr_s2s.search.recognize import Remedy
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, UNK, WordTokenizer
@@ -39,9 +43,14 @@ class Translation:
     """Natural log-probability over length ** length_normalization; the mean over the pieces of a
     long line; 0 for an empty one."""
     alternatives: tuple[Alternative, ...] = ()
-    """The n-best outputs, best first, if `n_best` is more than 1."""
+    """The n-best outputs, best first, if `n_best` is more than 1; with `sample`, the samples in the
+    order drawn."""
     warning: UserError | None = None
-    """Warning about this line, such as that it was translated in pieces."""
+    """Warning about this line: it was translated in pieces, or its output repeated itself."""
+    reason: Reason | None = None
+    """Problem of the first output, or of a piece's; None if there was none."""
+    remedy: Remedy | None = None
+    """Remedy that produced the text; None if none was needed or the problem remains."""
 
 
 class _Piece(NamedTuple):
@@ -51,6 +60,15 @@ class _Piece(NamedTuple):
     """Index of the line."""
     text: str
     tokens: list[int]
+
+
+class _Decoded(NamedTuple):
+    """Output for a piece."""
+
+    outputs: tuple[Alternative, ...]
+    """Distinct texts, best first, or all samples."""
+    reason: Reason | None
+    remedy: Remedy | None
 
 
 class Translator:
@@ -170,7 +188,7 @@ class Translator:
             for number, line in enumerate(lines)
             for part in self._split(self.dataset.source_normalize(line))
         ]
-        found: dict[int, tuple[Alternative, ...]] = {}
+        found: dict[int, _Decoded] = {}
         # Memory use is proportional to the beam size, so a wider beam gets fewer lines per batch.
         width = max(1.0, settings.search.beam_size / self.config.search.beam_size)
         order = sorted(range(len(pieces)), key=lambda i: -len(pieces[i].tokens))
@@ -179,43 +197,37 @@ class Translator:
             batch, order = order[:rows], order[rows:]
             texts = self._decode([pieces[i] for i in batch], settings)
             found |= dict(zip(batch, texts, strict=True))
-        parts: dict[int, list[tuple[Alternative, ...]]] = {}
+        parts: dict[int, list[_Decoded]] = {}
         for index, piece in enumerate(pieces):
             parts.setdefault(piece.line, []).append(found[index])
         for number, line in enumerate(lines):
-            yield _join(line, parts.get(number, []), n_best, self._space)
+            sampled = settings.generation.sampling is not None
+            yield _join(line, parts.get(number, []), n_best, self._space, sampled=sampled)
 
-    def _decode(
-        self, pieces: Sequence[_Piece], settings: DecodeSettings
-    ) -> list[tuple[Alternative, ...]]:
-        """Decode one batch; returns the distinct texts of each piece, best first."""
-        prompt = settings.prompt
+    def _decode(self, pieces: Sequence[_Piece], settings: DecodeSettings) -> list[_Decoded]:
+        """Decode one batch."""
         rows = [torch.tensor(piece.tokens) for piece in pieces]
         source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long, device=self.device)
         with torch.inference_mode():
             memory = self.model.encode("text", source, lengths)
-        results = decode(
-            self.model,
-            "text",
-            memory,
-            settings.search,
-            prompts.view(len(pieces), -1),
-            language_models=self.language_models,
-            phrases=settings.phrases,
-        )
-        texts = []
-        for row, (piece, hypotheses) in enumerate(zip(pieces, results, strict=True)):
-            best: dict[str, float] = {}  # several token sequences may have the same text
-            for hypothesis in hypotheses:
+        sources = [piece.tokens for piece in pieces]
+        results = decode_text(self.model, memory, settings, sources, self.language_models)
+        decoded = []
+        for row, (piece, (hypotheses, reason, remedy)) in enumerate(
+            zip(pieces, results, strict=True)
+        ):
+            outputs: dict[int | str, Alternative] = {}
+            for number, hypothesis in enumerate(hypotheses):
                 replacements = self._replacements(
-                    piece, hypothesis, source[row], lengths[row], prompt
+                    piece, hypothesis, source[row], lengths[row], settings.prompt
                 )
                 text = self.output.tokenizer.decode(hypothesis.tokens, replacements)
-                best.setdefault(text, hypothesis.score)
-            texts.append(tuple(Alternative(text, score) for text, score in best.items()))
-        return texts
+                # Several token sequences may have the same text; of samples, all are kept.
+                key = text if settings.generation.sampling is None else number
+                outputs.setdefault(key, Alternative(text, hypothesis.score))
+            decoded.append(_Decoded(tuple(outputs.values()), reason, remedy))
+        return decoded
 
     def _replacements(
         self,
@@ -285,21 +297,53 @@ def _halve(line: str) -> tuple[str, str]:
 
 
 def _join(
-    line: str, parts: list[tuple[Alternative, ...]], n_best: int, separator: str
+    line: str, parts: list[_Decoded], n_best: int, separator: str, *, sampled: bool
 ) -> Translation:
     """Combine the translations of a line's pieces."""
     if not parts:
         return Translation(line, "", 0.0)
-    if len(parts) == 1:
-        best = parts[0][0]
-        return Translation(line, best.text, best.score, parts[0][:n_best] if n_best > 1 else ())
-    text = separator.join(part[0].text for part in parts)
-    score = sum(part[0].score for part in parts) / len(parts)
-    warning = TextError(
-        _quote(line),
-        f"this line is too long for one piece: it was translated in {len(parts)}",
-        "Put one sentence on each line",
-    )
+    outputs = _combine([part.outputs for part in parts], n_best, separator, sampled=sampled)
+    looping = [part for part in parts if part.reason is not None]
+    remedy = looping[0].remedy if len({part.remedy for part in looping}) == 1 else None
+    problems, fixes = [], []
+    if len(parts) > 1:
+        problems.append(f"this line is too long for one piece: it was translated in {len(parts)}")
+        fixes.append("Put one sentence on each line")
+    if looping:
+        problems.append(
+            "its output repeats itself"
+            if remedy is None
+            else "its output repeated itself: it was decoded again without repetitions"
+        )
+        fixes.append("Check the output; the line may be unlike the model's training data")
     return Translation(
-        line, text, score, (Alternative(text, score),) if n_best > 1 else (), warning
+        line,
+        outputs[0].text,
+        outputs[0].score,
+        tuple(outputs) if n_best > 1 else (),
+        TextError(_quote(line), "; ".join(problems), ". ".join(fixes)) if problems else None,
+        looping[0].reason if looping else None,
+        remedy,
     )
+
+
+def _combine(
+    parts: Sequence[Sequence[Alternative]], n_best: int, separator: str, *, sampled: bool
+) -> list[Alternative]:
+    """Combine the outputs of a line's pieces to outputs of the line: the best combinations of them,
+    by the mean of their scores, or the samples of equal number."""
+    if len(parts) == 1:
+        return list(parts[0][:n_best])
+    combined: list[tuple[float, tuple[str, ...]]] = [(0.0, ())]
+    if sampled:
+        samples = zip(*parts, strict=True)
+        combined = [(sum(a.score for a in each), tuple(a.text for a in each)) for each in samples]
+    else:
+        for part in parts:
+            joined = (
+                (score + alternative.score, (*texts, alternative.text))
+                for score, texts in combined
+                for alternative in part[:n_best]
+            )
+            combined = nlargest(n_best, joined, key=lambda pair: pair[0])
+    return [Alternative(separator.join(texts), score / len(parts)) for score, texts in combined]

@@ -84,16 +84,27 @@ def word_record(word: "Word") -> dict[str, float]:
 
 
 def translation_record(result: "Translation") -> dict[str, Any]:
-    """Convert a translation to a JSON object: `source`, `text`, `score`, and `alternatives` if
-    requested."""
+    """Convert a translation to a JSON object: `source`, `text`, `score`, `reason` and `remedy` if
+    the output repeated itself, and `alternatives` if requested."""
     record: dict[str, Any] = {
         "source": result.source,
         "text": result.text,
         "score": round(result.score, 4),
     }
+    if result.reason is not None:
+        record["reason"] = result.reason.value
+    if result.remedy is not None:
+        record["remedy"] = result.remedy.value
     if result.alternatives:
         record["alternatives"] = _alternatives(result.alternatives)
     return record
+
+
+def translation_rows(number: int, result: "Translation") -> Iterator[str]:
+    """Convert the alternatives of a translation to rows: the number of its line, the score and the
+    text, separated by tabs; of an empty line, one row with an empty text."""
+    for each in result.alternatives or (result,):
+        yield f"{number}\t{each.score:.4f}\t{each.text}"
 
 
 def to_tsv(result: "Transcript") -> str:

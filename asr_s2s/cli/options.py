@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,6 +16,37 @@ BeamSize = Annotated[
     int | None,
     typer.Option(
         min=1, help="Hypotheses kept per utterance; 1 is greedy search. [default: the model's]"
+    ),
+]
+BeamGroups = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Groups of the beam that avoid each other's tokens, for diverse alternatives; a "
+        "divisor of the beam size. [default: the model's]",
+    ),
+]
+Diversity = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        max=10.0,
+        help="With --beam-groups: cost of a token that another group chose. [default: the model's]",
+    ),
+]
+NoRepeatNgram = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Length in tokens of n-grams that an output may contain only once; 0 allows "
+        "repetitions. [default: the model's]",
+    ),
+]
+PhraseFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of phrases to favor, one per line, optionally followed by a tab and a weight "
+        "(1.0 if omitted)."
     ),
 ]
 Language = Annotated[

@@ -12,9 +12,13 @@ import typer
 from asr_s2s.cli.options import (
     MODEL_HELP,
     BatchSeconds,
+    BeamGroups,
     BeamSize,
     Device,
+    Diversity,
     Language,
+    NoRepeatNgram,
+    PhraseFile,
     command_names,
 )
 from asr_s2s.data.standard_input import STDIN, read_recording
@@ -81,13 +85,10 @@ def transcribe(
         bool,
         typer.Option("--words", help="json: include start, end and confidence of each word."),
     ] = False,
-    phrases: Annotated[
-        Path | None,
-        typer.Option(
-            help="File of phrases to favor, one per line, optionally followed by a tab and a "
-            "weight (1.0 if omitted)."
-        ),
-    ] = None,
+    phrases: PhraseFile = None,
+    beam_groups: BeamGroups = None,
+    diversity: Diversity = None,
+    no_repeat_ngram: NoRepeatNgram = None,
     language: Language = None,
     device: Device = None,
     batch_seconds: BatchSeconds = 120.0,
@@ -143,6 +144,9 @@ def transcribe(
             beam_size=beam_size,
             n_best=n_best,
             phrases=phrases,
+            beam_groups=beam_groups,
+            diversity=diversity,
+            no_repeat_ngram=no_repeat_ngram,
             words=words or any(FORMATS[name].timed for name in writer.formats),
         )
         opened = _open(found[index] for index in pending)

@@ -8,10 +8,20 @@ from typing import Annotated
 
 import typer
 
-from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, command_names
+from asr_s2s.cli.options import (
+    MODEL_HELP,
+    BeamGroups,
+    BeamSize,
+    Device,
+    Diversity,
+    Language,
+    NoRepeatNgram,
+    PhraseFile,
+    command_names,
+)
 from asr_s2s.data.standard_input import STDIN, Lines
 from asr_s2s.errors import EXIT_BAD_INPUT
-from asr_s2s.writers import line_writer, translation_record
+from asr_s2s.writers import line_writer, translation_record, translation_rows
 
 
 class Format(StrEnum):
@@ -41,7 +51,9 @@ def translate(
     n_best: Annotated[
         int,
         typer.Option(
-            min=1, help="json: number of alternative translations; the beam is at least as wide."
+            min=1,
+            help="Number of alternative translations; the beam is at least as wide. As plain text, "
+            "each is a row of the number of its line, its score and its text, separated by tabs.",
         ),
     ] = 1,
     length_penalty: Annotated[
@@ -67,6 +79,58 @@ def translate(
             help="Replace unknown tokens by the source words with most attention.",
         ),
     ] = False,
+    beam_groups: BeamGroups = None,
+    diversity: Diversity = None,
+    no_repeat_ngram: NoRepeatNgram = None,
+    min_length: Annotated[
+        int | None,
+        typer.Option(min=0, help="Minimum number of output tokens. [default: the model's]"),
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Text that outputs start with.")] = "",
+    must: Annotated[
+        list[str] | None,
+        typer.Option(help="Phrase that outputs must contain, as whole words. May be repeated."),
+    ] = None,
+    phrases: PhraseFile = None,
+    sample: Annotated[
+        bool,
+        typer.Option(
+            "--sample",
+            help="Draw outputs at random instead of searching for the best; --n-best is the number "
+            "of samples.",
+        ),
+    ] = False,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=100.0,
+            help="With --sample: divisor of log-probabilities; below 1, likely tokens become more "
+            "likely. [default: 1]",
+        ),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --sample: draw from this number of the most likely tokens only."
+        ),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1.0,
+            help="With --sample: draw from the smallest set of the most likely tokens only whose "
+            "probabilities sum to this.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="With --sample: seed; equal lines and seeds give equal samples. [default: 1]",
+        ),
+    ] = None,
     device: Device = None,
     batch_tokens: Annotated[
         int, typer.Option(min=1, help="Source tokens decoded in one batch.")
@@ -77,7 +141,8 @@ def translate(
     Models for other text-to-text tasks are run in the same way. Each input line gives one output
     line; an empty line gives an empty line. Lines typed in a terminal are translated one at a
     time; of a file or a pipe, 1,000 lines are read at a time, so that lines of similar length are
-    batched. Messages are printed to standard error. The exit code is 1 if a line is not valid
+    batched. An output that repeats itself is decoded again without repetitions, and reported.
+    Messages are printed to standard error. The exit code is 1 if a line is not valid
     UTF-8.
     """
     from rich.console import Console
@@ -98,6 +163,18 @@ def translate(
         length_penalty=length_penalty,
         coverage_penalty=coverage_penalty,
         replace_unknown=replace_unknown,
+        beam_groups=beam_groups,
+        diversity=diversity,
+        no_repeat_ngram=no_repeat_ngram,
+        min_length=min_length,
+        prefix=prefix,
+        must=tuple(must or ()),
+        phrases=phrases,
+        sample=sample,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
     )
     ahead = 1 if lines.typed else READ_AHEAD
     with command_names():
@@ -111,11 +188,14 @@ def translate(
             transient=True,
             disable=not console.is_terminal or (output is None and sys.stdout.isatty()),
         )
-        for result in tracked:
+        for number, result in enumerate(tracked, start=1):
             if result.warning is not None:
                 console.print(f"asr-s2s: {result.warning}", markup=False, soft_wrap=True)
             if format is Format.json:
                 write_line(json.dumps(translation_record(result), ensure_ascii=False))
+            elif n_best > 1:
+                for row in translation_rows(number, result):
+                    write_line(row)
             else:
                 write_line(result.text)
     for error in lines.errors:

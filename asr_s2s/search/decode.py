@@ -1,4 +1,4 @@
-"""Decoding of a batch: builds the scorers and runs beam search."""
+"""Decoding of a batch: builds the scorers and runs the search."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,12 @@ from asr_s2s.lm.language_model import LanguageModels
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.search.beam import Hypothesis, WeightedJudge, beam_search
+from asr_s2s.search.beam import Hypothesis
+from asr_s2s.search.generate import Generation, generate
 from asr_s2s.search.judges import SearchInputs, make_judges
 from asr_s2s.search.phrases import Phrases
 from asr_s2s.search.scorers import AttentionScorer, CoverageScorer, CTCProposer
+from asr_s2s.search.steps import WeightedJudge
 from asr_s2s.text.tokenizer import BOS
 
 
@@ -30,8 +32,10 @@ def decode(
     phrases: Phrases | None = None,
     ctc: CTCFrames | None = None,
     further: Sequence[WeightedJudge] = (),
+    generation: Generation = Generation(),  # noqa: B008 - it is immutable
+    keys: Sequence[bytes] = (),
 ) -> list[list[Hypothesis]]:
-    """Find the best outputs for a batch by beam search.
+    """Find outputs for a batch by beam search or sampling.
 
     Args:
         model: in evaluation mode.
@@ -44,9 +48,11 @@ def decode(
         phrases: phrases to favor, on the model's device.
         ctc: CTC log-probabilities of the memory, if computed already.
         further: judges besides those of `search/judges.py:JUDGES`, and their weights.
+        generation: sampling, and texts that outputs must contain.
+        keys: what identifies the source of each row, as bytes; samples depend on it.
 
     Returns:
-        The hypotheses of each row, best first.
+        The hypotheses of each row, best first; samples in the order drawn.
     """
     ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
     if ctc_weight == 0.0:
@@ -59,14 +65,14 @@ def decode(
 
     if ctc is not None and ctc_weight == 1.0:
         by_ctc = CTCProposer(*ctc, model.writable)
-        return beam_search((by_ctc, 1.0), judges, memory.lengths, config)
+        return generate((by_ctc, 1.0), judges, memory.lengths, config, generation, keys)
     prompts = prompts if prompts is not None and prompts.numel() else None
     attention = AttentionScorer(model.decoder, memory, prompts, model.writable)
     weight = 1.0 - ctc_weight
     if config.coverage_penalty > 0.0:
         covering = CoverageScorer(attention, config.coverage_penalty)
-        return beam_search((covering, weight), judges, memory.lengths, config)
-    return beam_search((attention, weight), judges, memory.lengths, config)
+        return generate((covering, weight), judges, memory.lengths, config, generation, keys)
+    return generate((attention, weight), judges, memory.lengths, config, generation, keys)
 
 
 @torch.inference_mode()

@@ -10,7 +10,6 @@ from asr_s2s.config import SearchConfig
 from asr_s2s.lm.language_model import LanguageModels
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.ctc import CTCFrames
-from asr_s2s.search.beam import WeightedJudge
 from asr_s2s.search.fusion import (
     LanguageModelScorer,
     NgramScorer,
@@ -19,6 +18,7 @@ from asr_s2s.search.fusion import (
 )
 from asr_s2s.search.phrases import Phrases, PhraseScorer
 from asr_s2s.search.scorers import CTCPrefixScorer
+from asr_s2s.search.steps import WeightedJudge
 
 
 class SearchInputs(NamedTuple):

@@ -10,6 +10,7 @@ the vocabulary marks them.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from unicodedata import category
 
 import torch
 from torch import Tensor
@@ -23,6 +24,8 @@ WEIGHT = 1.0
 """Default bonus per token of a phrase, in nats."""
 _BOUNDARY = BLANK  # symbol of a word boundary; outputs never contain BLANK
 _WORD_BEGINNING = "\u2581"
+_WITHIN_WORDS = "'\u2019-\u2010\u2011"
+"""Apostrophes and hyphens."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,7 @@ def make_phrases(
     Raises:
         TextError: the model cannot write a phrase, a weight is invalid, or there is no phrase.
     """
-    begins, blank = _boundaries(tokenizer)
+    begins, blank = word_boundaries(tokenizer)
     trie = _Trie(bounded=any(begins))
     for text, weight in phrases:
         tokens = tokenizer.encode(normalize(text))
@@ -136,17 +139,26 @@ def make_phrases(
     return trie.automaton(begins, blank)
 
 
-def _boundaries(tokenizer: Tokenizer) -> tuple[list[bool], list[bool]]:
+def word_boundaries(tokenizer: Tokenizer) -> tuple[list[bool], list[bool]]:
     """Return for each token whether a word boundary precedes it, and whether it is only a boundary.
-    The end token is a boundary too, unless the vocabulary does not mark words at all."""
+    Punctuation and the end token follow a boundary too, unless the vocabulary does not mark words
+    at all."""
     words = isinstance(tokenizer, WordTokenizer)
     pieces = [_WORD_BEGINNING if piece == " " else piece for piece in tokenizer.pieces]
     begins = [words or piece.startswith(_WORD_BEGINNING) for piece in pieces]
     begins[: len(SPECIALS)] = [False] * len(SPECIALS)
-    begins[EOS] = any(begins)
+    if any(begins):
+        pairs = zip(begins[len(SPECIALS) :], pieces[len(SPECIALS) :], strict=True)
+        begins[len(SPECIALS) :] = [begin or _is_punctuation(piece) for begin, piece in pairs]
+        begins[EOS] = True
     blank = [piece == _WORD_BEGINNING and not words for piece in pieces]
     blank[EOS] = True
     return begins, blank
+
+
+def _is_punctuation(piece: str) -> bool:
+    """Whether a piece begins with punctuation that is not part of words, as apostrophes are."""
+    return category(piece[0]).startswith("P") and piece[0] not in _WITHIN_WORDS
 
 
 class _Trie:
@@ -161,7 +173,7 @@ class _Trie:
         """Highest provisional bonus of the phrases that pass through a node."""
 
     def add(self, tokens: list[tuple[int, bool, bool]], weight: float) -> None:
-        """Add a phrase: its tokens, each with its entries of `_boundaries`."""
+        """Add a phrase: its tokens, each with its entries of `word_boundaries`."""
         symbols = [_BOUNDARY] if self.bounded else []
         for token, begins, blank in tokens:
             if begins and symbols[-1] != _BOUNDARY:
@@ -184,7 +196,7 @@ class _Trie:
         self.value[node] = max(self.value[node], earned)
 
     def automaton(self, begins: list[bool], blank: list[bool]) -> Phrases:
-        """Build the automaton; arguments are as returned by `_boundaries`."""
+        """Build the automaton; arguments are as returned by `word_boundaries`."""
         nodes, vocabulary = len(self.children), len(begins)
         steps: list[dict[int, int]] = [{} for _ in range(nodes)]  # except from the root
         paid, held, suffix = list(self.value), [0.0] * nodes, [0] * nodes

@@ -55,6 +55,8 @@ class Remedy(StrEnum):
     """Decoding of two halves separately."""
     cut = "cut"
     """Removal of repeated or invented words."""
+    no_repeat = "no_repeat"
+    """Text: decoding without repeated n-grams."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ def _retry(search: Search, encoded: _Encoded, remedy: Remedy, *, lost: bool) -> 
     if remedy is Remedy.beam:
         weight = max(config.ctc_weight, MIN_CTC_WEIGHT) if lost else config.ctc_weight
         width = min(BEAM_FACTOR * config.beam_size, LARGEST_BEAM)
+        width -= width % config.beam_groups
         wider = replace(config, beam_size=width, ctc_weight=weight)
         return [[part] for part in _decode(search, encoded, wider)]
     if remedy is Remedy.ctc:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from io import SEEK_SET, BufferedReader, RawIOBase
 from threading import Event
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from starlette.datastructures import UploadFile
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
+from asr_s2s.search.options import DecodeKeywords
 from asr_s2s.serve.pictures import LONGEST_SECONDS
 from asr_s2s.serve.refusals import RefusedError, bad_field, stopping_error
 
@@ -26,6 +27,10 @@ WIDEST_BEAM = 32
 """Largest beam size; wider beams cost more than they gain and delay other clients."""
 LONGEST_TEXT = 10_000
 """Maximum characters of a line or prompt."""
+LONGEST_PHRASE = 200
+"""Maximum characters of a prefix or of a phrase that outputs must contain."""
+MOST_PHRASES = 20
+"""Maximum number of phrases that outputs must contain."""
 MOST_LINES = 1000
 """Maximum lines of a request."""
 MOST_CHARACTERS = 100_000
@@ -118,11 +123,73 @@ class TextFields(BaseModel):
     language: Language = None
     beam_size: BeamSize = None
     n_best: Annotated[
-        int, Field(ge=1, le=WIDEST_BEAM, description="Alternatives to return for each line.")
+        int,
+        Field(
+            ge=1,
+            le=WIDEST_BEAM,
+            description="Alternatives to return for each line; with `sample`, number of samples.",
+        ),
     ] = 1
+    sample: Annotated[
+        bool, Field(description="Draw outputs at random instead of searching for the best.")
+    ] = False
+    temperature: Annotated[
+        float | None, Field(description="With `sample`: divisor of log-probabilities; default: 1.")
+    ] = None
+    top_k: Annotated[
+        int | None,
+        Field(description="With `sample`: draw from this number of the most likely tokens only."),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        Field(
+            description="With `sample`: draw from the smallest set of the most likely tokens only "
+            "whose probabilities sum to this."
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        Field(description="With `sample`: equal lines and seeds give equal samples; default: 1."),
+    ] = None
+    beam_groups: Annotated[
+        int | None,
+        Field(
+            description="Groups of the beam that avoid each other's tokens; default: the model's."
+        ),
+    ] = None
+    diversity: Annotated[
+        float | None,
+        Field(
+            description="With `beam_groups`: cost of a token that another group chose; default: "
+            "the model's."
+        ),
+    ] = None
+    no_repeat_ngram: Annotated[
+        int | None,
+        Field(
+            description="Length in tokens of n-grams that an output may contain only once; "
+            "default: the model's."
+        ),
+    ] = None
+    min_length: Annotated[
+        int | None, Field(description="Minimum number of output tokens; default: the model's.")
+    ] = None
+    prefix: Annotated[
+        str, Field(max_length=LONGEST_PHRASE, description="Text that outputs start with.")
+    ] = ""
+    must: Annotated[
+        tuple[Annotated[str, Field(max_length=LONGEST_PHRASE)], ...],
+        Field(max_length=MOST_PHRASES, description="Phrases that outputs must contain."),
+    ] = ()
     alignment: Annotated[
         bool, Field(description="Also return the attention weights of each line.")
     ] = False
+
+    @property
+    def options(self) -> DecodeKeywords:
+        """The decoding options, which are the fields that have their names."""
+        names = DecodeKeywords.__annotations__.keys() & type(self).model_fields.keys()
+        return cast(DecodeKeywords, {name: getattr(self, name) for name in names})
 
     @property
     def lines(self) -> list[str]:

@@ -150,11 +150,7 @@ def text_routes(service: Service) -> APIRouter:
             fields = await read_json(request, TextFields, service.stopping)
             lines = _check_lines(fields.lines)
             text = service.translator(fields.model)
-            options = text.options(
-                language=fields.language,
-                beam_size=fields.beam_size,
-                n_best=fields.n_best,
-            )
+            options = text.options(**fields.options)
             work = text.translate(
                 lines, options, service.limits.seconds, alignment=fields.alignment
             )

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, Unpack
 
-from asr_s2s.search.options import DecodeOptions
+from asr_s2s.search.options import DecodeKeywords, DecodeOptions
 from asr_s2s.serve.batcher import Batcher, BatchReport
 from asr_s2s.serve.pictures import check_attention, text_attention
 from asr_s2s.translator import Translation, Translator
@@ -55,21 +56,15 @@ class Text:
         """Output languages that requests can choose from; empty if there is no choice."""
         return self.translator.config.text.languages
 
-    def options(
-        self,
-        *,
-        language: str | None = None,
-        beam_size: int | None = None,
-        n_best: int = 1,
-    ) -> DecodeOptions:
+    def options(self, **keywords: Unpack[DecodeKeywords]) -> DecodeOptions:
         """Check a client's options; the language is ignored if the model has no `languages`.
 
         Raises:
             UserError: an option, such as a language, is not supported by the model.
         """
-        options = DecodeOptions(
-            language=language if self.languages else None, beam_size=beam_size, n_best=n_best
-        )
+        options = DecodeOptions(**keywords)
+        if not self.languages:
+            options = replace(options, language=None)
         self.translator.stream([], options)  # checks them
         return options
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from asr_s2s.errors import ManifestError
-from asr_s2s.text.tokenizer import Tokenizer
+from asr_s2s.errors import ManifestError, TextError
+from asr_s2s.text.tokenizer import UNK, Tokenizer
 
 
 @dataclass(frozen=True)
@@ -38,3 +38,21 @@ class Output:
                 where, found, f"Give one of text.languages: {', '.join(self.languages)}"
             )
         return [len(self.tokenizer) + list(self.languages).index(language)]
+
+    def encode(self, text: str, where: str) -> list[int]:
+        """Return the tokens of a text that outputs are to contain.
+
+        Args:
+            text: text as a user writes it; it is normalized.
+            where: place reported in an error.
+
+        Raises:
+            TextError: the model cannot write the text.
+        """
+        normalized = self.normalize(text)
+        tokens = self.tokenizer.encode(normalized)
+        if UNK in tokens:
+            unknown = "".join(sorted(self.tokenizer.unknown_characters(normalized)))
+            problem = f"{text!r}: the model cannot write {unknown!r}"
+            raise TextError(where, problem, "Correct or remove it")
+        return tokens

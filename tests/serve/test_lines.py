@@ -54,6 +54,19 @@ def test_translations_are_in_order_with_alternatives(
         assert texts == [other.text for other in result.alternatives]
 
 
+def test_requests_take_options_of_generation(server: Server, translator: Translator) -> None:
+    options: dict[str, Any]
+    for options in (
+        {"sample": True, "seed": 3, "temperature": 0.8, "n_best": 2},
+        {"must": ["Katze"], "prefix": "Die"},
+    ):
+        rows = translate(server, text=LINES, **options).json()["translations"]
+        expected = translator.translate(LINES, **options)
+        assert [row["text"] for row in rows] == [result.text for result in expected]
+    for options in ({"sample": True, "must": ["Katze"]}, {"top_p": 2}, {"prefix": "x" * 1000}):
+        assert translate(server, text=LINES, **options).status_code == 400
+
+
 def test_an_alignment_has_the_tokens_of_both_sides(server: Server) -> None:
     (row,) = translate(server, text="Two dogs are playing.", alignment=True).json()["translations"]
     alignment = row["alignment"]
