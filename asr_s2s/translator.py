@@ -76,7 +76,10 @@ class Translator:
         # A vocabulary without a space belongs to a language written without spaces.
         self._space = "" if self.output.tokenizer.unknown_characters(" ") else " "
         self.dataset = TextDataset(
-            self.output, loaded.source_tokenizer, normalizer(loaded.config.source_text.normalizer)
+            self.output,
+            loaded.source_tokenizer,
+            normalizer(loaded.config.source_text.normalizer),
+            copying=loaded.config.decoder.copy,
         )
 
     @classmethod
@@ -194,25 +197,27 @@ class Translator:
         source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         prompts = torch.tensor([prompt] * len(pieces), dtype=torch.long, device=self.device)
+        prompts = prompts.view(len(pieces), -1)
         with torch.inference_mode():
-            memory = self.model.encode("text", source, lengths)
+            memory = self.model.encode("text", source, lengths, prompts)
         results = decode(
             self.model,
             "text",
             memory,
             settings.search,
-            prompts.view(len(pieces), -1),
+            prompts,
             language_models=self.language_models,
             phrases=settings.phrases,
         )
         texts = []
         for row, (piece, hypotheses) in enumerate(zip(pieces, results, strict=True)):
             best: dict[str, float] = {}  # several token sequences may have the same text
+            tokenizer = self.dataset.output_tokenizer(piece.text)
             for hypothesis in hypotheses:
                 replacements = self._replacements(
                     piece, hypothesis, source[row], lengths[row], prompt
                 )
-                text = self.output.tokenizer.decode(hypothesis.tokens, replacements)
+                text = tokenizer.decode(hypothesis.tokens, replacements)
                 best.setdefault(text, hypothesis.score)
             texts.append(tuple(Alternative(text, score) for text, score in best.items()))
         return texts

@@ -26,6 +26,7 @@ from asr_s2s.search.scorers import (
     CoverageScorer,
     CTCPrefixScorer,
     CTCProposer,
+    KnownTokensJudge,
 )
 from asr_s2s.text.tokenizer import BOS
 
@@ -78,12 +79,14 @@ def decode(
         judges.append((LanguageModelScorer(recurrent, batch), config.language_model_weight))
     if phrases is not None:
         judges.append((PhraseScorer(phrases, batch), 1.0))
+    if model.copies:
+        judges = [(KnownTokensJudge(judge, model.writable), weight) for judge, weight in judges]
 
     if ctc is not None and ctc_weight == 1.0:
         by_ctc = CTCProposer(*ctc, model.writable)
         return beam_search((by_ctc, 1.0), judges, memory.lengths, config)
     prompts = prompts if prompts is not None and prompts.numel() else None
-    attention = AttentionScorer(model.decoder, memory, prompts, model.writable)
+    attention = AttentionScorer(model.decoder, memory, prompts, model.writable, model.vocabulary)
     weight = 1.0 - ctc_weight
     if config.coverage_penalty > 0.0:
         covering = CoverageScorer(attention, config.coverage_penalty)
@@ -104,8 +107,8 @@ def attention_weights(
         length: number of valid samples or tokens, `()`.
         written: tokens of the prompt and of the output.
     """
-    memory = model.encode(kind, source[None, : int(length)], length[None])
     prefix = torch.tensor([[BOS, *written]], device=source.device)
+    memory = model.encode(kind, source[None, : int(length)], length[None], prefix[:, 1:2])
     weights: Tensor = model.decoder(prefix, memory)[1]
     return weights[0]
 
