@@ -39,6 +39,7 @@ from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.text.vocabulary import load_tokenizer
 from asr_s2s.text_files import atomic_write, write_text
 
+WEIGHTS_FILE = "model.safetensors"
 FORMAT = 1
 """Version of the layout above; folders of other versions are rejected."""
 SECTIONS = (
@@ -140,7 +141,7 @@ def save_model(
     tokenizer.save(folder)
     if source_tokenizer is not None and not config.source_text.joint:
         source_tokenizer.save(folder, "source")
-    _write_weights(folder / "model.safetensors", weights, precision)
+    _write_weights(folder / WEIGHTS_FILE, weights, precision)
 
 
 def convert_model(folder: Path, precision: Precision) -> None:
@@ -149,7 +150,7 @@ def convert_model(folder: Path, precision: Precision) -> None:
     Raises:
         ModelError: the weights are missing or damaged.
     """
-    path = folder / "model.safetensors"
+    path = folder / WEIGHTS_FILE
     _write_weights(path, restore_matrices(_read_weights(path)), precision)
 
 
@@ -322,18 +323,35 @@ def load_weights(network: nn.Module, folder: Path) -> bool:
     Raises:
         ModelError: the weights are missing, damaged, or do not fit the network.
     """
-    path = folder / "model.safetensors"
-    weights = _read_weights(path)
+    weights = _read_weights(folder / WEIGHTS_FILE)
+    apply_weights(network, restore_matrices(weights), folder)
+    return any(value.dtype == torch.int8 for value in weights.values())
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read the weights of a model folder, in float32.
+
+    Raises:
+        ModelError: they are missing or damaged.
+    """
+    return restore_matrices(_read_weights(folder / WEIGHTS_FILE))
+
+
+def apply_weights(network: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Load weights that were read from a model folder into a network.
+
+    Raises:
+        ModelError: they do not fit the network.
+    """
     try:
-        network.load_state_dict(restore_matrices(weights))
+        network.load_state_dict(weights)
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:200]
         raise ModelError(
-            path,
+            folder / WEIGHTS_FILE,
             f"the weights do not fit the settings ({problem})",
             "Use the settings of its config.yaml, or copy the folder again",
         ) from error
-    return any(value.dtype == torch.int8 for value in weights.values())
 
 
 def read_config(folder: Path) -> Config:

@@ -122,10 +122,10 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
     )
 
 
-def _restore_characters(content: Mapping[str, Any]) -> CharacterTokenizer:
+def _restore_characters(content: Mapping[str, Any]) -> Tokenizer:
     if any(len(unit) != 1 for unit in content["units"]):
         raise ValueError("a unit is not a character")
-    return CharacterTokenizer(content["units"])
+    return CharacterTokenizer("").extended(content["units"])  # units may have been added at the end
 
 
 def _restore_words(content: Mapping[str, Any]) -> WordTokenizer:
