@@ -41,6 +41,8 @@ class Decoder(nn.Module, ABC, Generic[State, Prepared]):
     """Embedding of all tokens of the vocabulary, which a text encoder may share."""
     attends = True
     """Whether attention weights are meaningful; without attention they are zero."""
+    can_copy = False
+    """Whether the decoder implements `decoder.copy`."""
 
     @abstractmethod
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:

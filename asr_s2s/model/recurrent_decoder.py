@@ -42,6 +42,8 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
     contexts; in training, a whole output then unrolls in two fused calls and one batched attention.
     """
 
+    can_copy = True
+
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__(vocabulary, memory_size, config)
         self.check(config)

@@ -73,6 +73,12 @@ class Seq2Seq(nn.Module):
             )
         memory_size = next(iter(sizes.values()))
         decoder = find_entry(DECODERS, config.decoder.kind, "decoder.kind")
+        if config.decoder.copy and not decoder.can_copy:
+            raise ConfigError(
+                "decoder.copy",
+                f"a decoder of kind {config.decoder.kind} cannot copy",
+                "Set it to false, or choose another decoder.kind",
+            )
         self.decoder = decoder(vocabulary, memory_size, config.decoder)
         self.source_embedding = (
             nn.Embedding(source_vocabulary, config.text_encoder.embedding_size, padding_idx=BLANK)

@@ -116,6 +116,8 @@ class TransformerDecoder(Decoder[TransformerState, LayerMemories]):
     output is the same computation for all steps, with a causal mask.
     """
 
+    can_copy = True
+
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__(vocabulary, memory_size, config)
         self.check(config)
