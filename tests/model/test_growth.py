@@ -68,6 +68,8 @@ def test_existing_rows_are_kept_and_added_ones_are_near_their_mean(
     text, joint = "text" in config.model.encoders, config.source_text.joint
     old_source, new_source = (OLD, NEW) if joint else (SOURCE, NEW_SOURCE)
     old = build_model(config, OLD, old_source if text else None)
+    for parameter in old.parameters():  # biases start with zeros
+        torch.nn.init.normal_(parameter)
     tokenizers = NEW, new_source if text else None
     grown, other = build_model(config, *tokenizers), build_model(config, *tokenizers)
     save_model(tmp_path, config, OLD, old_source if text else None, old.state_dict())
