@@ -51,7 +51,7 @@ def _grown(weight: Tensor, old: int, new: int, rest: int, generator: torch.Gener
     predictions per frame repeats all of these rows."""
     if len(weight) % (old + rest):
         return weight  # not of the vocabulary: the network will refuse it
-    repeated = weight.unflatten(0, (-1, old + rest))
+    repeated = weight.view(-1, old + rest, *weight.shape[1:])
     units = repeated[:, len(SPECIALS) : old]
     mean, deviation = units.mean(1, keepdim=True), units.std(1, keepdim=True, correction=0)
     noise = torch.randn(len(repeated), new - old, *weight.shape[1:], generator=generator)
