@@ -164,6 +164,9 @@ class ModelConfig:
     encoders: tuple[str, ...] = ("speech",)
     """Encoders: `speech`, `text`, or both with a shared decoder. `none` is a language model, which
     has no source (see `language_model`)."""
+    language_to_encoder: bool = False
+    """Give encoders the output language, for models of several `text.languages`: an embedding of it
+    is added to each source token or frame of features. By default only the decoder gets it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,10 +232,14 @@ class DecoderConfig:
     cell: str = "lstm"
     """Recurrent only: the cell, by its name in `nn/recurrent.py`: lstm, gru or rnn."""
     attention: str = "location"
-    """Recurrent only: attention mechanism, by its name in `model/attention.py`: additive, dot,
-    location, multihead or none; a Transformer always has multi-head attention. `none` is the
-    fixed-vector model of Sutskever et al. (2014), in which the source reaches the decoder only
-    through its initial state."""
+    """Recurrent only: attention mechanism, by its name in `model/attention.py`: additive, coverage
+    (See et al., 2017), dot, location, multihead or none; a Transformer always has multi-head
+    attention. `none` is the fixed-vector model of Sutskever et al. (2014), in which the source
+    reaches the decoder only through its initial state."""
+    copy: bool = False
+    """Copy source tokens by attention (pointer-generator network, See et al., 2017), for text only:
+    names and numbers are copied, also words that are not in the vocabulary. Requires
+    `source_text.joint`."""
     first_state: Literal["zeros", "source"] = "zeros"
     """Recurrent only: initial decoder state: zeros, or `source`, computed from the ends of the
     encoder's sequence (Bahdanau et al., 2015). Attention `none` requires `source`."""
@@ -286,6 +293,9 @@ class ObjectiveConfig:
     """CTC predictions per encoder frame. 2 allows characters with a time reduction of 8, whose 12.5
     frames per second are fewer than the characters spoken per second."""
     label_smoothing: Fraction = 0.1
+    coverage_weight: NonNegativeFloat = 0.0
+    """Weight of the coverage loss (See et al., 2017), added to the loss of the decoder: attention
+    weights that fall on parts of the source that were attended before. Requires attention."""
     scheduled_sampling: Fraction = 0.0
     """Final probability of feeding the decoder its own prediction (Bengio et al., 2015)."""
     scheduled_sampling_start: NonNegativeInt = 0
@@ -362,6 +372,11 @@ class TrainConfig:
     initialize: str | None = None
     """Model to fine-tune, instead of starting from random weights: a shipped name, or a model
     folder relative to the configuration file. Its vocabulary is kept."""
+    missing_units: Literal["refuse", "add", "unknown"] = "refuse"
+    """With `initialize`, units of the training texts that the model's vocabulary lacks: characters,
+    or words of a word vocabulary. They are refused, added at the end of the vocabulary, or stay
+    unknown tokens. Added rows of the weights are the mean of the others, with noise. A word
+    vocabulary grows up to its `vocabulary_size`, and missing words are not refused."""
     steps: PositiveInt = 10_000
     """Total number of optimizer steps."""
     seed: NonNegativeInt = 1

@@ -94,7 +94,10 @@ class Translator:
         # A vocabulary without a space belongs to a language written without spaces.
         self._space = "" if self.output.tokenizer.unknown_characters(" ") else " "
         self.dataset = TextDataset(
-            self.output, loaded.source_tokenizer, normalizer(loaded.config.source_text.normalizer)
+            self.output,
+            loaded.source_tokenizer,
+            normalizer(loaded.config.source_text.normalizer),
+            copying=loaded.config.decoder.copy,
         )
 
     @classmethod
@@ -209,8 +212,9 @@ class Translator:
         rows = [torch.tensor(piece.tokens) for piece in pieces]
         source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        prompts = torch.tensor([settings.prompt] * len(pieces), device=self.device).long()
         with torch.inference_mode():
-            memory = self.model.encode("text", source, lengths)
+            memory = self.model.encode("text", source, lengths, prompts.view(len(pieces), -1))
         sources = [piece.tokens for piece in pieces]
         results = decode_text(self.model, memory, settings, sources, self.language_models)
         decoded = []
@@ -218,11 +222,12 @@ class Translator:
             zip(pieces, results, strict=True)
         ):
             outputs: dict[int | str, Alternative] = {}
+            tokenizer = self.dataset.output_tokenizer(piece.text)
             for number, hypothesis in enumerate(hypotheses):
                 replacements = self._replacements(
                     piece, hypothesis, source[row], lengths[row], settings.prompt
                 )
-                text = self.output.tokenizer.decode(hypothesis.tokens, replacements)
+                text = tokenizer.decode(hypothesis.tokens, replacements)
                 # Several token sequences may have the same text; of samples, all are kept.
                 key = text if settings.generation.sampling is None else number
                 outputs.setdefault(key, Alternative(text, hypothesis.score))

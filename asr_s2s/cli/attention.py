@@ -61,7 +61,9 @@ def attention(
         subject = read_source(loaded, source, LIMITS, options, output_text)
     length = torch.tensor(len(subject.values), device=subject.values.device)
     written = [*subject.prompt, *subject.tokens]
-    attended = attention_map(loaded.model, subject.dataset, subject.values, length, written)
+    attended = attention_map(
+        loaded.model, subject.dataset, subject.values, length, written, subject.tokenizer
+    )
     write_output(
         output, attended.to_record, lambda path: draw_attention(path, attended, subject.title)
     )

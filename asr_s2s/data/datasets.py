@@ -17,6 +17,7 @@ from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import DataConfig
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import UserError
+from asr_s2s.text.copying import CopyingTokenizer
 from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, EOS, Tokenizer
 
@@ -68,6 +69,8 @@ class Batch(NamedTuple):
     """Features of a teacher, `(batch, frames, size)`, padded with zeros; None without a teacher."""
     teacher_lengths: Tensor | None = None
     """Teacher frames per row, `(batch,)`; 0 for utterances without teacher features."""
+    sources: tuple[str, ...] = ()
+    """Normalized source texts of sentence pairs."""
 
     @property
     def amount(self) -> float:
@@ -100,6 +103,10 @@ class BatchDataset(Dataset[Batch], ABC):
     @abstractmethod
     def __getitem__(self, items: Any) -> Batch:
         """Make a batch of the items that can be used."""
+
+    def tokenizers(self, batch: Batch) -> list[Tokenizer]:
+        """Return the tokenizer of each row's output."""
+        return [self.output.tokenizer] * len(batch.ids)
 
     @abstractmethod
     def limit(self, config: DataConfig) -> "SamplingConstraint":
@@ -189,6 +196,10 @@ class TextDataset(BatchDataset):
     """Tokenizes and collates the sentence pairs of a batch.
 
     Subword regularization depends only on the seed, the epoch and the id, as augmentation does.
+
+    Args:
+        copying: number the unknown words of each source, for models that copy; the tokenizers of
+            source and output must be the same.
     """
 
     kind = "text"
@@ -205,6 +216,7 @@ class TextDataset(BatchDataset):
         sampling: float = 0.0,
         source_sampling: float = 0.0,
         seed: int = 0,
+        copying: bool = False,
     ) -> None:
         self.output = output
         self.source_tokenizer = source_tokenizer
@@ -212,6 +224,7 @@ class TextDataset(BatchDataset):
         self.sampling = sampling
         self.source_sampling = source_sampling
         self.seed = seed
+        self.copying = copying
         self.epoch = 0
 
     def limit(self, config: DataConfig) -> "TokenConstraint":
@@ -222,7 +235,19 @@ class TextDataset(BatchDataset):
 
     def source_tokens(self, source: str) -> list[int]:
         """Return the token ids of a source, including the end token, so that none is empty."""
-        return [*self.source_tokenizer.encode(self.source_normalize(source)), EOS]
+        tokenizer = self.output_tokenizer(source) if self.copying else self.source_tokenizer
+        return [*tokenizer.encode(self.source_normalize(source)), EOS]
+
+    def output_tokenizer(self, source: str) -> Tokenizer:
+        """Return the tokenizer of the output for a source: with copying, it includes the unknown
+        words of the source."""
+        if not self.copying:
+            return self.output.tokenizer
+        normalized = self.source_normalize(source)
+        return CopyingTokenizer(self.output.tokenizer, self.output.languages, normalized)
+
+    def tokenizers(self, batch: Batch) -> list[Tokenizer]:
+        return [self.output_tokenizer(source) for source in batch.sources]
 
     def num_tokens(self, pair: TextPair) -> int:
         """Count the tokens of the longer side of a pair, in the most likely segmentation."""
@@ -231,7 +256,7 @@ class TextDataset(BatchDataset):
 
     def __getitem__(self, pairs: Iterable["MeasuredPair"]) -> Batch:
         """Collate the pairs."""
-        ids, texts, sources, prompts, tokens = [], [], [], [], []
+        ids, texts, source_texts, sources, prompts, tokens = [], [], [], [], [], []
         for item in pairs:
             pair = item.pair
             rng = _make_rng(self.seed, self.epoch, pair.id)
@@ -239,13 +264,17 @@ class TextDataset(BatchDataset):
             ids.append(pair.id)
             texts.append(text)
             source = self.source_normalize(pair.source)
-            source_ids = _encode(self.source_tokenizer, source, self.source_sampling, rng)
+            tokenizer = self.output_tokenizer(source)
+            source_tokenizer = tokenizer if self.copying else self.source_tokenizer
+            source_ids = _encode(source_tokenizer, source, self.source_sampling, rng)
+            source_texts.append(source)
             sources.append(torch.tensor([*source_ids, EOS]))
             prompts.append(self.output.prompt(pair.language, pair.id))
-            tokens.append(_encode(self.output.tokenizer, text, self.sampling, rng))
+            tokens.append(_encode(tokenizer, text, self.sampling, rng))
         source_batch = pad_sequence(sources, batch_first=True, padding_value=BLANK)
         lengths = torch.tensor([len(s) for s in sources])
-        return collate(self.kind, ids, texts, source_batch, lengths, prompts, tokens, [])
+        batch = collate(self.kind, ids, texts, source_batch, lengths, prompts, tokens, [])
+        return batch._replace(sources=tuple(source_texts))
 
 
 @dataclass

@@ -17,7 +17,8 @@ from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.data.datasets import SpeechDataset, TextDataset
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import attention_weights
-from asr_s2s.text.tokenizer import EOS
+from asr_s2s.text.copying import CopyingTokenizer
+from asr_s2s.text.tokenizer import EOS, Tokenizer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,6 +88,7 @@ def attention_map(
     source: Tensor,
     length: Tensor,
     written: list[int],
+    tokenizer: Tokenizer | None = None,
 ) -> AttentionMap:
     """Compute the attention weights of a given output by forced decoding.
 
@@ -96,16 +98,20 @@ def attention_map(
         source: row of a batch, `(samples,)` or `(tokens,)`.
         length: valid samples or tokens of the row, `()`.
         written: token ids of prompt and output, without start and end tokens.
+        tokenizer: tokenizer of the output for this source (`TextDataset.output_tokenizer`), by
+            default that of the dataset.
     """
     weights = attention_weights(model, dataset.kind, source, length, written)
     output = dataset.output
-    pieces = [*output.tokenizer.pieces, *(f"<{language}>" for language in output.languages)]
+    tokenizer = tokenizer or output.tokenizer
+    pieces = list(tokenizer.pieces)
+    if not isinstance(tokenizer, CopyingTokenizer):  # whose pieces include languages
+        pieces += [f"<{language}>" for language in output.languages]
     shown = [pieces[token] for token in [*written, EOS]]
     source = source[: int(length)]
     if isinstance(dataset, TextDataset):
-        shown_source: Spectrogram | list[str] = [
-            dataset.source_tokenizer.pieces[i] for i in source.tolist()
-        ]
+        source_pieces = pieces if dataset.copying else dataset.source_tokenizer.pieces
+        shown_source: Spectrogram | list[str] = [source_pieces[i] for i in source.tolist()]
     else:
         shown_source = compute_spectrogram(model, source)
     return AttentionMap(weights.float().cpu().numpy(), shown, shown_source)

@@ -28,6 +28,7 @@ from asr_s2s.data.datasets import SpeechDataset, TextDataset
 from asr_s2s.errors import ModelError, TextError
 from asr_s2s.inspect.attention import Spectrogram, compute_spectrogram
 from asr_s2s.inspect.integrated_gradients import MOST_STEPS, completeness_error, integrate
+from asr_s2s.model.attention import Memory
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.tokenizer import BOS
 from asr_s2s.text.words import TokenWord, group_tokens
@@ -129,6 +130,9 @@ def explain(
         TextError: the output or the source has no words.
     """
     tokenizer = dataset.output.tokenizer
+    source_tokens: Tensor | None = None
+    if isinstance(dataset, TextDataset):
+        tokenizer = dataset.output_tokenizer(str(source))
     text = tokenizer.decode(tokens)
     surfaces = [text[begin:end] for begin, end in pairwise([0, *tokenizer.offsets(tokens)])]
     words = group_tokens(text, surfaces)
@@ -140,14 +144,16 @@ def explain(
         source_words = group_tokens(sentence, dataset.source_tokenizer.surfaces(sentence))
         if not source_words:
             raise TextError("SOURCE", "there is no word to attribute to", "Give a sentence")
-        inputs, baseline = _embed_text(model, dataset.source_tokens(str(source)))
+        device = next(model.parameters()).device
+        source_tokens = torch.tensor(dataset.source_tokens(str(source)), device=device)
+        inputs, baseline = _embed_text(model, source_tokens)
         shown_source = [word.text for word in source_words]
     else:
         assert isinstance(source, Tensor)
         source_words = []
         inputs, baseline = _embed_speech(model, source)
         shown_source = compute_spectrogram(model, source)
-    scorer = _WordScorer(model, dataset.kind, prompt, tokens, words)
+    scorer = _WordScorer(model, source_tokens, prompt, tokens, words)
     with torch.inference_mode():
         log_probs, baselines = (scorer(each[None])[0].tolist() for each in (inputs, baseline))
     occlusion = _occlude(scorer, inputs, baseline, source_words)
@@ -176,17 +182,18 @@ def explain(
 
 
 class _WordScorer:
-    """Computes log-probabilities of the words of a given output for any encoder inputs."""
+    """Computes log-probabilities of the words of a given output for any encoder inputs. Tokens of
+    the source `(tokens,)` are None for speech."""
 
     def __init__(
         self,
         model: Seq2Seq,
-        kind: str,
+        source: Tensor | None,
         prompt: list[int],
         tokens: list[int],
         words: Sequence[TokenWord],
     ) -> None:
-        self.model, self.kind, self.given = model, kind, len(prompt)
+        self.model, self.source, self.given = model, source, len(prompt)
         device = next(model.parameters()).device
         self.prefix = torch.tensor([BOS, *prompt, *tokens[:-1]], device=device)
         self.tokens = torch.tensor(tokens, device=device)
@@ -198,11 +205,15 @@ class _WordScorer:
         """Log-probabilities `(rows, words)` for inputs `(rows, time, channels)`."""
         rows, time, _ = inputs.shape
         lengths = torch.full((rows,), time, device=inputs.device)
-        if self.kind == "speech":
-            memory = self.model.speech(*self.model.frontend.add_edges(inputs, lengths))
-        else:
-            memory = self.model.encoders["text"](inputs, lengths)
-        logits, _ = self.model.decoder(self.prefix.expand(rows, -1), memory)
+        prefix = self.prefix.expand(rows, -1)
+        kind = "speech" if self.source is None else "text"
+        if self.source is None:
+            inputs, lengths = self.model.frontend.add_edges(inputs, lengths)
+        inputs = self.model.add_language(kind, inputs, lengths, prefix[:, 1:2])
+        memory: Memory = self.model.encoders[kind](inputs, lengths)
+        if self.source is not None:
+            memory = memory._replace(tokens=self.source.expand(rows, -1))
+        logits, _ = self.model.decoder(prefix, memory)
         log_probs = logits[:, self.given :].float().log_softmax(-1)
         chosen = log_probs.gather(2, self.tokens.expand(rows, -1)[:, :, None]).squeeze(2)
         summed: Tensor = chosen @ self.membership
@@ -218,11 +229,10 @@ def _embed_speech(model: Seq2Seq, waveform: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def _embed_text(model: Seq2Seq, tokens: list[int]) -> tuple[Tensor, Tensor]:
-    """Embeddings `(tokens, channels)` of a sentence, and their baseline: padding and the end
-    token."""
-    device = next(model.parameters()).device
-    inputs = model.embed_source(torch.tensor([tokens], device=device))[0]
+def _embed_text(model: Seq2Seq, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Embeddings `(tokens, channels)` of a sentence `(tokens,)`, and their baseline: padding and
+    the end token."""
+    inputs = model.embed_source(tokens[None])[0]
     baseline = torch.zeros_like(inputs)
     baseline[-1] = inputs[-1]
     return inputs, baseline

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from asr_s2s.data.datasets import SpeechDataset, TextDataset
     from asr_s2s.model.folder import LoadedModel
     from asr_s2s.search.options import DecodeOptions
+    from asr_s2s.text.tokenizer import Tokenizer
 
 SUFFIXES = (".png", ".svg", ".json")
 
@@ -45,6 +46,8 @@ class OneSource:
     """Token ids that the output starts with, such as its language."""
     tokens: list[int]
     """Token ids of the output after the prompt."""
+    tokenizer: "Tokenizer"
+    """Tokenizer of the output."""
     title: str
     """Title of a picture: the recording's file name; empty for a sentence, which the picture
     shows."""
@@ -125,29 +128,32 @@ def read_source(
     sentence, title = None, Path(source).name
     if source_tokenizer is None:
         dataset = SpeechDataset(outputs)
+        tokenizer = outputs.tokenizer
         values = torch.from_numpy(_recording(source, limits.seconds))
     else:
         normalize = normalizer(config.source_text.normalizer)
-        dataset = TextDataset(outputs, source_tokenizer, normalize)
+        copying = config.decoder.copy
+        dataset = TextDataset(outputs, source_tokenizer, normalize, copying=copying)
         sentence, title = _sentence(source), ""
+        tokenizer = dataset.output_tokenizer(sentence)
         source_tokens = dataset.source_tokens(sentence)
         _check_length(source_tokens, "SOURCE", limits.tokens)
         values = torch.tensor(source_tokens)
     values = values.to(device)
     if output_text is not None:
         require_characters({"--output-text": output_text}, "the command line")
-        tokens = outputs.tokenizer.encode(outputs.normalize(output_text))
+        tokens = tokenizer.encode(outputs.normalize(output_text))
         _check_length(tokens, "--output-text", limits.tokens)
     else:
         prompts = torch.tensor([prompt], dtype=torch.long, device=device)
         length = torch.tensor([len(values)], device=device)
         with torch.inference_mode():
-            memory = loaded.model.encode(kind, values[None], length)
+            memory = loaded.model.encode(kind, values[None], length, prompts)
         found = decode(
             loaded.model, kind, memory, settings.search, prompts, phrases=settings.phrases
         )
         tokens = found[0][0].tokens
-    return OneSource(dataset, values, sentence, prompt, tokens, title)
+    return OneSource(dataset, values, sentence, prompt, tokens, tokenizer, title)
 
 
 def _check_length(tokens: list[int], where: str, maximum: int) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from asr_s2s.config import DecoderConfig
+from asr_s2s.model.copying import CopyableTokens
 from asr_s2s.nn.masks import padding_mask
 
 
@@ -25,6 +26,13 @@ class Memory(NamedTuple):
     summary: Tensor
     """One vector per source, `(batch, channels)`: the final state of each direction of a recurrent
     encoder, or the mean over the frames of a Transformer."""
+    tokens: Tensor | None = None
+    """Source tokens of the frames, `(batch, time)`, which a decoder can copy; None for speech."""
+
+    def select(self, rows: Tensor | list[int] | slice) -> "Memory":
+        """Return the memory of the given rows, which may repeat."""
+        tokens = None if self.tokens is None else self.tokens[rows]
+        return Memory(self.values[rows], self.lengths[rows], self.summary[rows], tokens)
 
 
 class AttendedMemory(NamedTuple):
@@ -36,13 +44,18 @@ class AttendedMemory(NamedTuple):
     """`(batch, time, attention_size)`"""
     padded: Tensor
     """True beyond each row's length, `(batch, 1, time)`."""
+    copyable: CopyableTokens | None = None
+    """Source tokens, if the decoder copies."""
 
 
 class Attention(nn.Module, ABC):
     """Base class of attention with projected queries and keys."""
 
     needs_alignment = False
-    """Whether scores depend on the previous step's weights, which makes steps sequential."""
+    """Whether scores depend on the weights of previous steps, which makes steps sequential."""
+    accumulates = False
+    """Whether scores depend on the sum of the weights of all previous steps, instead of on those of
+    the last one."""
 
     def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__()
@@ -63,8 +76,8 @@ class Attention(nn.Module, ABC):
         Args:
             query: `(batch, queries, query_size)`.
             memory: the prepared memory.
-            alignment: weights of the previous step, `(batch, queries, time)`; used only by
-                location-aware attention.
+            alignment: weights of the previous step, or their sum over all previous steps if
+                `accumulates` is true, `(batch, queries, time)`.
 
         Returns:
             Context `(batch, queries, channels)` and weights `(batch, queries, time)`, exactly
@@ -146,6 +159,22 @@ class LocationAttention(AdditiveAttention):
         return self._energies(located + 2 * query[:, :, None] + keys[:, None])
 
 
+class CoverageAttention(AdditiveAttention):
+    """Additive attention with the coverage vector of See et al. (2017): the sum of the weights of
+    all previous steps, from which attention can tell what was read already."""
+
+    needs_alignment = True
+    accumulates = True
+
+    def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
+        super().__init__(query_size, memory_size, config)
+        self.coverage_key = nn.Linear(1, config.attention_size, bias=False)
+
+    def score(self, query: Tensor, keys: Tensor, alignment: Tensor) -> Tensor:
+        covered = 2 * self.coverage_key(alignment[..., None])
+        return self._energies(covered + 2 * query[:, :, None] + keys[:, None])
+
+
 def split_heads(values: Tensor, heads: int) -> Tensor:
     """View `(batch, time, channels)` as `(batch, heads, time, channels / heads)`."""
     return values.view(*values.shape[:2], heads, -1).transpose(1, 2)
@@ -202,6 +231,7 @@ class NoAttention(nn.Module):
     source through its first state only."""
 
     needs_alignment = False
+    accumulates = False
 
     def __init__(self, query_size: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__()
@@ -221,6 +251,7 @@ class NoAttention(nn.Module):
 
 ATTENTION: dict[str, type[Attention] | type[NoAttention]] = {
     "additive": AdditiveAttention,
+    "coverage": CoverageAttention,
     "dot": DotAttention,
     "location": LocationAttention,
     "multihead": MultiHeadAttention,

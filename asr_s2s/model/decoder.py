@@ -38,9 +38,11 @@ class Decoder(nn.Module, ABC, Generic[State, Prepared]):
     """
 
     embedding: nn.Embedding
-    """Embedding of tokens, which a text encoder may share."""
+    """Embedding of all tokens of the vocabulary, which a text encoder may share."""
     attends = True
     """Whether attention weights are meaningful; without attention they are zero."""
+    can_copy = False
+    """Whether the decoder implements `decoder.copy`."""
 
     @abstractmethod
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
@@ -66,7 +68,7 @@ class Decoder(nn.Module, ABC, Generic[State, Prepared]):
     @abstractmethod
     def step(self, previous: Tensor, state: State, memory: Prepared) -> tuple[Tensor, State]:
         """Compute logits `(rows, vocabulary)` after the previous tokens `(rows,)`, and the next
-        state.
+        state. A decoder that copies (`decoder.copy`) appends the unknown words of the sources.
 
         Rows are grouped by utterance: rows r * n to r * n + n - 1 are the n hypotheses of row r of
         the memory, which is not copied for them.
@@ -81,6 +83,6 @@ class Decoder(nn.Module, ABC, Generic[State, Prepared]):
             memory: of the batch.
 
         Returns:
-            Logits `(batch, steps, vocabulary)`, and attention weights `(batch, steps, time)` in
-            float32, exactly zero beyond each row's length.
+            Logits `(batch, steps, vocabulary)`, as in `step`, and attention weights `(batch, steps,
+            time)` in float32, exactly zero beyond each row's length.
         """

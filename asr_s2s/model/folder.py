@@ -27,7 +27,13 @@ from asr_s2s.lm.language_model import LanguageModel, LanguageModels, is_language
 from asr_s2s.lm.ngram_file import NGRAM_FILE, load_ngram
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.model.seq2seq import Seq2Seq
-from asr_s2s.model.weights import Precision, check_shapes, fill, read_weights, write_weights
+from asr_s2s.model.weights import (
+    Precision,
+    apply_weights,
+    check_shapes,
+    read_weights,
+    write_weights,
+)
 from asr_s2s.nn.low_precision import use_low_precision
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.phonemes import PhonemeTokenizer
@@ -249,7 +255,7 @@ def _load(
             f"no model can be built from these settings ({error})",
             "Copy the folder again",
         ) from error
-    rounded = fill(network, weights)
+    rounded = apply_weights(network, weights, folder)
     network.to(device).eval()
     on_cpu = torch.device(device).type == "cpu"
     if rounded and on_cpu and not exact:

@@ -9,6 +9,7 @@ from asr_s2s.config import DecoderConfig
 from asr_s2s.config_file import find_entry
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import ATTENTION, AttendedMemory, Attention, Memory, NoAttention
+from asr_s2s.model.copying import CopyHead
 from asr_s2s.model.decoder import Decoder
 from asr_s2s.nn.recurrent import CELLS, RecurrentStack
 from asr_s2s.nn.tied_linear import TiedLinear, initialize_tied
@@ -26,6 +27,9 @@ class RecurrentState(NamedTuple):
     """Context of the last step, `(rows, channels)`."""
     alignment: Tensor
     """Attention weights of the last step, `(rows, time)`."""
+    coverage: Tensor
+    """Sum of the attention weights so far, `(rows, time)` for attention that reads it, else
+    `(rows, 0)`."""
 
 
 class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
@@ -37,6 +41,8 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
     first layer reads only tokens and outputs the queries, and upper layers read queries and
     contexts; in training, a whole output then unrolls in two fused calls and one batched attention.
     """
+
+    can_copy = True
 
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__(vocabulary, memory_size, config)
@@ -73,6 +79,9 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
             if self.output_bias is None
             else TiedLinear(self.embedding, self.output_bias)
         )
+        # The gate reads the decoder's output, the context and the previous token, as in the paper.
+        gated = config.size + memory_size + config.embedding_size
+        self.copy = CopyHead(vocabulary, gated) if config.copy else None
         self.dropout = nn.Dropout(config.dropout)
         if config.tied_output:
             initialize_tied(self.embedding)
@@ -98,9 +107,18 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
                 "expected source, as the decoder has no attention and would not see the source",
                 "Set it to source",
             )
+        if config.attention == "none" and config.copy:
+            raise ConfigError(
+                "decoder.copy",
+                "attention weights select the tokens to copy, but decoder.attention is none",
+                "Set it to false, or choose an attention mechanism",
+            )
 
     def prepare(self, memory: Memory) -> AttendedMemory:
-        return self.attention.prepare(memory)
+        prepared = self.attention.prepare(memory)
+        if self.copy is None or memory.tokens is None:
+            return prepared
+        return prepared._replace(copyable=self.copy.prepare(memory.tokens))
 
     def start(self, memory: Memory, beam_size: int = 1) -> RecurrentState:
         batch, time, channels = memory.values.shape
@@ -116,30 +134,32 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
             cell=cell,
             context=zeros(rows, channels),
             alignment=zeros(rows, time, dtype=torch.float32),
+            coverage=zeros(rows, time * self.attention.accumulates, dtype=torch.float32),
         )
 
     def step(
         self, previous: Tensor, state: RecurrentState, memory: AttendedMemory
     ) -> tuple[Tensor, RecurrentState]:
-        hidden, state = self._advance(self._drop(self.embedding(previous)), state, memory)
-        return self._logits(hidden, state.context), state
+        embedded = self._embed(previous)
+        hidden, state = self._advance(embedded, state, memory)
+        return self._logits(hidden, state.context, embedded, state.alignment, memory), state
 
     def forward(self, prefix: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         prepared = self.prepare(memory)
-        embedded = self._drop(self.embedding(prefix))
+        embedded = self._embed(prefix)
         state = self.start(memory)
         if self.upper_layers is not None:
             queries = self.query_layers.unroll(embedded, state.hidden[:, :1], state.cell[:, :1])
             contexts, weights = self._attend_all(queries, prepared, state.alignment)
             joined = torch.cat([self._drop(queries), contexts], dim=-1)
             hidden = self.upper_layers.unroll(joined, state.hidden[:, 1:], state.cell[:, 1:])
-            return self._logits(hidden, contexts), weights
-        steps = []
-        for index in range(prefix.size(1)):
-            hidden, state = self._advance(embedded[:, index], state, prepared)
-            steps.append((hidden, state.context, state.alignment))
-        hidden, contexts, weights = (torch.stack(part, 1) for part in zip(*steps, strict=True))
-        return self._logits(hidden, contexts), weights
+        else:
+            steps = []
+            for index in range(prefix.size(1)):
+                hidden, state = self._advance(embedded[:, index], state, prepared)
+                steps.append((hidden, state.context, state.alignment))
+            hidden, contexts, weights = (torch.stack(part, 1) for part in zip(*steps, strict=True))
+        return self._logits(hidden, contexts, embedded, weights, prepared), weights
 
     def _attend_all(
         self, queries: Tensor, memory: AttendedMemory, alignment: Tensor
@@ -150,11 +170,12 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
             attended: tuple[Tensor, Tensor] = self.attention(queries, memory, alignment)
             return attended
         steps = []
-        alignment = alignment[:, None]
+        before = alignment[:, None]
         for index in range(queries.size(1)):
             query = queries[:, index : index + 1]
-            context, alignment = self.attention(query, memory, alignment)
-            steps.append((context, alignment))
+            context, latest = self.attention(query, memory, before)
+            before = before + latest if self.attention.accumulates else latest
+            steps.append((context, latest))
         contexts, weights = (torch.cat(part, 1) for part in zip(*steps, strict=True))
         return contexts, weights
 
@@ -167,12 +188,12 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
         hiddens, cells = self.query_layers.step(inputs, state.hidden, state.cell)
         query = hiddens[-1]
         batch = len(memory.keys)
+        before = state.coverage if self.attention.accumulates else state.alignment
         context, weights = self.attention(
-            query.view(batch, -1, self.size),
-            memory,
-            state.alignment.view(batch, -1, state.alignment.size(-1)),
+            query.view(batch, -1, self.size), memory, before.view(batch, -1, before.size(-1))
         )
         context, weights = context.flatten(0, 1), weights.flatten(0, 1)
+        coverage = state.coverage + weights if self.attention.accumulates else state.coverage
         if self.upper_layers is not None:
             joined = torch.cat([self._drop(query), context], dim=-1)
             # The query layer is one layer, so the states of the upper layers start at 1.
@@ -180,13 +201,29 @@ class RecurrentDecoder(Decoder[RecurrentState, AttendedMemory]):
             hiddens, cells = hiddens + upper[0], cells + upper[1]
         hidden = torch.stack(hiddens, 1)
         cell = torch.stack(cells, 1) if cells else state.cell
-        return hiddens[-1], RecurrentState(hidden, cell, context, weights)
+        return hiddens[-1], RecurrentState(hidden, cell, context, weights, coverage)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        return self._drop(self.embedding(self.copy.known(tokens) if self.copy else tokens))
 
     def _drop(self, values: Tensor) -> Tensor:
         # Skips the call in evaluation mode: its overhead counts in every decoding step.
         return self.dropout(values) if self.training else values
 
-    def _logits(self, hidden: Tensor, context: Tensor) -> Tensor:
+    def _logits(
+        self,
+        hidden: Tensor,
+        context: Tensor,
+        embedded: Tensor,
+        weights: Tensor,
+        memory: AttendedMemory,
+    ) -> Tensor:
+        """Compute logits `(..., vocabulary)` of rows or steps; with copying, log-probabilities of
+        the vocabulary and of the unknown words of the sources."""
         features = self.readout(torch.cat([self._drop(hidden), context], dim=-1)).tanh()
         logits: Tensor = self.output(self._drop(features))
-        return logits
+        if self.copy is None or memory.copyable is None:
+            return logits
+        gated = torch.cat([hidden, context, embedded], -1)
+        mixed: Tensor = self.copy(logits, gated, weights, memory.copyable)
+        return mixed

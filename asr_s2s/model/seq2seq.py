@@ -20,7 +20,8 @@ from asr_s2s.model.text_encoder import (
     RecurrentTextEncoder,
     TransformerTextEncoder,
 )
-from asr_s2s.text.tokenizer import BLANK
+from asr_s2s.nn.masks import padding_mask
+from asr_s2s.text.tokenizer import BLANK, UNK
 
 ENCODERS = ("speech", "text")
 SPEECH_ENCODERS: dict[str, type[SpeechEncoder]] = {
@@ -73,6 +74,12 @@ class Seq2Seq(nn.Module):
             )
         memory_size = next(iter(sizes.values()))
         decoder = find_entry(DECODERS, config.decoder.kind, "decoder.kind")
+        if config.decoder.copy and not decoder.can_copy:
+            raise ConfigError(
+                "decoder.copy",
+                f"a decoder of kind {config.decoder.kind} cannot copy",
+                "Set it to false, or choose another decoder.kind",
+            )
         self.decoder = decoder(vocabulary, memory_size, config.decoder)
         self.source_embedding = (
             nn.Embedding(source_vocabulary, config.text_encoder.embedding_size, padding_idx=BLANK)
@@ -80,9 +87,17 @@ class Seq2Seq(nn.Module):
             else None
         )
         self.source_scale = _source_scale(config)
+        self.languages: nn.ModuleDict | None = None
+        if config.model.language_to_encoder:
+            self.languages = nn.ModuleDict(
+                {name: _language_embedding(config, name) for name in encoders}
+            )
         with_ctc = "speech" in sizes and config.objective.ctc_weight > 0
         per_frame = config.objective.ctc_per_frame
         self.ctc = CTCHead(memory_size, vocabulary, per_frame) if with_ctc else None
+        self.copies = config.decoder.copy
+        self.vocabulary = vocabulary
+        """Number of tokens; ids from this one on are unknown words of a source."""
         self.writable = vocabulary - len(config.text.languages)
         """Number of tokens that may occur in text; those of languages follow."""
 
@@ -105,11 +120,36 @@ class Seq2Seq(nn.Module):
     def embed_source(self, tokens: Tensor) -> Tensor:
         """Embed source tokens `(batch, tokens)` for the text encoder; returns `(batch, tokens,
         embedding_size)`."""
+        if self.copies:
+            tokens = tokens.where(tokens < self.vocabulary, UNK)
         embedding = self.source_embedding or self.decoder.embedding
         embedded: Tensor = embedding(tokens) * self.source_scale
         return embedded
 
-    def encode(self, kind: str, source: Tensor, lengths: Tensor) -> Memory:
+    def add_language(
+        self, kind: str, inputs: Tensor, lengths: Tensor, prompts: Tensor | None
+    ) -> Tensor:
+        """Add the embedding of each row's language to the inputs of an encoder, if the model gives
+        it to encoders.
+
+        Args:
+            kind: name of the encoder.
+            inputs: features or embedded tokens, `(batch, time, channels)`.
+            lengths: number of valid inputs of each row, `(batch,)`.
+            prompts: prompt tokens of the outputs, `(batch, 1)`.
+        """
+        if self.languages is None:
+            return inputs
+        assert prompts is not None
+        added = self.languages[kind](prompts[:, :1] - self.writable)
+        # Inputs beyond a row's length stay zero, which convolutions read.
+        padded = padding_mask(lengths, inputs.size(1))[:, :, None]
+        total: Tensor = inputs + added.masked_fill(padded, 0.0)
+        return total
+
+    def encode(
+        self, kind: str, source: Tensor, lengths: Tensor, prompts: Tensor | None = None
+    ) -> Memory:
         """Encode a batch of sources.
 
         Args:
@@ -117,13 +157,23 @@ class Seq2Seq(nn.Module):
             source: for `speech`, waveforms `(batch, samples)` in [-1, 1] at 16 kHz; for `text`,
                 token ids `(batch, tokens)`, padded with BLANK.
             lengths: samples or tokens of each row, `(batch,)`.
+            prompts: prompt tokens of the outputs, `(batch, 1)`; required if the model gives the
+                language to encoders.
         """
+        inputs, lengths = self.encoder_inputs(kind, source, lengths, prompts)
+        memory: Memory = self.encoders[kind](inputs, lengths)
+        return memory._replace(tokens=source) if kind == "text" else memory
+
+    def encoder_inputs(
+        self, kind: str, source: Tensor, lengths: Tensor, prompts: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute features of speech or embeddings of text, `(batch, time, channels)`, and their
+        lengths; arguments are as in `encode`."""
         if kind == "text":
-            source = self.embed_source(source)
+            inputs = self.embed_source(source)
         else:
-            source, lengths = self.frontend(source, lengths)
-        memory: Memory = self.encoders[kind](source, lengths)
-        return memory
+            inputs, lengths = self.frontend(source, lengths)
+        return self.add_language(kind, inputs, lengths, prompts), lengths
 
     def ctc_frames(self, memory: Memory) -> CTCFrames | None:
         """Compute CTC log-probabilities of a memory of speech; None without a CTC head."""
@@ -148,6 +198,16 @@ def _restore_names(model: nn.Module, weights: dict[str, Any], prefix: str, *_: o
 def _rename(weights: dict[str, Any], prefix: str, new_prefix: str) -> None:
     for name in [name for name in weights if name.startswith(prefix)]:
         weights[new_prefix + name.removeprefix(prefix)] = weights.pop(name)
+
+
+def _language_embedding(config: Config, encoder: str) -> nn.Embedding:
+    """Build the embedding of languages that is added to the inputs of an encoder; it starts with
+    zeros, which leave inputs unchanged."""
+    speech, text = config.features.mel_bins, config.text_encoder.embedding_size
+    size = speech if encoder == "speech" else text
+    embedding = nn.Embedding(len(config.text.languages), size)
+    nn.init.zeros_(embedding.weight)
+    return embedding
 
 
 def _source_scale(config: Config) -> float:
@@ -179,6 +239,20 @@ def check_encoders(config: Config) -> None:
     if "speech" in names:
         encoder = find_entry(SPEECH_ENCODERS, config.speech_encoder.kind, "speech_encoder.kind")
         encoder.check(config.speech_encoder)
+    if config.model.language_to_encoder and not config.text.languages:
+        raise ConfigError(
+            "model.language_to_encoder",
+            "text.languages lists no language that encoders could be given",
+            "List the output languages in text.languages, or set this to false",
+        )
+    if config.decoder.copy and (names != ("text",) or not config.source_text.joint):
+        raise ConfigError(
+            "decoder.copy",
+            "only tokens of a text source can be copied, which must be those of the output; found "
+            f"model.encoders [{', '.join(names)}] and source_text.joint "
+            f"{str(config.source_text.joint).lower()}",
+            "Set model.encoders to [text] and source_text.joint to true, or this to false",
+        )
     if "text" not in names or not config.text_encoder.shared_embedding:
         return
     if not config.source_text.joint:

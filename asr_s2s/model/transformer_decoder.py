@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from asr_s2s.config import DecoderConfig
 from asr_s2s.errors import ConfigError
 from asr_s2s.model.attention import Memory, attend, split_heads
+from asr_s2s.model.copying import CopyableTokens, CopyHead
 from asr_s2s.model.decoder import Decoder
 from asr_s2s.nn.masks import padding_mask
 from asr_s2s.nn.positions import sinusoidal_positions
@@ -38,6 +39,8 @@ class LayerMemories(NamedTuple):
     """Per layer, `(batch, heads, time, head_size)`."""
     padded: Tensor
     """True beyond each row's length, `(batch, 1, time)`."""
+    copyable: CopyableTokens | None
+    """Source tokens, if the decoder copies."""
 
 
 class TransformerLayer(nn.Module):
@@ -113,6 +116,8 @@ class TransformerDecoder(Decoder[TransformerState, LayerMemories]):
     output is the same computation for all steps, with a causal mask.
     """
 
+    can_copy = True
+
     def __init__(self, vocabulary: int, memory_size: int, config: DecoderConfig) -> None:
         super().__init__(vocabulary, memory_size, config)
         self.check(config)
@@ -138,6 +143,7 @@ class TransformerDecoder(Decoder[TransformerState, LayerMemories]):
             self.readout = nn.Linear(config.size, config.embedding_size)
             self.output = TiedLinear(self.embedding, self.output_bias)
             initialize_tied(self.embedding)
+        self.copy = CopyHead(vocabulary, config.size) if config.copy else None
         self.dropout = nn.Dropout(config.dropout)
 
     @staticmethod
@@ -161,7 +167,10 @@ class TransformerDecoder(Decoder[TransformerState, LayerMemories]):
         # Contiguous, because every step multiplies them.
         heads = [split_heads(part, self.heads).contiguous() for part in parts]
         padded = padding_mask(memory.lengths, memory.values.size(1))[:, None, :]
-        return LayerMemories(tuple(heads[::2]), tuple(heads[1::2]), padded)
+        copyable = None
+        if self.copy is not None and memory.tokens is not None:
+            copyable = self.copy.prepare(memory.tokens)
+        return LayerMemories(tuple(heads[::2]), tuple(heads[1::2]), padded, copyable)
 
     def start(self, memory: Memory, beam_size: int = 1) -> TransformerState:
         batch, time, _ = memory.values.shape
@@ -175,11 +184,13 @@ class TransformerDecoder(Decoder[TransformerState, LayerMemories]):
         self, previous: Tensor, state: TransformerState, memory: LayerMemories
     ) -> tuple[Tensor, TransformerState]:
         hidden, keys, values, weights = self._advance(previous[:, None], state, memory)
-        return self._logits(hidden[:, 0]), TransformerState(keys, values, weights[:, 0])
+        logits = self._logits(hidden, weights, memory)
+        return logits[:, 0], TransformerState(keys, values, weights[:, 0])
 
     def forward(self, prefix: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        hidden, _, _, weights = self._advance(prefix, self.start(memory), self.prepare(memory))
-        return self._logits(hidden), weights
+        prepared = self.prepare(memory)
+        hidden, _, _, weights = self._advance(prefix, self.start(memory), prepared)
+        return self._logits(hidden, weights, prepared), weights
 
     def _advance(
         self, tokens: Tensor, state: TransformerState, memory: LayerMemories
@@ -188,7 +199,8 @@ class TransformerDecoder(Decoder[TransformerState, LayerMemories]):
         size)`, the next keys and values, and the attention weights `(rows, steps, time)`."""
         before, steps = state.keys.size(3), tokens.size(1)
         positions = torch.arange(before, before + steps, device=tokens.device)
-        hidden = self.enter(self.scale * self.embedding(tokens))
+        known = tokens if self.copy is None else self.copy.known(tokens)
+        hidden = self.enter(self.scale * self.embedding(known))
         hidden = self.dropout(hidden + sinusoidal_positions(positions, self.size).to(hidden.dtype))
         future = None
         if steps > 1:
@@ -208,6 +220,11 @@ class TransformerDecoder(Decoder[TransformerState, LayerMemories]):
             values.append(value)
         return self.norm(hidden), torch.stack(keys, 1), torch.stack(values, 1), weights
 
-    def _logits(self, hidden: Tensor) -> Tensor:
+    def _logits(self, hidden: Tensor, weights: Tensor, memory: LayerMemories) -> Tensor:
+        """Compute logits `(rows, steps, vocabulary)`; with copying, log-probabilities of the
+        vocabulary and of the unknown words of the sources."""
         logits: Tensor = self.output(self.readout(self.dropout(hidden)))
-        return logits
+        if self.copy is None or memory.copyable is None:
+            return logits
+        mixed: Tensor = self.copy(logits, hidden, weights, memory.copyable)
+        return mixed

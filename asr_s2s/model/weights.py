@@ -106,14 +106,19 @@ def load_weights(network: nn.Module, folder: Path) -> bool:
     Raises:
         ModelError: the weights are missing, damaged, or do not fit the network.
     """
-    weights = read_weights(folder)
+    return apply_weights(network, read_weights(folder), folder)
+
+
+def apply_weights(network: nn.Module, weights: Mapping[str, Tensor], folder: Path) -> bool:
+    """Load weights that were read from a model folder, in float32, into a network.
+
+    Returns:
+        Whether they are stored as 8-bit integers.
+
+    Raises:
+        ModelError: the weights do not fit the network.
+    """
     check_shapes(folder, weights, network)
-    return fill(network, weights)
-
-
-def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> bool:
-    """Copy stored weights that fit a network, in float32, into it; returns whether they are stored
-    as 8-bit integers."""
     network.load_state_dict(restore_matrices(weights))
     return any(value.dtype == torch.int8 for value in weights.values())
 

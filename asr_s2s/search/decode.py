@@ -15,7 +15,12 @@ from asr_s2s.search.beam import Hypothesis
 from asr_s2s.search.generate import Generation, generate
 from asr_s2s.search.judges import SearchInputs, make_judges
 from asr_s2s.search.phrases import Phrases
-from asr_s2s.search.scorers import AttentionScorer, CoverageScorer, CTCProposer
+from asr_s2s.search.scorers import (
+    AttentionScorer,
+    CoverageScorer,
+    CTCProposer,
+    KnownTokensJudge,
+)
 from asr_s2s.search.steps import WeightedJudge
 from asr_s2s.text.tokenizer import BOS
 
@@ -62,12 +67,14 @@ def decode(
     beside = ctc if ctc_weight < 1.0 else None
     inputs = SearchInputs(len(memory.lengths), config, beside, language_models, phrases)
     judges = [*further, *make_judges(inputs)]
+    if model.copies:
+        judges = [(KnownTokensJudge(judge, model.writable), weight) for judge, weight in judges]
 
     if ctc is not None and ctc_weight == 1.0:
         by_ctc = CTCProposer(*ctc, model.writable)
         return generate((by_ctc, 1.0), judges, memory.lengths, config, generation, keys)
     prompts = prompts if prompts is not None and prompts.numel() else None
-    attention = AttentionScorer(model.decoder, memory, prompts, model.writable)
+    attention = AttentionScorer(model.decoder, memory, prompts, model.writable, model.vocabulary)
     weight = 1.0 - ctc_weight
     if config.coverage_penalty > 0.0:
         covering = CoverageScorer(attention, config.coverage_penalty)
@@ -88,8 +95,8 @@ def attention_weights(
         length: number of valid samples or tokens, `()`.
         written: tokens of the prompt and of the output.
     """
-    memory = model.encode(kind, source[None, : int(length)], length[None])
     prefix = torch.tensor([[BOS, *written]], device=source.device)
+    memory = model.encode(kind, source[None, : int(length)], length[None], prefix[:, 1:2])
     weights: Tensor = model.decoder(prefix, memory)[1]
     return weights[0]
 

@@ -64,7 +64,7 @@ def decode_text(
     if looping and not 0 < own <= NO_REPEAT_NGRAM:
         again = _decode(
             model,
-            Memory(*(part[looping] for part in memory)),
+            memory.select(looping),
             settings._replace(search=replace(settings.search, no_repeat_ngram=NO_REPEAT_NGRAM)),
             [sources[row] for row in looping],
             language_models,

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_s2s.audio.segment import middle_cut
@@ -229,14 +230,15 @@ def _encode(search: Search, waveforms: Sequence[Waveform]) -> _Encoded:
     device = next(search.model.parameters()).device
     padded = pad_sequence([torch.from_numpy(samples) for samples in waveforms], batch_first=True)
     lengths = torch.tensor([len(samples) for samples in waveforms])
-    memory = search.model.encode("speech", padded.to(device), lengths.to(device))
+    prompts = _prompts(search, len(waveforms), device)
+    memory = search.model.encode("speech", padded.to(device), lengths.to(device), prompts)
     return _Encoded(list(waveforms), memory, search.model.ctc_frames(memory))
 
 
 def _select(encoded: _Encoded, rows: list[int]) -> _Encoded:
     return _Encoded(
         [encoded.waveforms[row] for row in rows],
-        Memory(*(part[rows] for part in encoded.memory)),
+        encoded.memory.select(rows),
         CTCFrames(*(part[rows] for part in encoded.ctc)) if encoded.ctc is not None else None,
     )
 
@@ -244,7 +246,7 @@ def _select(encoded: _Encoded, rows: list[int]) -> _Encoded:
 def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Part]:
     """Decode each row and examine the best hypothesis with the guard."""
     model, (waveforms, memory, ctc) = search.model, encoded
-    prompts = torch.tensor([search.prompt] * len(waveforms), device=memory.values.device).long()
+    prompts = _prompts(search, len(waveforms), memory.values.device)
     results = decode(
         model,
         "speech",
@@ -268,11 +270,16 @@ def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Par
         weights = forced_decode(model, memory, outputs, prompts)[1]
         verdicts = examine_by_attention(weights, outputs, means, waveforms, frame_start)
     return [
-        Part(0.0, samples, Memory(*(part[row : row + 1] for part in memory)), hypotheses, verdict)
+        Part(0.0, samples, memory.select(slice(row, row + 1)), hypotheses, verdict)
         for row, (samples, hypotheses, verdict) in enumerate(
             zip(waveforms, results, verdicts, strict=True)
         )
     ]
+
+
+def _prompts(search: Search, rows: int, device: torch.device) -> Tensor:
+    """Return the prompt for a number of rows, `(rows, prompt)`."""
+    return torch.tensor([search.prompt] * rows, device=device).long()
 
 
 def _mean_score(hypothesis: Hypothesis, config: SearchConfig) -> float:

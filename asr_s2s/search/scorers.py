@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.decoder import Decoder, DecoderState, PreparedMemory
-from asr_s2s.text.tokenizer import BLANK, BOS, EOS
+from asr_s2s.text.tokenizer import BLANK, BOS, EOS, UNK
 
 LOG_ZERO = -1e4
 """Log-probability of impossible CTC prefixes; finite, so that other scorers still rank them."""
@@ -79,16 +79,24 @@ class AttentionScorer:
         memory: of the batch.
         prompts: tokens at the start of each output, such as its language, `(batch, prompt)`; they
             are not part of the hypotheses.
-        writable: number of tokens that outputs may contain; tokens from this one on are excluded.
+        writable: number of tokens that outputs may contain; those of languages follow, and are
+            excluded.
+        vocabulary: number of tokens with those of languages; the unknown words of a source, which
+            a decoder may copy, follow.
     """
 
     def __init__(
-        self, decoder: Decoder[Any, Any], memory: Memory, prompts: Tensor | None, writable: int
+        self,
+        decoder: Decoder[Any, Any],
+        memory: Memory,
+        prompts: Tensor | None,
+        writable: int,
+        vocabulary: int,
     ) -> None:
         self.decoder = decoder
         self.memory = memory
         self.prompts = prompts
-        self.writable = writable
+        self.languages = slice(writable, vocabulary)
         self.prepared: PreparedMemory = decoder.prepare(memory)
 
     def start(self, beam_size: int) -> DecoderState:
@@ -106,8 +114,8 @@ class AttentionScorer:
         advanced: DecoderState
         logits, advanced = self.decoder.step(self._prompted(previous), state, self.prepared)
         log_probs = logits.float().log_softmax(-1)
-        if self.writable < log_probs.size(1):
-            log_probs[:, self.writable :] = -math.inf
+        if self.languages.start < self.languages.stop:
+            log_probs[:, self.languages] = -math.inf
         return log_probs, advanced
 
     def _prompted(self, previous: Tensor) -> Tensor:
@@ -116,6 +124,26 @@ class AttentionScorer:
             return previous
         last = self.prompts[:, -1].repeat_interleave(len(previous) // len(self.prompts))
         return torch.where(previous == BOS, last, previous)
+
+
+class KnownTokensJudge:
+    """Judge that sees copied unknown words as unknown tokens.
+
+    Args:
+        judge: scorer of candidates.
+        known: number of tokens that it knows.
+    """
+
+    def __init__(self, judge: Judge[Any], known: int) -> None:
+        self.inner = judge
+        self.known = known
+
+    def start(self, beam_size: int) -> Any:
+        return self.inner.start(beam_size)
+
+    def judge(self, previous: Tensor, state: Any, candidates: Tensor) -> tuple[Tensor, Any]:
+        previous, candidates = (t.where(t < self.known, UNK) for t in (previous, candidates))
+        return self.inner.judge(previous, state, candidates)
 
 
 class CoverageState(NamedTuple):

@@ -58,14 +58,17 @@ def text_attention(
     """
     output = translator.output
     source = translator.dataset.source_tokens(line)
-    tokens = output.tokenizer.encode(output.normalize(translated))
+    tokenizer = translator.dataset.output_tokenizer(line)
+    tokens = tokenizer.encode(output.normalize(translated))
     longest = min(LONGEST_TOKENS, translator.config.search.piece_tokens)
     if not line.strip() or max(len(source), len(tokens)) > longest:
         return None
     values = torch.tensor(source, device=translator.device)
     length = torch.tensor(len(source), device=translator.device)
     forced = [*output.prompt(language, "language"), *tokens]
-    return to_json(attention_map(translator.model, translator.dataset, values, length, forced))
+    return to_json(
+        attention_map(translator.model, translator.dataset, values, length, forced, tokenizer)
+    )
 
 
 def to_json(attention: AttentionMap) -> dict[str, Any]:

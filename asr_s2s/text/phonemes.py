@@ -42,6 +42,7 @@ class PhonemeTokenizer(UnitTokenizer):
     """
 
     kind = "phonemes"
+    lacks_rare_units = True
 
     def __init__(self, units: Sequence[str], lexicon: Mapping[str, Sequence[str]]) -> None:
         super().__init__(units)
@@ -128,6 +129,13 @@ class PhonemeTokenizer(UnitTokenizer):
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n"
         vocabulary_path(folder, side, "json").write_text(text, encoding="utf-8")
         vocabulary_path(folder, side, "model").unlink(missing_ok=True)
+
+    def extended(self, units: Sequence[str]) -> "PhonemeTokenizer":
+        raise TextError(
+            "train.missing_units",
+            "words are added to a vocabulary of phonemes by its lexicon only",
+            "Set it to unknown, or train a model with another lexicon",
+        )
 
     def is_known(self, ids: Sequence[int]) -> bool:
         return all(word in self._homophones for word in self._split_words(ids))

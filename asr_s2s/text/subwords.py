@@ -1,6 +1,7 @@
 """Subword tokenizer based on sentencepiece."""
 
 import io
+import struct
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,9 +85,29 @@ class SentencePieceTokenizer(Tokenizer):
     def unknown_characters(self, text: str) -> set[str]:
         return set(text) - self._characters
 
+    def extended(self, units: Sequence[str]) -> "SentencePieceTokenizer":
+        """Return the vocabulary with more characters, each a piece of its own."""
+        lowest = min(self._processor.get_score(i) for i in range(len(SPECIALS), len(self)))
+        return SentencePieceTokenizer(
+            self._model + b"".join(_serialize_piece(unit, lowest) for unit in units)
+        )
+
     def save(self, folder: str | Path, side: Side = "target") -> None:
         vocabulary_path(folder, side, "model").write_bytes(self._model)
         vocabulary_path(folder, side, "json").unlink(missing_ok=True)
+
+
+def _serialize_piece(text: str, score: float) -> bytes:
+    """Serialize a piece as an element of `pieces`, field 1 of sentencepiece's ModelProto. Protocol
+    buffers append the elements of a repeated field if serialized messages are joined.
+
+    Args:
+        text: one character, so that lengths fit one byte.
+        score: log-probability.
+    """
+    encoded = text.encode()
+    fields = b"\x0a" + bytes([len(encoded)]) + encoded + b"\x15" + struct.pack("<f", score)
+    return b"\x0a" + bytes([len(fields)]) + fields
 
 
 def train_sentencepiece(

@@ -8,11 +8,13 @@ share, followed by the units. Tokenizers expect normalized text.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from copy import copy
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from asr_s2s.errors import TextError
 from asr_s2s.text.words import split_words
 
 BLANK = 0
@@ -34,6 +36,8 @@ class Tokenizer(ABC):
 
     pieces: list[str]
     """Text of every token, by id. Sentencepiece marks the beginning of a word with U+2581."""
+    lacks_rare_units: ClassVar[bool] = False
+    """Whether training texts usually have units that the vocabulary lacks, such as rare words."""
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -84,6 +88,21 @@ class Tokenizer(ABC):
         """Characters of `text` that are not in the vocabulary; words for the words and phonemes
         tokenizers."""
 
+    def extended(self, units: Sequence[str]) -> "Tokenizer":
+        """Return the vocabulary with more units, which get the ids after the existing ones.
+
+        Args:
+            units: units that `unknown_characters` found to be missing.
+
+        Raises:
+            TextError: a vocabulary of this kind cannot be extended.
+        """
+        raise TextError(
+            "train.missing_units",
+            "units cannot be added to a vocabulary of this kind",
+            "Set it to unknown",
+        )
+
     @abstractmethod
     def save(self, folder: str | Path, side: Side = "target") -> None:
         """Write the vocabulary to a model folder, replacing an existing one."""
@@ -120,6 +139,11 @@ class UnitTokenizer(Tokenizer):
     def unknown_characters(self, text: str) -> set[str]:
         return set(self.surfaces(text)) - self._ids.keys()
 
+    def extended(self, units: Sequence[str]) -> "UnitTokenizer":
+        extended = copy(self)
+        UnitTokenizer.__init__(extended, [*self.pieces[len(SPECIALS) :], *units])
+        return extended
+
     def save(self, folder: str | Path, side: Side = "target") -> None:
         content = {"kind": self.kind, "units": self.pieces[len(SPECIALS) :]}
         text = json.dumps(content, ensure_ascii=False) + "\n"
@@ -150,6 +174,7 @@ class WordTokenizer(UnitTokenizer):
 
     kind = "words"
     separator = " "
+    lacks_rare_units = True
 
     def surfaces(self, text: str) -> list[str]:
         return text.split()

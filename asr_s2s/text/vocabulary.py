@@ -122,11 +122,11 @@ def load_tokenizer(folder: str | Path, side: Side = "target") -> Tokenizer:
     )
 
 
-def _restore_characters(content: Mapping[str, Any]) -> CharacterTokenizer:
+def _restore_characters(content: Mapping[str, Any]) -> Tokenizer:
     units = _texts(content["units"])
     if any(len(unit) != 1 for unit in units):
         raise ValueError("a unit is not a character")
-    return CharacterTokenizer(units)
+    return CharacterTokenizer("").extended(units)  # units may have been added at the end
 
 
 def _restore_words(content: Mapping[str, Any]) -> WordTokenizer:

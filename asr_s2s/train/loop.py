@@ -16,6 +16,7 @@ from asr_s2s.config import Config
 from asr_s2s.config_file import load_config, to_dict
 from asr_s2s.errors import TrainingError
 from asr_s2s.model.folder import load_tokenizers, save_model
+from asr_s2s.model.growth import load_into_extended
 from asr_s2s.model.weights import load_weights
 from asr_s2s.nn.low_precision import multiplies_bf16
 from asr_s2s.text_files import write_text
@@ -118,7 +119,7 @@ def _train(
         if processes.first:
             best.prune(position)  # remains of a run killed before it first saved its state
         if start_from is not None:
-            load_weights(model, start_from)
+            load_into_extended(model, start_from, tokenizers, config.train.seed)
         else:
             task.prepare(model, streams)
     processes.share_weights(learner)

@@ -137,6 +137,8 @@ class Monitor:
                 values[f"{prefix}ctc_loss"] = float(losses.ctc)
             if losses.distill is not None:
                 values[f"{prefix}distill_loss"] = float(losses.distill)
+            if losses.coverage is not None:
+                values[f"{prefix}coverage_loss"] = float(losses.coverage)
             name, unit = self.speeds[kind]
             values[name] = self.amounts.get(kind, 0.0) / elapsed
             status.append(

@@ -23,8 +23,8 @@ class Losses(NamedTuple):
     """Losses and accuracy of one batch, as scalars."""
 
     total: Tensor
-    """Training objective: (1 - ctc_weight) x attention + ctc_weight x CTC, or attention alone for
-    text; with a teacher, plus distill.weight x distill."""
+    """Training objective: (1 - ctc_weight) x (attention + coverage_weight x coverage) + ctc_weight
+    x CTC, without CTC for text; with a teacher, plus distill.weight x distill."""
     attention: Tensor
     """Cross-entropy per token of the decoder or language model, including the end token and label
     smoothing."""
@@ -34,6 +34,8 @@ class Losses(NamedTuple):
     """Fraction of tokens predicted correctly under teacher forcing."""
     distill: Tensor | None = None
     """Distillation loss per frame, if any."""
+    coverage: Tensor | None = None
+    """Coverage loss per token, if any."""
 
 
 def joint_loss(
@@ -56,26 +58,31 @@ def joint_loss(
     distill = None
     if distillation is not None and batch.teacher is not None:
         assert batch.teacher_lengths is not None
-        features = model.frontend(batch.source, batch.lengths)
+        features = model.encoder_inputs(batch.kind, batch.source, batch.lengths, batch.prompts)
         outputs = list(model.speech.layer_outputs(*features))
         memory = model.speech.memory_of(*outputs[-1])
         hidden, lengths = outputs[distillation.layer - 1]
         distill = distillation(hidden, lengths, batch.teacher, batch.teacher_lengths)
     else:
-        memory = model.encode(batch.kind, batch.source, batch.lengths)
+        memory = model.encode(batch.kind, batch.source, batch.lengths, batch.prompts)
     if sampling > 0.0:
         prefix = mix_guesses(model, memory, prefix, sampling)
-    logits, _ = model.decoder(prefix, memory)
-    attention = attention_loss(logits, target, config.label_smoothing)
+    logits, weights = model.decoder(prefix, memory)
+    attention = attention_loss(logits, target, config.label_smoothing, model.vocabulary)
     accuracy = _accuracy(logits, target)
-    total, ctc = attention, None
+    total, coverage, ctc = attention, None, None
+    if config.coverage_weight > 0.0:
+        coverage = coverage_loss(weights, target)
+        total = total + config.coverage_weight * coverage
     if model.ctc is not None and batch.kind == "speech":
         frames = model.ctc.per_frame * memory.lengths
         ctc = ctc_loss(model.ctc(memory.values), frames, batch.tokens, batch.token_lengths)
-        total = (1 - config.ctc_weight) * attention + config.ctc_weight * ctc
+        total = (1 - config.ctc_weight) * total + config.ctc_weight * ctc
     if distillation is not None and distill is not None:
         total = total + distillation.weight * distill
-    return Losses(total, attention.detach(), _detach(ctc), accuracy, _detach(distill))
+    return Losses(
+        total, attention.detach(), _detach(ctc), accuracy, _detach(distill), _detach(coverage)
+    )
 
 
 def language_model_loss(model: LanguageModel, batch: Batch, label_smoothing: float) -> Losses:
@@ -97,19 +104,41 @@ def teacher_forcing(tokens: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return prefix, target.masked_fill(padding_mask(lengths + 1, target.size(1)), IGNORED)
 
 
-def attention_loss(logits: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
+def attention_loss(
+    logits: Tensor, target: Tensor, label_smoothing: float, vocabulary: int | None = None
+) -> Tensor:
     """Compute cross-entropy per target token with label smoothing (Szegedy et al., 2016).
 
     Args:
-        logits: `(batch, steps, vocabulary)`.
+        logits: `(batch, steps, ids)`.
+        target: `(batch, steps)`; positions with IGNORED do not contribute.
+        vocabulary: number of tokens among which labels are smoothed, by default all; unknown words
+            of sources, which a decoder may copy, follow.
+    """
+    scores, labels = _at_least_float32(logits).flatten(0, 1), target.flatten()
+    if vocabulary is None or scores.size(1) == vocabulary:
+        return F.cross_entropy(
+            scores, labels, ignore_index=IGNORED, label_smoothing=label_smoothing
+        )
+    counted = labels != IGNORED
+    log_probs = scores[counted].log_softmax(-1)
+    smooth = -log_probs[:, :vocabulary].mean()
+    exact = F.nll_loss(log_probs, labels[counted])
+    return (1 - label_smoothing) * exact + label_smoothing * smooth
+
+
+def coverage_loss(weights: Tensor, target: Tensor) -> Tensor:
+    """Compute the coverage loss of See et al. (2017), equation 12, per target token: the sum over
+    frames of min(weight, sum of the weights of previous steps).
+
+    Args:
+        weights: attention weights, `(batch, steps, time)`.
         target: `(batch, steps)`; positions with IGNORED do not contribute.
     """
-    return F.cross_entropy(
-        _at_least_float32(logits).flatten(0, 1),
-        target.flatten(),
-        ignore_index=IGNORED,
-        label_smoothing=label_smoothing,
-    )
+    before = weights.cumsum(1) - weights
+    repeated = torch.minimum(weights, before).sum(-1)
+    counted = target != IGNORED
+    return (repeated * counted).sum() / counted.sum()
 
 
 def ctc_loss(logits: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from asr_s2s.data.datasets import Batch
 from asr_s2s.data.manifest import cut_text
 from asr_s2s.model.folder import build_model, load_tokenizers
 from asr_s2s.model.seq2seq import Seq2Seq
+from asr_s2s.text.extension import extend_tokenizer
 from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.text.vocabulary import train_tokenizer
 from asr_s2s.train.distill import Distillation
@@ -64,25 +65,32 @@ class Seq2SeqTask:
         return config
 
     def save_tokenizers(self, folder: Path) -> None:
-        """Save the tokenizers of the model to fine-tune, or new ones of the training texts."""
+        """Save the tokenizers of the model to fine-tune, with missing units if they are to be
+        added, or new ones of the training texts."""
         config, corpus = self.config, self.corpus
         has_text = "text" in config.model.encoders
+        separate = has_text and not config.source_text.joint
         start_from = resolve_model(config.train.initialize, self.base)
-        if start_from is not None:
-            target, source = load_tokenizers(start_from, config)
-        else:
-            texts: list[str] = [cut_text(cut) for cut in corpus.cuts]
-            texts += [pair.target for pair in corpus.pairs]
-            sources = [pair.source for pair in corpus.pairs]
-            joint = has_text and config.source_text.joint
-            target = train_tokenizer(
-                config.text, [*texts, *sources] if joint else texts, base=self.base
-            )
-            source = target if joint else None
-            if has_text and not joint:
+        texts: list[str] = [cut_text(cut) for cut in corpus.cuts]
+        texts += [pair.target for pair in corpus.pairs]
+        sources = [pair.source for pair in corpus.pairs]
+        if has_text and not separate:
+            texts += sources
+        source = None
+        if start_from is None:
+            target = train_tokenizer(config.text, texts, base=self.base)
+            if separate:
                 source = train_tokenizer(config.source_text, sources, "source_text")
+        else:
+            missing = config.train.missing_units
+            target, own_source = load_tokenizers(start_from, config)
+            target = extend_tokenizer(target, config.text, texts, missing, "text")
+            if separate and own_source is not None:
+                source = extend_tokenizer(
+                    own_source, config.source_text, sources, missing, "source_text"
+                )
         target.save(folder)
-        if source is not None and source is not target:
+        if source is not None:
             source.save(folder, "source")
 
     def streams(

@@ -95,6 +95,12 @@ def check_seq2seq(config: Config) -> None:
             problem = f"{error.where}: {error.problem}"
             raise ConfigError("text.bleu_tokenizer", problem, error.fix) from error
     check_attended(config.search, config.decoder)
+    if config.objective.coverage_weight > 0.0 and config.decoder.attention == "none":
+        raise ConfigError(
+            "objective.coverage_weight",
+            "coverage sums attention weights, but decoder.attention is none",
+            "Set it to 0, or choose an attention mechanism",
+        )
 
 
 def resolve_model(name: str | None, base: Path) -> Path | None:

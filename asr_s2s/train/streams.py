@@ -170,6 +170,7 @@ def make_streams(
             sampling=config.text.sampling if training else 0.0,
             source_sampling=_source_sampling(config) if training else 0.0,
             seed=config.train.seed,
+            copying=config.decoder.copy,
         )
         pairs = [MeasuredPair(pair, text.num_tokens(pair)) for pair in corpus.pairs]
         if training:

@@ -20,6 +20,7 @@ from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.folder import LoadedModel
 from asr_s2s.search.decode import decode
+from asr_s2s.text.tokenizer import Tokenizer
 from asr_s2s.train.streams import check_kinds, make_streams, read_corpus
 from asr_s2s.train.validation import measure_texts
 
@@ -52,6 +53,8 @@ class _Encoded(NamedTuple):
     prompts: Tensor
     ids: list[str]
     texts: list[str]
+    tokenizers: list[Tokenizer]
+    """Tokenizer of each row's output."""
 
 
 class Tuner:
@@ -79,24 +82,25 @@ class Tuner:
         corpus = read_corpus((str(manifest),), Path(), "MANIFEST")
         check_kinds(corpus, config, "MANIFEST", partly=True)
         self.encoded: list[_Encoded] = []
-        tokenizers = loaded.tokenizer, loaded.source_tokenizer
-        for stream in make_streams(corpus, config, tokenizers, training=False):
+        own = loaded.tokenizer, loaded.source_tokenizer
+        for stream in make_streams(corpus, config, own, training=False):
             items = list(stream.items)
             if len(items) > utterances:
                 items = random.Random(seed).sample(items, utterances)
             for batch in ordered_batches(CutSet(items), stream.dataset, DataConfig()):
                 if batch.ids:
-                    self.encoded.append(self._encode(batch.to(device)))
+                    tokenizers = stream.dataset.tokenizers(batch)
+                    self.encoded.append(self._encode(batch.to(device), tokenizers))
         if not self.encoded:
             raise TrainingError(
                 manifest, "none of its utterances could be read", "Run asr-s2s check"
             )
 
     @torch.inference_mode()
-    def _encode(self, batch: Batch) -> _Encoded:
-        memory = self.loaded.model.encode(batch.kind, batch.source, batch.lengths)
+    def _encode(self, batch: Batch, tokenizers: list[Tokenizer]) -> _Encoded:
+        memory = self.loaded.model.encode(batch.kind, batch.source, batch.lengths, batch.prompts)
         ctc = self.loaded.model.ctc_frames(memory) if batch.kind == "speech" else None
-        return _Encoded(batch.kind, memory, ctc, batch.prompts, batch.ids, batch.texts)
+        return _Encoded(batch.kind, memory, ctc, batch.prompts, batch.ids, batch.texts, tokenizers)
 
     @property
     def keys(self) -> list[str]:
@@ -124,8 +128,10 @@ class Tuner:
                 language_models=self.loaded.language_models,
                 ctc=part.ctc,
             )
-            for name, reference, hypotheses in zip(part.ids, part.texts, results, strict=True):
-                text = self.loaded.tokenizer.decode(hypotheses[0].tokens)
+            for name, reference, hypotheses, tokenizer in zip(
+                part.ids, part.texts, results, part.tokenizers, strict=True
+            ):
+                text = tokenizer.decode(hypotheses[0].tokens)
                 utterances.append(Utterance(name, reference, text))
         return measure_texts(utterances, self.loaded.config.text).error
 

@@ -80,7 +80,7 @@ def _validate_stream(
 ) -> Validation:
     model.eval()
     search = replace(config.search, beam_size=config.train.validation_beam_size)
-    dataset, tokenizer = stream.dataset, stream.dataset.output.tokenizer
+    dataset = stream.dataset
     data = replace(config.data, batch_tokens=BATCH_FACTOR * config.data.batch_tokens)
     utterances: list[Utterance] = []
     attended: list[tuple[str, AttentionMap]] = []
@@ -91,14 +91,18 @@ def _validate_stream(
         if not batch.ids:
             continue
         batch = batch.to(device)
-        memory = model.encode(stream.kind, batch.source, batch.lengths)
+        memory = model.encode(stream.kind, batch.source, batch.lengths, batch.prompts)
         results = decode(model, stream.kind, memory, search, batch.prompts)
-        for name, reference, hypotheses in zip(batch.ids, batch.texts, results, strict=True):
+        tokenizers = dataset.tokenizers(batch)
+        for name, reference, hypotheses, tokenizer in zip(
+            batch.ids, batch.texts, results, tokenizers, strict=True
+        ):
             text = tokenizer.decode(hypotheses[0].tokens)
             utterances.append(Utterance(name, reference, text))
         for row in range(min(pictures - len(attended), len(batch.ids))):
             written = [*batch.prompts[row].tolist(), *results[row][0].tokens]
-            shown = attention_map(model, dataset, batch.source[row], batch.lengths[row], written)
+            source, length = batch.source[row], batch.lengths[row]
+            shown = attention_map(model, dataset, source, length, written, tokenizers[row])
             attended.append((batch.ids[row], shown))
     if not utterances:
         raise TrainingError(

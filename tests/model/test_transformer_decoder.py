@@ -48,7 +48,7 @@ def test_the_state_is_reordered_by_rows_between_steps() -> None:
     state = type(state)(*(part.index_select(0, rows) for part in state))
     logits, _ = decoder.step(torch.tensor([9, 2, 9, 2, 9, 2]), state, prepared)
     written = torch.tensor([[4, 9], [3, 2], [6, 9], [6, 2], [7, 9], [7, 2]])
-    copied = Memory(*(part.repeat_interleave(2, 0) for part in memory))
+    copied = memory.select([0, 0, 1, 1, 2, 2])
     expected, _ = decoder(written, copied)
     torch.testing.assert_close(logits, expected[:, -1], atol=1e-5, rtol=0)
 
