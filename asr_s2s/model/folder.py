@@ -11,7 +11,8 @@ README.md            model card: data, license, training command, measured accur
 ```
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -47,6 +48,8 @@ SECTIONS = (
 )  # fmt: skip
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
 """Precision of the matrices in a model file."""
+SPEECH_ENCODER_WEIGHTS = "encoders.speech."
+"""Prefix of the names of the speech encoder's weights, and of the frontend's statistics."""
 LANGUAGE_MODEL_SECTIONS = ("text", "model", "language_model")
 LANGUAGE_MODEL_FOLDER = "language_model"
 """Name of the language model's folder within a model folder."""
@@ -324,8 +327,52 @@ def load_weights(network: nn.Module, folder: Path) -> bool:
     """
     path = folder / "model.safetensors"
     weights = _read_weights(path)
-    try:
+    with _fitting(path):
         network.load_state_dict(restore_matrices(weights))
+    return any(value.dtype == torch.int8 for value in weights.values())
+
+
+def load_speech_encoder(network: Seq2Seq, folder: Path, config: Config) -> None:
+    """Load the speech encoder of a model folder, and its statistics of features, in float32 into a
+    network with other outputs.
+
+    Args:
+        network: with a speech encoder of the same settings.
+        folder: model folder.
+        config: configuration of the network.
+
+    Raises:
+        ModelError: the folder has no speech encoder, its weights are missing, damaged, or do not
+            fit the network, or its features have other settings.
+    """
+    own = read_config(folder)
+    if "speech" not in own.model.encoders:
+        raise ModelError(folder, "this model has no speech encoder", "Choose a speech model")
+    for key, value in to_dict(own.features).items():
+        if value != (found := getattr(config.features, key)):
+            raise ModelError(
+                folder,
+                f"its encoder was trained with features.{key}={value}, not {found}",
+                "Repeat the features and the speech_encoder of its config.yaml",
+            )
+    path = folder / "model.safetensors"
+    prefix = SPEECH_ENCODER_WEIGHTS
+    encoder, others = (
+        {name: value for name, value in weights.items() if name.startswith(prefix) == wanted}
+        for weights, wanted in (
+            (restore_matrices(_read_weights(path)), True),
+            (network.state_dict(), False),
+        )
+    )
+    with _fitting(path):
+        network.load_state_dict(others | encoder)
+
+
+@contextmanager
+def _fitting(path: Path) -> Iterator[None]:
+    """Convert errors of weights that do not fit a network."""
+    try:
+        yield
     except RuntimeError as error:
         problem = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -333,7 +380,6 @@ def load_weights(network: nn.Module, folder: Path) -> bool:
             f"the weights do not fit the settings ({problem})",
             "Use the settings of its config.yaml, or copy the folder again",
         ) from error
-    return any(value.dtype == torch.int8 for value in weights.values())
 
 
 def read_config(folder: Path) -> Config:

@@ -58,7 +58,7 @@ class LanguageModelTask:
     def complete(config: Config, base: Path) -> Config:
         """Take over section `text` of the model whose vocabulary is used, except its languages."""
         text = read_config(_vocabulary(config, base)).text
-        return replace(config, text=replace(text, languages=()))
+        return replace(config, text=replace(text, languages=(), spoken_languages=()))
 
     def save_tokenizers(self, folder: Path) -> None:
         """Save the output's tokenizer of the model whose vocabulary is used."""
@@ -110,7 +110,8 @@ class LanguageModelTask:
         if not count:
             raise TrainingError("data.valid", "it contains no text", "Give other files")
         metric, value = METRICS["perplexity"], math.exp(min(total / count, 700.0))
-        return Validation(metric.error(value), {metric.field: value}, [], [], [], metric)
+        measures, chosen = {metric.field: value}, {metric.field: metric}
+        return Validation(metric.error(value), measures, [], [], [], chosen)
 
 
 def _vocabulary(config: Config, base: Path) -> Path:
