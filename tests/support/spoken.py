@@ -40,7 +40,7 @@ text: {languages: [xx, yy], spoken_languages: [xx], metric: chrf}
 )
 LEARNING = (
     "train.steps=400", "train.validate_every=200", "train.learning_rate=5e-3",
-    "data.batch_seconds=16", "speech_encoder.time_reduction=2", "speech_encoder.size=64",
+    "data.batch_seconds=8", "speech_encoder.time_reduction=2", "speech_encoder.size=64",
     "decoder.size=64", "decoder.attention_size=64", "decoder.attention=additive",
     "decoder.embedding_size=16",
     "speech_encoder.dropout=0", "decoder.dropout=0", "augment.time_masks=0",
