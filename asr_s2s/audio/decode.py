@@ -58,14 +58,14 @@ def is_recording(path: str | Path) -> bool:
     path = Path(path)
     if path.suffix.lower() in AUDIO_SUFFIXES:
         return True
-    if not path.is_file() or path.suffix.lower() in PACKED:
+    if path.suffix.lower() in PACKED:
         return False
-    with path.open("rb") as file:
-        if is_text(file.read(HEAD)):
-            return False
     try:
+        with path.open("rb") as file:
+            if is_text(file.read(HEAD)):
+                return False
         probe(path)
-    except AudioError:
+    except (AudioError, OSError, ValueError):  # not a file, or none that can be read
         return False
     return True
 

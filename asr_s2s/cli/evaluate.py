@@ -230,7 +230,7 @@ def _decode(
             rows, transcriber, decoding, batch_seconds=batch_seconds, output=output
         )
     parts: dict[str | None, Part] = {own: (scoring, []) for own, scoring in scorings.items()}
-    for utterance, own in zip(decoded.utterances, decoded.languages, strict=True):
+    for utterance, (_, own) in zip(decoded.utterances, rows, strict=True):
         parts[own][1].append(utterance)
     return parts, decoded.decoding, decoded.failures
 

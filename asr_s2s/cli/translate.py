@@ -12,7 +12,7 @@ import typer
 from asr_s2s.cli.options import MODEL_HELP, BeamSize, Device, Language, command_names
 from asr_s2s.cli.transcribe import find_recordings, open_recordings
 from asr_s2s.data.standard_input import STDIN, Lines
-from asr_s2s.errors import EXIT_BAD_INPUT, TextError
+from asr_s2s.errors import EXIT_BAD_INPUT, TextError, UserError
 from asr_s2s.writers import line_writer, to_record, translation_record
 
 if TYPE_CHECKING:
@@ -181,17 +181,25 @@ def _translate_speech(
     with command_names():
         language = transcriber.output.target(options.language, "language")
         results = transcriber.stream(open_recordings(found), replace(options, language=language))
+    failed = False
+
+    def report_failure(error: UserError) -> None:
+        nonlocal failed
+        failed = True
+        console.print(f"asr-s2s: {error}", markup=False, soft_wrap=True)
+
+    for error in errors:
+        report_failure(error)
     with line_writer(output) as write_line:
         for result in results:
-            error = result.error if isinstance(result, Failure) else result.warning
-            if error is not None:
-                errors.append(error)
-                console.print(f"asr-s2s: {error}", markup=False, soft_wrap=True)
-            if not isinstance(result, Failure):
-                as_json = format is Format.json
-                record = (
-                    json.dumps(to_record(result), ensure_ascii=False) if as_json else result.text
-                )
-                write_line(record)
-    if errors:
+            if isinstance(result, Failure):
+                report_failure(result.error)
+                continue
+            if result.warning is not None:
+                report_failure(result.warning)
+            if format is Format.json:
+                write_line(json.dumps(to_record(result), ensure_ascii=False))
+            else:
+                write_line(result.text)
+    if failed:
         raise typer.Exit(EXIT_BAD_INPUT)

@@ -33,8 +33,6 @@ class Decoded(NamedTuple):
     decoding: Decoding | TextDecoding
     failures: int
     """Number of recordings that could not be transcribed; their hypotheses are empty."""
-    languages: list[str | None]
-    """Output language of each utterance; None if the model has no languages."""
 
 
 def select_cuts(
@@ -112,7 +110,6 @@ def transcribe_cuts(
     """
     console = Console(stderr=True, highlight=False, emoji=False)
     utterances: list[Utterance] = []
-    languages: list[str | None] = []
     audio_seconds, failures = 0.0, 0
     results = stream_by_language(rows, transcriber, options, batch_seconds)
     with line_writer(output) if output is not None else nullcontext() as write_line:
@@ -138,13 +135,12 @@ def transcribe_cuts(
                     speaker=reference.speaker,
                 )
             )
-            languages.append(language)
             if language is not None:
                 row["language"] = language
             if write_line is not None:
                 write_line(json.dumps(row, ensure_ascii=False))
         seconds = time.perf_counter() - started
-    return Decoded(utterances, Decoding(audio_seconds, seconds), failures, languages)
+    return Decoded(utterances, Decoding(audio_seconds, seconds), failures)
 
 
 def translate_groups(
@@ -194,8 +190,7 @@ def translate_groups(
                 row = {"id": first.id, "source": first.source, "text": result.text}
                 write_line(json.dumps({**row, "score": result.score}, ensure_ascii=False))
         seconds = time.perf_counter() - started
-    languages = [language for _, language in rows]
-    return Decoded(utterances, TextDecoding(len(groups), seconds), 0, languages)
+    return Decoded(utterances, TextDecoding(len(groups), seconds), 0)
 
 
 def _translations(

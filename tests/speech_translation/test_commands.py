@@ -125,6 +125,9 @@ def test_several_recordings_give_a_line_each_and_a_bad_one_does_not_stop_them(
     assert done.stderr.count("b.wav") == 1 and "Traceback" not in done.stderr
     first, second = output.read_text().splitlines()
     assert first == second != ""
+    (tmp_path / "empty").mkdir()
+    done = asr_s2s("translate", tmp_path / "empty", "--model", model)
+    assert done.returncode == 1 and "no recordings" in done.stderr
 
 
 @pytest.mark.parametrize(
