@@ -70,7 +70,7 @@ def test_a_batch_of_translations_has_gradients_of_zero_for_ctc(network: Seq2Seq)
     losses.total.backward()
     for parameter in network.ctc.parameters():
         assert parameter.grad is not None and not parameter.grad.any()
-    assert all(p.grad is not None and p.grad.any() for p in network.decoder.output.parameters())
+    assert all(p.grad is not None and p.grad.any() for p in network.decoder.embedding.parameters())
 
 
 def test_without_spoken_languages_all_texts_are_transcripts() -> None:
