@@ -38,9 +38,9 @@ class OutputFormat:
 def to_record(result: "Transcript") -> dict[str, Any]:
     """Convert a transcript to a JSON object.
 
-    Fields: `source`, `duration` (s), `task` (`transcribe`, or `translate` for text in another
-    language than the one spoken), `language` (of the text; null if the model has no languages),
-    `text`, `score` and `segments`, each with `start` and `end` (s), `text`, `score`, `words` (if
+    Fields: `source`, `duration` (s), `text`, `score`, `task` (`transcribe`, or `translate` for text
+    in another language than the one spoken), `language` (of the text; null if the model has no
+    languages) and `segments`, each with `start` and `end` (s), `text`, `score`, `words` (if
     requested), `reason` and `remedy` (if the guard found a problem). A word has `text`, `start` and
     `end` (s) and `confidence`, and `known`, which is false, if it is not in the model's lexicon and
     is spelled by its sound. `alternatives`, if requested, are at top level for a short recording
@@ -49,10 +49,10 @@ def to_record(result: "Transcript") -> dict[str, Any]:
     record: dict[str, Any] = {
         "source": result.source,
         "duration": round(result.duration, 3),
-        "task": result.task,
-        "language": result.language,
         "text": result.text,
         "score": round(result.score, 4),
+        "task": result.task,
+        "language": result.language,
         "segments": [],
     }
     for segment in result.segments:
