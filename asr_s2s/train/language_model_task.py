@@ -110,8 +110,7 @@ class LanguageModelTask:
         if not count:
             raise TrainingError("data.valid", "it contains no text", "Give other files")
         metric, value = METRICS["perplexity"], math.exp(min(total / count, 700.0))
-        measures, chosen = {metric.field: value}, {metric.field: metric}
-        return Validation(metric.error(value), measures, [], [], [], chosen)
+        return Validation(metric.error(value), {metric.field: value}, [], [], [], metric)
 
 
 def _vocabulary(config: Config, base: Path) -> Path:

@@ -1,7 +1,8 @@
 """Validation by beam search, and its result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -37,15 +38,23 @@ class Validation(NamedTuple):
     failures: list[str]
     """Error messages of utterances that could not be read and are left out."""
 
-    chosen: dict[str, Metric]
-    """Metrics that `error` is computed from, by their names in `measures`."""
+    metric: Metric
+    """Metric that `error` is computed from."""
     search: str = ""
     """Search that made the outputs, such as `beam 1`; empty without a search."""
+    several: Mapping[str, Metric] = MappingProxyType({})
+    """Metrics that `error` is computed from instead, by their names in `measures`, of several kinds
+    of source or languages."""
+
+    @property
+    def chosen(self) -> Mapping[str, Metric]:
+        """Metrics that `error` is computed from, by their names in `measures`."""
+        return self.several or {self.metric.field: self.metric}
 
     def __str__(self) -> str:
-        named = ((name.split("/")[:-1], name, metric) for name, metric in self.chosen.items())
         return ", ".join(
-            " ".join([*parts, metric.format(self.measures[name])]) for parts, name, metric in named
+            " ".join([*name.split("/")[:-1], metric.format(self.measures[name])])
+            for name, metric in self.chosen.items()
         )
 
 
@@ -90,8 +99,9 @@ def _join(parts: dict[str, Validation]) -> Validation:
         [sample for part in results for sample in part.samples],
         [attended for part in results for attended in part.attended],
         [failure for part in results for failure in part.failures],
-        {name + key: metric for name, part in named for key, metric in part.chosen.items()},
+        results[0].metric,
         results[0].search,
+        {name + key: metric for name, part in named for key, metric in part.chosen.items()},
     )
 
 
@@ -125,14 +135,14 @@ def _validate_stream(
             "data.valid", "none of its utterances could be read", "Run asr-s2s check"
         )
     samples = [(u.reference, u.hypothesis) for u in utterances[:: max(1, len(utterances) // 3)][:3]]
-    measured, metric = measure_texts(utterances, config.text), find_metric(config.text.metric)
+    measured = measure_texts(utterances, config.text)
     return Validation(
         measured.error,
         measured.measures,
         samples,
         attended,
         failures,
-        {metric.field: metric},
+        find_metric(config.text.metric),
         f"beam {search.beam_size}",
     )
 

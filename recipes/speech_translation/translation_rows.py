@@ -66,7 +66,8 @@ def main(
             audio = os.path.relpath(manifest.parent / row["audio"], output.parent)
             kept = {name: row[name] for name in KEPT if name in row}
             for name, text in ({SPOKEN: texts[SPOKEN]} | wanted).items():
-                identifier = f"{row.get('id') or Path(audio).stem}-{name}"
+                own = row.get("id") or Path(audio).stem
+                identifier = f"{output.stem}-{own}-{name}"
                 rows.append(
                     {"id": identifier, "audio": audio, "text": text, "language": name, **kept}
                 )

@@ -70,15 +70,15 @@ def test_each_recording_gets_a_row_for_each_language(folder: Path) -> None:
     assert "1 of 4" in done.stderr
     made = [json.loads(line) for line in (folder / "data" / "train.jsonl").read_text().splitlines()]
     assert [(row["id"], row["language"], row["text"]) for row in made] == [
-        ("a-en", "en", "Two dogs are playing."),
-        ("a-de", "de", "Zwei Hunde spielen."),
-        ("a-zh", "zh", "两只狗在玩。"),
-        ("b-en", "en", "It's raining!"),
-        ("b-de", "de", "Es regnet!"),
-        ("b-zh", "zh", "下雨了。"),
-        ("d-en", "en", "A tall man"),
-        ("d-de", "de", "Ein Mann"),
-        ("d-fr", "fr", "x"),
+        ("train-a-en", "en", "Two dogs are playing."),
+        ("train-a-de", "de", "Zwei Hunde spielen."),
+        ("train-a-zh", "zh", "两只狗在玩。"),
+        ("train-b-en", "en", "It's raining!"),
+        ("train-b-de", "de", "Es regnet!"),
+        ("train-b-zh", "zh", "下雨了。"),
+        ("train-d-en", "en", "A tall man"),
+        ("train-d-de", "de", "Ein Mann"),
+        ("train-d-fr", "fr", "x"),
     ]
     assert {row["audio"] for row in made} == {f"../speech/{name}.wav" for name in "abd"}
     assert made[3]["speaker"] == "joe"
@@ -88,7 +88,7 @@ def test_recordings_and_languages_are_selected(folder: Path) -> None:
     done = make_rows(folder, "--corpus", "asp", "--language", "de", "--language", "zh")
     assert done.returncode == 0, done.stderr
     lines = (folder / "data" / "train.jsonl").read_text().splitlines()
-    assert [json.loads(line)["id"] for line in lines] == ["d-en", "d-de"]
+    assert [json.loads(line)["id"] for line in lines] == ["train-d-en", "train-d-de"]
     done = make_rows(folder, "--corpus", "none")
     assert done.returncode == 1
     assert "--pairs" in done.stderr and "Traceback" not in done.stderr
