@@ -47,11 +47,21 @@ class TextConfig:
     languages: tuple[str, ...] = ()
     """Languages of the output. If any are listed, the first output token names the language, and
     the search is given the requested one (as in Johnson et al., 2017, but on the target side)."""
+    spoken_languages: tuple[str, ...] = ()
+    """Those of `languages` in which recordings are spoken, for models that translate speech: texts
+    in the others are translations, which CTC neither learns nor judges. If empty, all are spoken.
+    """
     metric: str = "wer"
     """Metric that selects checkpoints and scores models, by its name in `metrics/metric.py`: wer,
     cer, ser (sentence error rate), accuracy (exact matches), bleu, chrf or ter."""
     bleu_tokenizer: str = "13a"
     """Tokenizer of sacrebleu: 13a for most languages, zh for Chinese, none for tokenized text."""
+
+    @property
+    def translation_languages(self) -> tuple[str, ...]:
+        """Output languages in which text is a translation of speech; none if all are spoken."""
+        spoken = self.spoken_languages or self.languages
+        return tuple(language for language in self.languages if language not in spoken)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -377,6 +387,9 @@ class TrainConfig:
     or words of a word vocabulary. They are refused, added at the end of the vocabulary, or stay
     unknown tokens. Added rows of the weights are the mean of the others, with noise. A word
     vocabulary grows up to its `vocabulary_size`, and missing words are not refused."""
+    initialize_encoder: str | None = None
+    """Model whose speech encoder is the starting point, named as in `initialize`. All other parts
+    and the vocabulary are new; `features` and `speech_encoder` must be those of the model."""
     steps: PositiveInt = 10_000
     """Total number of optimizer steps."""
     seed: NonNegativeInt = 1

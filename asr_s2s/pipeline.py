@@ -1,4 +1,4 @@
-"""Speech recognition with a trained model: `Transcriber` and its result types."""
+"""Speech recognition and translation with a trained model: `Transcriber` and its result types."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -20,8 +20,7 @@ from asr_s2s.search.confidence import Evidence, confidence
 from asr_s2s.search.guard import Reason
 from asr_s2s.search.options import DEFAULTS, DecodeKeywords, DecodeOptions, DecodeSettings
 from asr_s2s.search.recognize import Part, Remedy, Result, Search, join_memories, recognize
-from asr_s2s.text.normalize import normalizer
-from asr_s2s.text.output import Output
+from asr_s2s.text.output import Output, SpeechTask
 from asr_s2s.text.words import join_texts
 
 BATCH_SECONDS = 120.0
@@ -47,10 +46,11 @@ class Word:
     end: float
     """End time, in seconds."""
     confidence: float
-    """Probability that the word is right, if the model is calibrated (`asr-s2s calibrate`); else
-    the decoder's probability of the word, as geometric mean over its tokens."""
+    """Probability that the word is right, if the model is calibrated (`asr-s2s calibrate`) and the
+    text is a transcript; else the decoder's probability of the word, as geometric mean over its
+    tokens."""
     evidence: Evidence
-    """Values from which the confidence is computed."""
+    """Values from which the confidence is computed; CTC's are the decoder's in translations."""
     known: bool = True
     """Whether the word is in the model's lexicon, rather than spelled by its sound."""
 
@@ -79,7 +79,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Transcript:
-    """Transcript of one recording."""
+    """Transcript of one recording, or its translation."""
 
     source: str
     """Name of the recording, as given."""
@@ -96,6 +96,10 @@ class Transcript:
     in its segments."""
     warning: UserError | None = None
     """Why the text is empty (no speech) or incomplete (damaged recording)."""
+    language: str | None = None
+    """Language of the text; None if the model has no languages."""
+    task: SpeechTask = "transcribe"
+    """Whether the text is a transcript or a translation."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +150,7 @@ class Transcriber:
                 "Use it with asr-s2s translate, or choose a speech model",
             )
         self.model = loaded.model
-        self.output = Output(
-            loaded.tokenizer,
-            normalizer(loaded.config.text.normalizer),
-            loaded.config.text.languages,
-        )
+        self.output = Output.of_model(loaded.tokenizer, loaded.config.text)
         self.config = loaded.config
         self.folder = loaded.folder
         self.device = device
@@ -240,8 +240,7 @@ class Transcriber:
         Raises:
             UserError: at the call: an option cannot be used; see `DecodeOptions.prepare`.
         """
-        options = replace(options, **keywords)
-        options = replace(options, phrases=self._prepare(options).phrases)  # reads a file once
+        options = self.check(replace(options, **keywords))
         return self._stream(sources, options, sample_rate, batch_seconds, find_detector(vad))
 
     def _stream(
@@ -261,7 +260,8 @@ class Transcriber:
                     if isinstance(item, Piece):
                         segments.append(next(decoded))
                     else:
-                        yield assemble(item, tuple(segments))
+                        task = self.output.task(options.language)
+                        yield assemble(item, tuple(segments), options.language, task)
                         segments = []
 
     def decode(self, pieces: Sequence[Piece], options: DecodeOptions = DEFAULTS) -> list[Segment]:
@@ -282,7 +282,7 @@ class Transcriber:
         )
         results = recognize(search, [piece.samples for piece in pieces])
         parts = [part for result in results for part in result.parts]
-        timed = iter(self._words(parts, search.prompt) if options.words else [])
+        timed = iter(self._words(parts, search) if options.words else [])
         segments = []
         for piece, result in zip(pieces, results, strict=True):
             alternatives = self._alternatives(result, options.n_best)
@@ -302,6 +302,15 @@ class Transcriber:
             )
             segments.append(segment)
         return segments
+
+    def check(self, options: DecodeOptions) -> DecodeOptions:
+        """Check options, and complete them with phrases read from a file and the output language.
+
+        Raises:
+            UserError: an option cannot be used; see `DecodeOptions.prepare`.
+        """
+        settings = self._prepare(options)
+        return replace(options, phrases=settings.phrases, language=settings.language)
 
     def _prepare(self, options: DecodeOptions) -> DecodeSettings:
         return options.prepare(self.config, self.output, "speech", self.device)
@@ -323,10 +332,12 @@ class Transcriber:
         text = join_texts(alternatives[0].text for alternatives in per_part)
         return (Alternative(text, fmean(alternatives[0].score for alternatives in per_part)),)
 
-    def _words(self, parts: Sequence[Part], prompt: list[int]) -> Iterator[tuple[Word, ...]]:
+    def _words(self, parts: Sequence[Part], search: Search) -> Iterator[tuple[Word, ...]]:
         """Words of each part, with times from the start of its piece."""
         outputs = [part.hypotheses[0].tokens for part in parts]
-        prompts = torch.tensor([prompt] * len(parts), device=self.device).long()
+        prompts = torch.tensor([search.prompt] * len(parts), device=self.device).long()
+        # Calibration is fitted to transcripts, with evidence by CTC.
+        weights = self.config.search.confidence if search.transcribes else ()
         memory = join_memories([part.memory for part in parts])
         alignments = align(self.model, memory, outputs, prompts)
         for part, tokens, alignment in zip(parts, outputs, alignments, strict=True):
@@ -338,7 +349,7 @@ class Transcriber:
                     word.text,
                     part.start + word.start,
                     part.start + word.end,
-                    confidence(word.evidence, self.config.search.confidence),
+                    confidence(word.evidence, weights),
                     word.evidence,
                     word.known,
                 )
@@ -365,8 +376,20 @@ def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Seq
         yield batch
 
 
-def assemble(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
-    """Combine the segments of a recording into its result."""
+def assemble(
+    end: End,
+    segments: tuple[Segment, ...],
+    language: str | None = None,
+    task: SpeechTask = "transcribe",
+) -> Transcript | Failure:
+    """Combine the segments of a recording into its result.
+
+    Args:
+        end: end of the recording.
+        segments: of the recording, in order.
+        language: language of the text; None if the model has no languages.
+        task: whether the text is a transcript or a translation.
+    """
     if not segments and end.error is not None:
         return Failure(end.source, end.error)
     with_text = [segment for segment in segments if segment.text]
@@ -385,4 +408,6 @@ def assemble(end: End, segments: tuple[Segment, ...]) -> Transcript | Failure:
         segments,
         segments[0].alternatives if end.whole and segments else (),
         warning,
+        language,
+        task,
     )

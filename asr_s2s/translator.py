@@ -86,11 +86,7 @@ class Translator:
         self.folder = loaded.folder
         self.device = device
         self.language_models = loaded.language_models
-        self.output = Output(
-            loaded.tokenizer,
-            normalizer(loaded.config.text.normalizer),
-            loaded.config.text.languages,
-        )
+        self.output = Output.of_model(loaded.tokenizer, loaded.config.text)
         # A vocabulary without a space belongs to a language written without spaces.
         self._space = "" if self.output.tokenizer.unknown_characters(" ") else " "
         self.dataset = TextDataset(

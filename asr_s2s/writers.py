@@ -38,17 +38,21 @@ class OutputFormat:
 def to_record(result: "Transcript") -> dict[str, Any]:
     """Convert a transcript to a JSON object.
 
-    Fields: `source`, `duration` (s), `text`, `score` and `segments`, each with `start` and `end`
-    (s), `text`, `score`, `words` (if requested), `reason` and `remedy` (if the guard found a
-    problem). A word has `text`, `start` and `end` (s) and `confidence`, and `known`, which is
-    false, if it is not in the model's lexicon and is spelled by its sound. `alternatives`, if
-    requested, are at top level for a short recording and in the segments for a long one.
+    Fields: `source`, `duration` (s), `text`, `score`, `task` (`transcribe`, or `translate` for text
+    in another language than the one spoken), `language` (of the text; null if the model has no
+    languages) and `segments`, each with `start` and `end` (s), `text`, `score`, `words` (if
+    requested), `reason` and `remedy` (if the guard found a problem). A word has `text`, `start` and
+    `end` (s) and `confidence`, and `known`, which is false, if it is not in the model's lexicon and
+    is spelled by its sound. `alternatives`, if requested, are at top level for a short recording
+    and in the segments for a long one.
     """
     record: dict[str, Any] = {
         "source": result.source,
         "duration": round(result.duration, 3),
         "text": result.text,
         "score": round(result.score, 4),
+        "task": result.task,
+        "language": result.language,
         "segments": [],
     }
     for segment in result.segments:

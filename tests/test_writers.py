@@ -39,6 +39,8 @@ def test_a_record_has_all_fields_of_a_transcript() -> None:
         "duration": 4.0,
         "text": "one\ttwo three",
         "score": -1.0,
+        "task": "transcribe",
+        "language": None,
         "segments": [
             {"start": 0.25, "end": 1.5, "text": "one\ttwo", "score": -0.5},
             {"start": 2.0, "end": 3.0, "text": "three", "score": -1.5},

@@ -17,17 +17,20 @@ from typing import BinaryIO
 
 from asr_s2s.audio.encoded import open_source
 from asr_s2s.audio.ffmpeg import (
+    HEAD,
     AudioTrack,
     check_track,
     container_tracks,
     decode_container,
     find_duration,
+    is_text,
     open_container,
 )
 from asr_s2s.audio.libsndfile import decode_soundfile, open_soundfile
 from asr_s2s.audio.ogg import chained_links
 from asr_s2s.audio.waveform import Waveform, check_duration, concatenate, to_model_rate
 from asr_s2s.errors import AudioError
+from asr_s2s.text_files import PACKED
 
 # fmt: off
 AUDIO_SUFFIXES = frozenset((
@@ -48,6 +51,23 @@ class AudioInfo:
     sample_rate: int
     """Sample rate in Hz, before resampling."""
     channels: int
+
+
+def is_recording(path: str | Path) -> bool:
+    """Return whether a file is a recording: by its suffix, or else by its content."""
+    path = Path(path)
+    if path.suffix.lower() in AUDIO_SUFFIXES:
+        return True
+    if path.suffix.lower() in PACKED:
+        return False
+    try:
+        with path.open("rb") as file:
+            if is_text(file.read(HEAD)):
+                return False
+        probe(path)
+    except (AudioError, OSError, ValueError):  # not a file, or none that can be read
+        return False
+    return True
 
 
 def probe(path: str | Path, *, audio_track: int | None = None) -> AudioInfo:

@@ -19,6 +19,8 @@ from asr_s2s.audio.encoded import (
 from asr_s2s.audio.waveform import Waveform, check_format, mix_channels, scale_pcm
 from asr_s2s.errors import AudioError
 
+HEAD = 4096
+"""Bytes at the beginning of a file by which text is told from audio."""
 # Formats that FFmpeg may open. Playlists and scripts could make it read other files or fetch URLs.
 _CONTAINERS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,gsm,matroska,mov,mp3,mpeg,mpegts,"
@@ -278,18 +280,18 @@ def _silence(count: int, channels: int) -> Iterator[Waveform]:
 def _not_audio(source: str | BinaryIO, name: str, problem: str) -> AudioError:
     """Build the error for a file without audio; empty files and text files are reported as such."""
     with bytes_of(source) as stream:
-        head = stream.read(4096)
+        head = stream.read(HEAD)
     if not head:
         return AudioError(name, "is empty (0 bytes)", "Copy or record it again")
-    if _is_text(head):
+    if is_text(head):
         text = " ".join(head[:40].decode("utf-8", "replace").split())
         problem = f"is a text file, not audio; it begins {text!r}"
     return AudioError(name, problem, "Check that it is a recording and was copied completely")
 
 
-def _is_text(head: bytes) -> bool:
-    """Whether bytes from the beginning of a file are text: without control characters, in UTF-8 or
-    mostly in ASCII."""
+def is_text(head: bytes) -> bool:
+    """Return whether bytes from the beginning of a file are text: without control characters, in
+    UTF-8 or mostly in ASCII."""
     if re.search(rb"[\x00-\x08\x0e-\x1f]", head):
         return False
     try:

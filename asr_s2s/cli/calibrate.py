@@ -65,26 +65,34 @@ def _judged_words(
     batch_seconds: float,
     console: "Console",
 ) -> "list[JudgedWord]":
-    """Transcribe a data set and judge each word against the reference."""
+    """Transcribe a data set and judge each word against the reference. Translations are left
+    out."""
     from rich.progress import track
 
     from asr_s2s.data.manifest import cut_speaker, cut_text, read_manifest
     from asr_s2s.evaluate.calibration import JudgedWord
+    from asr_s2s.evaluate.decoding import select_cuts, stream_by_language
     from asr_s2s.metrics.error_rate import Utterance, score
     from asr_s2s.pipeline import Failure
+    from asr_s2s.search.options import DecodeOptions
 
-    cuts = [cut for manifest in manifests for cut in read_manifest(manifest)]
-    results = transcriber.stream(cuts, beam_size=beam_size, batch_seconds=batch_seconds, words=True)
+    rows = [
+        (cut, language)
+        for manifest in manifests
+        for cut, language in select_cuts(read_manifest(manifest), transcriber, None, manifest)
+        if transcriber.output.task(language) == "transcribe"
+    ]
+    options = DecodeOptions(beam_size=beam_size, words=True)
     shown = track(
-        results,
+        stream_by_language(rows, transcriber, options, batch_seconds),
         "transcribing",
-        total=len(cuts),
+        total=len(rows),
         console=console,
         transient=True,
         disable=not console.is_terminal,
     )
     judged: list[JudgedWord] = []
-    for cut, result in zip(cuts, shown, strict=True):
+    for (cut, _), result in zip(rows, shown, strict=True):
         if isinstance(result, Failure):
             console.print(f"asr-s2s: {result.error}", markup=False, soft_wrap=True)
             continue

@@ -169,6 +169,8 @@ def check(
             ctc_per_frame=settings.objective.ctc_per_frame if settings else 1,
             edge_frames=settings.features.edge_frames if settings else 0,
             max_seconds=recipe.data.max_seconds if recipe else None,
+            languages=settings.text.languages if settings else (),
+            translation_languages=settings.text.translation_languages if settings else (),
             progress=lambda: bar.advance(task),
         )
         findings += check_pairs(

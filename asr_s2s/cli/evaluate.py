@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -21,11 +21,14 @@ from asr_s2s.evaluate.scoring import (
     ReportOptions,
     Scoring,
     ScoringOptions,
+    print_by_language,
 )
 
 if TYPE_CHECKING:
-    from asr_s2s.evaluate.decoding import Decoded
+    from asr_s2s.evaluate.report import Decoding, TextDecoding
     from asr_s2s.metrics.error_rate import Utterance
+
+    Part: TypeAlias = tuple[Scoring, list[Utterance]]
 
 
 def evaluate(
@@ -62,8 +65,8 @@ def evaluate(
     language: Annotated[
         str | None,
         typer.Option(
-            help="Output language, for a multilingual model. "
-            "[default: the language of each sentence pair]"
+            help="Output language, for a multilingual model; recordings with texts in other "
+            "languages are left out. [default: the language of each utterance or sentence pair]"
         ),
     ] = None,
     beam_size: BeamSize = None,
@@ -114,7 +117,9 @@ def evaluate(
 ) -> None:
     """Measure error rates or translation scores.
 
-    Either decodes MANIFEST with --model, or scores --hypothesis against --reference.
+    Either decodes MANIFEST with --model, or scores --hypothesis against --reference. Recordings
+    with texts in several languages are scored by language: error rates of texts in the language
+    spoken, and translation scores of the others.
     """
     given = {
         "MANIFEST": manifest,
@@ -143,7 +148,7 @@ def evaluate(
     options = ScoringOptions(metric, normalizer, bleu_tokenizer, lowercase_tokenized)
     decoding, failures = None, 0
     if manifest is not None and model is not None:
-        scoring, (utterances, decoding, failures) = _decode(
+        parts, decoding, failures = _decode(
             manifest,
             model,
             options,
@@ -153,20 +158,22 @@ def evaluate(
             device,
             batch_seconds,
             output,
+            expected=expect is not None,
         )
     if hypothesis is not None and reference is not None:
-        scoring, utterances = _read(hypothesis, reference, options, any_reference)
-    met = scoring.print_report(
-        utterances, decoding, ReportOptions(format, worst, expect, tolerance)
-    )
+        parts = {None: _read(hypothesis, reference, options, any_reference)}
+    report, met = ReportOptions(format, worst, expect, tolerance), True
+    if len(parts) > 1 and decoding is not None:
+        print_by_language({str(name): part for name, part in parts.items()}, decoding, report)
+    else:
+        ((scoring, utterances),) = parts.values()
+        met = scoring.print_report(utterances, decoding, report)
     if failures:
         counted = "all of their words count as deletions"
-        if scoring.metric.of_translations:
+        if any(scoring.metric.of_translations for scoring, _ in parts.values()):
             counted = "their texts count as empty"
-        print(
-            f"{manifest}: {failures} of {len(utterances)} recordings failed; {counted}",
-            file=sys.stderr,
-        )
+        total = sum(len(utterances) for _, utterances in parts.values())
+        print(f"{manifest}: {failures} of {total} recordings failed; {counted}", file=sys.stderr)
     if failures or not met:
         raise typer.Exit(EXIT_BAD_INPUT)
 
@@ -181,11 +188,20 @@ def _decode(
     device: str | None,
     batch_seconds: float,
     output: Path | None,
-) -> "tuple[Scoring, Decoded]":
-    """Decode recordings or the source side of parallel text."""
+    *,
+    expected: bool,
+) -> "tuple[dict[str | None, Part], Decoding | TextDecoding, int]":
+    """Decode recordings or the source side of parallel text.
+
+    Args:
+        expected: whether one score is expected, so that the texts must be in one language.
+
+    Returns:
+        Outputs by language, for recordings; their decoding, and the number of failures.
+    """
     from asr_s2s.data.manifest import read_manifest
     from asr_s2s.data.parallel import is_parallel, read_parallel
-    from asr_s2s.evaluate.decoding import transcribe_cuts, translate_groups
+    from asr_s2s.evaluate.decoding import select_cuts, transcribe_cuts, translate_groups
     from asr_s2s.evaluate.transcripts import group_pairs
     from asr_s2s.pipeline import Transcriber
     from asr_s2s.search.options import DecodeOptions
@@ -197,15 +213,26 @@ def _decode(
         translator = Translator.load(model, device)
         scoring = options.resolve(translator.config.text)
         with command_names():
-            return scoring, translate_groups(groups, translator, decoding, output=output)
+            translated = translate_groups(groups, translator, decoding, output=output)
+        return {None: (scoring, translated.utterances)}, translated.decoding, 0
     cuts = list(read_manifest(manifest))
     transcriber = Transcriber.load(model, device)
-    scoring = options.resolve(transcriber.config.text)
+    rows = select_cuts(cuts, transcriber, language, manifest)
+    scorings = {own: options.resolve(transcriber.config.text, own) for _, own in rows}
+    if expected and len(scorings) > 1:
+        raise UserError(
+            "--expect",
+            f"the texts are in several languages: {', '.join(map(str, scorings))}",
+            "Choose one with --language",
+        )
     with command_names():
         decoded = transcribe_cuts(
-            cuts, transcriber, decoding, batch_seconds=batch_seconds, output=output
+            rows, transcriber, decoding, batch_seconds=batch_seconds, output=output
         )
-    return scoring, decoded
+    parts: dict[str | None, Part] = {own: (scoring, []) for own, scoring in scorings.items()}
+    for utterance, (_, own) in zip(decoded.utterances, rows, strict=True):
+        parts[own][1].append(utterance)
+    return parts, decoded.decoding, decoded.failures
 
 
 def _read(

@@ -149,7 +149,7 @@ def transcribe(
             no_repeat_ngram=no_repeat_ngram,
             words=words or any(FORMATS[name].timed for name in writer.formats),
         )
-        opened = _open(found[index] for index in pending)
+        opened = open_recordings(found[index] for index in pending)
         with command_names():
             results = transcriber.stream(
                 opened, options, batch_seconds=batch_seconds, vad=vad.value
@@ -228,6 +228,7 @@ def find_recordings(sources: Iterable[str]) -> tuple[list[str], list[UserError]]
     return found, errors
 
 
-def _open(sources: Iterable[str]) -> Iterator["Source"]:
+def open_recordings(sources: Iterable[str]) -> Iterator["Source"]:
+    """Yield recordings in a form that `Transcriber.stream` reads; standard input is read whole."""
     for source in sources:
         yield read_recording() if source == STDIN else source

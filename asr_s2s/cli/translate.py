@@ -2,9 +2,10 @@
 
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,9 +20,15 @@ from asr_s2s.cli.options import (
     PhraseFile,
     command_names,
 )
+from asr_s2s.cli.transcribe import find_recordings, open_recordings
 from asr_s2s.data.standard_input import STDIN, Lines
-from asr_s2s.errors import EXIT_BAD_INPUT
-from asr_s2s.writers import line_writer, translation_record, translation_rows
+from asr_s2s.errors import EXIT_BAD_INPUT, TextError, UserError
+from asr_s2s.writers import line_writer, to_record, translation_record, translation_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from asr_s2s.search.options import DecodeOptions
 
 
 class Format(StrEnum):
@@ -35,7 +42,8 @@ def translate(
     source: Annotated[
         str,
         typer.Argument(
-            help="Text file, one sentence per line (also .gz or .xz), or - for standard input."
+            help="Text file, one sentence per line (also .gz or .xz), a recording for a model that "
+            "translates speech, or - for standard input."
         ),
     ] = STDIN,
     model: Annotated[str, typer.Option(help=MODEL_HELP)] = "en-de",
@@ -136,7 +144,7 @@ def translate(
         int, typer.Option(min=1, help="Source tokens decoded in one batch.")
     ] = 4000,
 ) -> None:
-    """Translate text line by line.
+    """Translate text line by line, or speech.
 
     Models for other text-to-text tasks are run in the same way. Each input line gives one output
     line; an empty line gives an empty line. Lines typed in a terminal are translated one at a
@@ -144,18 +152,22 @@ def translate(
     batched. An output that repeats itself is decoded again without repetitions, and reported.
     Messages are printed to standard error. The exit code is 1 if a line is not valid
     UTF-8.
+
+    A model that translates speech takes a recording, a folder of recordings or a quoted glob
+    pattern, and writes one line per recording. Other formats, such as subtitles, are written by
+    asr-s2s transcribe with --language. A model of text translates a transcript: asr-s2s transcribe
+    talk.wav | asr-s2s translate.
     """
     from rich.console import Console
     from rich.progress import track
 
     from asr_s2s.allocator import keep_freed_memory
+    from asr_s2s.audio.decode import is_recording
     from asr_s2s.search.options import DecodeOptions
     from asr_s2s.translator import READ_AHEAD, Translator
 
     keep_freed_memory()
     console = Console(stderr=True, highlight=False, emoji=False)
-    translator = Translator.load(model, device)
-    lines = Lines(source)
     options = DecodeOptions(
         language=language,
         beam_size=beam_size,
@@ -176,6 +188,18 @@ def translate(
         top_p=top_p,
         seed=seed,
     )
+    if _reads_speech(model, source):
+        _translate_speech(source, model, device, options, format, output, console)
+        return
+    translator = Translator.load(model, device)
+    if is_recording(source):
+        raise TextError(
+            source,
+            f"this is a recording, but {model} translates text",
+            "Use a model that translates speech, or translate its transcript: asr-s2s transcribe "
+            f"{source} | asr-s2s translate",
+        )
+    lines = Lines(source)
     ahead = 1 if lines.typed else READ_AHEAD
     with command_names():
         results = translator.stream(lines, options, batch_tokens=batch_tokens, read_ahead=ahead)
@@ -201,4 +225,61 @@ def translate(
     for error in lines.errors:
         console.print(f"asr-s2s: {error}", markup=False, soft_wrap=True)
     if lines.errors:
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _reads_speech(model: str, source: str) -> bool:
+    """Return whether the model translates speech, and the source is, or may be, speech."""
+    from asr_s2s.audio.decode import is_recording
+    from asr_s2s.model.folder import find_model, read_config
+
+    config = read_config(find_model(model))
+    encoders, targets = config.model.encoders, config.text.translation_languages
+    return (
+        "speech" in encoders and bool(targets) and ("text" not in encoders or is_recording(source))
+    )
+
+
+def _translate_speech(
+    source: str,
+    model: str,
+    device: str | None,
+    options: "DecodeOptions",
+    format: Format,
+    output: Path | None,
+    console: "Console",
+) -> None:
+    """Translate recordings, and write a line for each.
+
+    Raises:
+        UserError: an option cannot be used, or the output cannot be written.
+    """
+    from asr_s2s.pipeline import Failure, Transcriber
+
+    transcriber = Transcriber.load(model, device)
+    found, errors = find_recordings([source])
+    with command_names():
+        language = transcriber.output.target(options.language, "language")
+        results = transcriber.stream(open_recordings(found), replace(options, language=language))
+    failed = False
+
+    def report_failure(error: UserError) -> None:
+        nonlocal failed
+        failed = True
+        console.print(f"asr-s2s: {error}", markup=False, soft_wrap=True)
+
+    for error in errors:
+        report_failure(error)
+    with line_writer(output) as write_line:
+        for result in results:
+            if isinstance(result, Failure):
+                report_failure(result.error)
+                continue
+            if result.warning is not None:
+                report_failure(result.warning)
+            if format is Format.json:
+                write_line(json.dumps(to_record(result), ensure_ascii=False))
+            else:
+                write_line(result.text)
+    if failed:
         raise typer.Exit(EXIT_BAD_INPUT)

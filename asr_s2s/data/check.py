@@ -5,7 +5,7 @@ import hashlib
 import math
 import os
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from asr_s2s.audio.decode import AudioInfo, probe
 from asr_s2s.audio.waveform import SAMPLE_RATE, is_silent
-from asr_s2s.data.manifest import audio_file, cut_speaker, cut_text, read_cut_audio
+from asr_s2s.data.manifest import (
+    audio_file,
+    cut_language,
+    cut_speaker,
+    cut_text,
+    read_cut_audio,
+)
 from asr_s2s.data.plain import LENGTH_TOLERANCE
 from asr_s2s.errors import AudioError
 from asr_s2s.text.tokenizer import Tokenizer
@@ -67,6 +73,8 @@ def check_manifests(
     ctc_per_frame: int = 1,
     edge_frames: int = 0,
     max_seconds: float | None = None,
+    languages: Sequence[str] = (),
+    translation_languages: Sequence[str] = (),
     progress: Callable[[], object] | None = None,
 ) -> Iterator[Finding]:
     """Read every utterance, and check it by itself and against all others.
@@ -81,6 +89,9 @@ def check_manifests(
         ctc_per_frame: CTC frames per memory frame.
         edge_frames: frames that the model adds at each end of an utterance.
         max_seconds: maximum duration of utterances used in training.
+        languages: output languages of the model. If given, each text must be in one of them; with a
+            single language, rows need not name it.
+        translation_languages: those in which texts are translations, which CTC does not align.
         progress: called after each utterance.
 
     Yields:
@@ -102,16 +113,30 @@ def check_manifests(
                 yield Finding("unreadable", where, problem, stats.fix)
             else:
                 yield from _check_audio(where, cut, stats, max_seconds)
-                if time_reduction is not None:
+                if time_reduction is not None and cut_language(cut) not in translation_languages:
                     tokens = tokenizer.encode(text) if tokenizer else [ord(c) for c in text]
                     frames = 1 + int(stats.seconds * FRAMES_PER_SECOND) + 2 * edge_frames
                     frames = ctc_per_frame * math.ceil(frames / time_reduction)
                     yield from _check_length(where, tokens, stats.seconds, frames)
+            yield from check_language(where, cut_language(cut), languages)
             yield from _check_text(where, text, tokenizer, training_characters)
             yield from seen.compare(split, cut, text, stats)
             if progress is not None:
                 progress()
     yield from _shared_speakers(splits)
+
+
+def check_language(where: str, language: str | None, languages: Sequence[str]) -> Iterator[Finding]:
+    """Check that a text is in one of the languages of the model, if it has any."""
+    if language in languages or not languages or (language is None and len(languages) == 1):
+        return
+    problem = f"{language} is not a language of the model" if language else "no language is given"
+    yield Finding(
+        "wrong language",
+        where,
+        problem,
+        f"Give one of text.languages: {', '.join(languages)}; training refuses it",
+    )
 
 
 def _measure_audio(cut: Cut, probe_file: Callable[[str], AudioInfo]) -> _AudioStats | AudioError:
@@ -230,7 +255,10 @@ class _SeenUtterances:
     """Utterances checked so far; finds repeated audio and repeated ids."""
 
     def __init__(self) -> None:
-        self.by_audio: dict[bytes, tuple[str, str, str]] = {}
+        self.by_audio: dict[tuple[bytes, str, str | None], tuple[str, str, str]] = {}
+        """By audio, split and language: within a split, a recording may have texts in several
+        languages."""
+        self.first_of_audio: dict[bytes, tuple[str, str, str]] = {}
         self.by_id: dict[str, tuple[str, str, str]] = {}
 
     def compare(
@@ -240,7 +268,10 @@ class _SeenUtterances:
         this = (split, where, text)
         same_audio = this
         if isinstance(stats, _AudioStats) and not stats.silent:
-            same_audio = self.by_audio.setdefault(stats.digest, this)
+            same_audio = self.first_of_audio.setdefault(stats.digest, this)
+            if same_audio[0] == split:
+                key = stats.digest, split, cut_language(cut)
+                same_audio = self.by_audio.setdefault(key, this)
         same_id = self.by_id.setdefault(cut.id, this)
         if same_audio is not this:
             other_split, other, other_text = same_audio

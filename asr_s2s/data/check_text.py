@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from asr_s2s.data.check import Finding
+from asr_s2s.data.check import Finding, check_language
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.text.tokenizer import Tokenizer
 
@@ -92,7 +92,7 @@ def check_pairs(
         seen = _SeenPairs()
         for written, pair in zip(as_written, pairs, strict=True):
             where = f"{split}: {pair.id}"
-            yield from _check_language(where, written.language, languages)
+            yield from check_language(where, written.language, languages)
             yield from _check_side(where, sides[0], written.source, pair.source, max_tokens)
             yield from _check_side(where, sides[1], written.target, pair.target, max_tokens)
             if pair.source.strip() and pair.target.strip():
@@ -101,20 +101,6 @@ def check_pairs(
             if progress is not None:
                 progress()
         earlier.append(seen)
-
-
-def _check_language(
-    where: str, language: str | None, languages: Sequence[str]
-) -> Iterator[Finding]:
-    if language in languages or not languages or (language is None and len(languages) == 1):
-        return
-    problem = f"{language} is not a language of the model" if language else "no language is given"
-    yield Finding(
-        "wrong language",
-        where,
-        problem,
-        f"Give one of text.languages: {', '.join(languages)}; training refuses it",
-    )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from asr_s2s.errors import AudioError, TextError
 
 STDIN = "-"
 """Source name of standard input."""
+AUDIO_BEGINNINGS = (b"RIFF", b"fLaC", b"OggS", b"ID3", b"\x1aE\xdf\xa3", b"\0\0\0")
+"""First bytes of recordings: WAV, FLAC, Ogg, MP3, WebM and MP4; each is followed by zero bytes."""
 
 
 def read_recording() -> BinaryIO:
@@ -35,6 +37,7 @@ class Lines:
 
     Raises:
         ManifestError: the file does not exist or cannot be read.
+        TextError: while lines are read: standard input is closed, or is a recording.
     """
 
     def __init__(self, source: str) -> None:
@@ -61,6 +64,12 @@ class Lines:
             line = line.rstrip(b"\r\n")
             if number == 1:
                 line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.startswith(AUDIO_BEGINNINGS) and b"\0" in line:
+                    raise TextError(
+                        self.source,
+                        "this is a recording, not text",
+                        "Transcribe it with asr-s2s transcribe, and translate its output",
+                    )
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError as error:

@@ -12,12 +12,13 @@ from lhotse.cut import Cut
 from rich.console import Console
 from rich.progress import track
 
+from asr_s2s.data.manifest import cut_language
 from asr_s2s.data.parallel import TextPair
-from asr_s2s.errors import UserError
+from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.evaluate.report import Decoding, TextDecoding
 from asr_s2s.evaluate.transcripts import cut_entry
 from asr_s2s.metrics.error_rate import Utterance
-from asr_s2s.pipeline import Failure, Transcriber
+from asr_s2s.pipeline import Failure, Transcriber, Transcript
 from asr_s2s.search.options import DecodeOptions
 from asr_s2s.translator import Translation, Translator
 from asr_s2s.writers import line_writer
@@ -34,8 +35,61 @@ class Decoded(NamedTuple):
     """Number of recordings that could not be transcribed; their hypotheses are empty."""
 
 
+def select_cuts(
+    cuts: Iterable[Cut], transcriber: Transcriber, language: str | None, manifest: Path
+) -> list[tuple[Cut, str | None]]:
+    """Return utterances with their output languages.
+
+    Args:
+        cuts: of the manifest.
+        transcriber: the model.
+        language: requested language; utterances of other languages are left out. Utterances
+            without a language are in this one, or else in the only language spoken. The languages
+            of utterances are ignored if the model has only one.
+        manifest: named in errors.
+
+    Raises:
+        ManifestError: the manifest has no utterance in the language.
+    """
+    if len(transcriber.output.languages) < 2:
+        return [(cut, language) for cut in cuts]
+    default = language or transcriber.output.spoken_language()
+    rows = [(cut, cut_language(cut) or default) for cut in cuts]
+    chosen = [(cut, own) for cut, own in rows if language in (None, own)]
+    if rows and not chosen:
+        found = ", ".join(sorted({own for _, own in rows if own}))
+        raise ManifestError(
+            manifest, f"it has texts in {found}, none in {language}", "Give one of its languages"
+        )
+    return chosen
+
+
+def stream_by_language(
+    rows: Sequence[tuple[Cut, str | None]],
+    transcriber: Transcriber,
+    options: DecodeOptions,
+    batch_seconds: float,
+) -> Iterator[Transcript | Failure]:
+    """Transcribe utterances in their languages; returns results in the same order.
+
+    Raises:
+        UserError: at the call: an option or a language cannot be used.
+    """
+    sources: dict[str | None, list[Cut]] = {}
+    for cut, language in rows:
+        sources.setdefault(language, []).append(cut)
+    # A stream has one language.
+    streams = {
+        language: transcriber.stream(
+            own, replace(options, language=language), batch_seconds=batch_seconds
+        )
+        for language, own in sources.items()
+    }
+    return (next(streams[language]) for _, language in rows)
+
+
 def transcribe_cuts(
-    cuts: Sequence[Cut],
+    rows: Sequence[tuple[Cut, str | None]],
     transcriber: Transcriber,
     options: DecodeOptions,
     *,
@@ -44,17 +98,24 @@ def transcribe_cuts(
 ) -> Decoded:
     """Transcribe utterances, writing each result to `output` (JSON Lines) as it is ready.
 
+    Args:
+        rows: utterances with their output languages; see `select_cuts`.
+        transcriber: the model.
+        options: decoding options; the language is that of each row.
+        batch_seconds: seconds of audio decoded together.
+        output: file to write, if any.
+
     Raises:
-        UserError: an option cannot be used, or `output` cannot be written.
+        UserError: an option or a language cannot be used, or `output` cannot be written.
     """
     console = Console(stderr=True, highlight=False, emoji=False)
     utterances: list[Utterance] = []
     audio_seconds, failures = 0.0, 0
-    results = transcriber.stream(cuts, options, batch_seconds=batch_seconds)
+    results = stream_by_language(rows, transcriber, options, batch_seconds)
     with line_writer(output) if output is not None else nullcontext() as write_line:
         started = time.perf_counter()
-        tracked = _with_progress(results, "transcribing", len(cuts), console)
-        for cut, result in zip(cuts, tracked, strict=True):
+        tracked = _with_progress(results, "transcribing", len(rows), console)
+        for (cut, language), result in zip(rows, tracked, strict=True):
             row = {"id": cut.id, "text": ""}
             if isinstance(result, Failure):
                 failures += 1
@@ -74,6 +135,8 @@ def transcribe_cuts(
                     speaker=reference.speaker,
                 )
             )
+            if language is not None:
+                row["language"] = language
             if write_line is not None:
                 write_line(json.dumps(row, ensure_ascii=False))
         seconds = time.perf_counter() - started

@@ -1,12 +1,13 @@
 """Scoring of hypotheses by options of the command line, and printed reports."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, get_args
 
 from asr_s2s.errors import UserError
+from asr_s2s.metrics.language import settings_of_language
 from asr_s2s.metrics.metric import (
     METRICS,
     Metric,
@@ -56,21 +57,30 @@ class ScoringOptions:
     bleu_tokenizer: str | None
     lowercase_tokenized: str | None
 
-    def resolve(self, text: "TextConfig") -> "Scoring":
+    def resolve(self, text: "TextConfig", language: str | None = None) -> "Scoring":
         """Fill in options that were not given from the model's `text` section.
+
+        Args:
+            text: section of the model's configuration.
+            language: of the outputs, if the model translates speech. Its transcripts and
+                translations have different metrics, and an option applies to those it suits.
 
         Raises:
             UserError: an option does not apply to the metric, or its value is unknown.
         """
         chosen = self.metric or text.metric
         metric = find_metric(chosen, "text.metric" if self.metric is None else "--metric")
+        mixed = language is not None and bool(text.translation_languages)
+        if mixed:
+            text = settings_of_language(replace(text, metric=chosen), language)
+            metric = find_metric(text.metric)
         options: dict[str, tuple[str | None, Report]] = {
             "--normalizer": (self.normalizer, "error rates"),
             "--bleu-tokenizer": (self.bleu_tokenizer, "translation scores"),
             "--lowercase-tokenized": (self.lowercase_tokenized, "translation scores"),
         }
         for name, (value, report) in options.items():
-            if value is not None and metric.report != report:
+            if value is not None and metric.report != report and not mixed:
                 first, *others = metric_names(report)
                 problem = (
                     f"this option is for {', '.join([first, *others])}, but the metric is {chosen}"
@@ -115,6 +125,21 @@ class Scoring:
         Returns:
             Whether the expected score is reached.
         """
+        made, expectation = self.make_report(utterances, decoding, report)
+        print(json.dumps(made, ensure_ascii=False) if isinstance(made, dict) else made)
+        return expectation is None or expectation.met
+
+    def make_report(
+        self,
+        utterances: "Sequence[Utterance]",
+        decoding: "Decoding | TextDecoding | None",
+        report: ReportOptions,
+    ) -> "tuple[str | dict[str, Any], Expectation | None]":
+        """Score hypotheses; arguments are as in `print_report`.
+
+        Returns:
+            The report, as text or as a JSON object, and the expected score, if any.
+        """
         from asr_s2s.evaluate.report import Expectation, finite
 
         scored = Scored(utterances, self.normalizer, self.bleu_tokenizer)
@@ -132,14 +157,12 @@ class Scoring:
         if isinstance(made, dict):
             if value is not None:
                 made.setdefault(self.metric.field, finite(value))
-            print(json.dumps(made, ensure_ascii=False))
-        else:
-            print(made)
-            if value is not None and not heads:
-                print(f"\n{self.metric.format(value)}")
-            if expectation is not None:
-                print(f"\n{expectation}")
-        return expectation is None or expectation.met
+            return made, expectation
+        if value is not None and not heads:
+            made += f"\n\n{self.metric.format(value)}"
+        if expectation is not None:
+            made += f"\n\n{expectation}"
+        return made, expectation
 
     def _error_rates(
         self,
@@ -177,3 +200,27 @@ class Scoring:
         if report.format is Format.json:
             return json_report(scores, utterances, decoding, report.worst, expectation)
         return text_report(scores, utterances, decoding, report.worst)
+
+
+def print_by_language(
+    parts: "Mapping[str, tuple[Scoring, Sequence[Utterance]]]",
+    decoding: "Decoding | TextDecoding",
+    report: ReportOptions,
+) -> None:
+    """Score the hypotheses of each language and print the reports.
+
+    Args:
+        parts: settings, references and hypotheses of each language.
+        decoding: time spent on decoding all of them.
+        report: format and content, without an expected score.
+    """
+    made = {
+        language: scoring.make_report(utterances, None, report)[0]
+        for language, (scoring, utterances) in parts.items()
+    }
+    if report.format is Format.json:
+        print(json.dumps({"languages": made, **decoding.as_json()}, ensure_ascii=False))
+        return
+    for language, text in made.items():
+        print(f"Language {language}\n{text}\n")
+    print(decoding)

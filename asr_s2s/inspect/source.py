@@ -117,7 +117,7 @@ def read_source(
     from asr_s2s.text_files import require_characters
 
     config, device = loaded.config, next(loaded.model.parameters()).device
-    outputs = Output(loaded.tokenizer, normalizer(config.text.normalizer), config.text.languages)
+    outputs = Output.of_model(loaded.tokenizer, config.text)
     # Path.is_file raises an error for a sentence that is too long to be a file name.
     is_file = "speech" in config.model.encoders and os.path.isfile(source)  # noqa: PTH113
     source_tokenizer = None if is_file else loaded.source_tokenizer

@@ -35,4 +35,5 @@ class CTCHead(nn.Linear):
         """Compute logits `(batch, per_frame * time, vocabulary)` from the values of a memory
         `(batch, time, channels)`."""
         batch, time, _ = values.shape
-        return super().forward(values).view(batch, self.per_frame * time, -1)
+        vocabulary = self.out_features // self.per_frame  # not -1: the batch may be empty
+        return super().forward(values).view(batch, self.per_frame * time, vocabulary)

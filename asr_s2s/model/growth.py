@@ -1,11 +1,15 @@
-"""Loading the weights of a model into one whose vocabulary was extended."""
+"""Loading weights of a model into another: one with an extended vocabulary, or with other outputs."""
 
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from asr_s2s.config import Config
+from asr_s2s.config_file import to_dict
+from asr_s2s.errors import ModelError
 from asr_s2s.model.folder import load_tokenizers, read_config
+from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.model.weights import apply_weights, read_weights
 from asr_s2s.nn.low_precision import restore_matrices
 from asr_s2s.text.tokenizer import SPECIALS, Tokenizer
@@ -14,6 +18,8 @@ NOISE = 0.1
 """Standard deviation of the noise in added rows, as a fraction of that of the existing ones."""
 SOURCE_EMBEDDING = "source_embedding."
 """Prefix of the weights whose rows are tokens of the source; those of others are of the output."""
+SPEECH_ENCODER_WEIGHTS = "encoders.speech."
+"""Prefix of the names of the speech encoder's weights, and of the frontend's statistics."""
 
 
 def load_into_extended(
@@ -59,3 +65,40 @@ def _grown(weight: Tensor, old: int, new: int, rest: int, generator: torch.Gener
     noise = torch.randn(len(repeated), new - old, *weight.shape[1:], generator=generator)
     added = mean + NOISE * deviation * noise
     return torch.cat([repeated[:, :old], added, repeated[:, old:]], 1).flatten(0, 1)
+
+
+def load_speech_encoder(network: Seq2Seq, folder: Path, config: Config) -> None:
+    """Load the speech encoder of a model folder, and its statistics of features, in float32 into a
+    network with other outputs.
+
+    Args:
+        network: with a speech encoder of the same settings.
+        folder: model folder.
+        config: configuration of the network.
+
+    Raises:
+        ModelError: the folder has no speech encoder, its weights are missing, damaged, or do not
+            fit the network, or its features have other settings.
+    """
+    own = read_config(folder)
+    if "speech" not in own.model.encoders:
+        raise ModelError(folder, "this model has no speech encoder", "Choose a speech model")
+    for key, value in to_dict(own.features).items():
+        if value != (found := getattr(config.features, key)):
+            raise ModelError(
+                folder,
+                f"its encoder was trained with features.{key}={value}, not {found}",
+                "Repeat the features and the speech_encoder of its config.yaml",
+            )
+    encoder, others = (
+        {
+            name: value
+            for name, value in weights.items()
+            if name.startswith(SPEECH_ENCODER_WEIGHTS) == wanted
+        }
+        for weights, wanted in (
+            (restore_matrices(read_weights(folder)), True),
+            (network.state_dict(), False),
+        )
+    )
+    apply_weights(network, others | encoder, folder)

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from asr_s2s.audio.frontend import SpeechFrontend
@@ -100,6 +101,13 @@ class Seq2Seq(nn.Module):
         """Number of tokens; ids from this one on are unknown words of a source."""
         self.writable = vocabulary - len(config.text.languages)
         """Number of tokens that may occur in text; those of languages follow."""
+        translated = config.text.translation_languages
+        self.translation_tokens = tuple(
+            self.writable + index
+            for index, language in enumerate(config.text.languages)
+            if language in translated
+        )
+        """Tokens of the languages in which outputs are translations of speech."""
 
     @property
     def speech(self) -> SpeechEncoder:
@@ -174,6 +182,21 @@ class Seq2Seq(nn.Module):
         else:
             inputs, lengths = self.frontend(source, lengths)
         return self.add_language(kind, inputs, lengths, prompts), lengths
+
+    def transcribes(self, prompts: Tensor) -> Tensor:
+        """Return which outputs for speech are transcripts, by their prompts.
+
+        CTC aligns a transcript with the speech. It has no alignment for a translation, whose words
+        come in another order.
+
+        Args:
+            prompts: `(batch, prompt)`.
+
+        Returns:
+            Booleans `(batch,)`; false for translations.
+        """
+        tokens = torch.tensor(self.translation_tokens, dtype=torch.long, device=prompts.device)
+        return ~torch.isin(prompts, tokens).any(1)
 
     def ctc_frames(self, memory: Memory) -> CTCFrames | None:
         """Compute CTC log-probabilities of a memory of speech; None without a CTC head."""

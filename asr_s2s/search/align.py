@@ -1,8 +1,9 @@
 """Times of words, and the evidence for their confidence.
 
 CTC aligns tokens with frames (torchaudio's forced alignment, after Kürzinger et al., 2020). Without
-a CTC head, or if the output has too many tokens for the CTC frames, the alignment is the best
-monotone path through the attention weights. Both mark frames in which a token is recognized rather
+a CTC head, for translations of speech, or if the output has too many tokens for the CTC frames, the
+alignment is the best monotone path through the attention weights, which is approximate where a
+translation changes the order of words. Both mark frames in which a token is recognized rather
 than those in which it begins, so word boundaries are then moved to where the signal is quietest.
 """
 
@@ -78,14 +79,17 @@ def align(
     """
     logits, weights = forced_decode(model, memory, outputs, prompts)
     log_probs = logits.float().log_softmax(-1)
-    ctc = model.ctc_frames(memory)
+    transcripts = model.transcribes(prompts).tolist()
+    ctc = model.ctc_frames(memory) if any(transcripts) else None
     per_frame = model.ctc.per_frame if model.ctc is not None else 1
     alignments = []
     for row, output in enumerate(outputs):
         frames, steps = int(memory.lengths[row]), slice(0, len(output))
         chosen = torch.tensor(output, dtype=torch.long, device=log_probs.device)
         decoder: list[float] = log_probs[row, steps].gather(1, chosen[:, None])[:, 0].tolist()
-        posteriors = ctc.log_probs[row, : int(ctc.lengths[row])] if ctc is not None else None
+        posteriors = None
+        if ctc is not None and transcripts[row]:
+            posteriors = ctc.log_probs[row, : int(ctc.lengths[row])]
         spans = ctc_spans(posteriors, output) if posteriors is not None else None
         if posteriors is None or spans is None:
             spans = attention_spans(weights[row, steps, :frames])

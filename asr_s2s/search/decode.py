@@ -46,9 +46,10 @@ def decode(
         model: in evaluation mode.
         kind: encoder of the memory (`speech` or `text`).
         memory: of the batch.
-        config: search settings. `ctc_weight` is ignored without a CTC head; with a weight of 1,
-            attention is not used.
-        prompts: tokens at the start of each output, such as its language, `(batch, prompt)`.
+        config: search settings. `ctc_weight` is ignored without a CTC head and for translations of
+            speech; with a weight of 1, attention is not used.
+        prompts: tokens at the start of each output, such as its language, `(batch, prompt)`; all of
+            transcripts, or all of translations.
         language_models: on the model's device; used if their weights in `config` are positive.
         phrases: phrases to favor, on the model's device.
         ctc: CTC log-probabilities of the memory, if computed already.
@@ -59,7 +60,8 @@ def decode(
     Returns:
         The hypotheses of each row, best first; samples in the order drawn.
     """
-    ctc_weight = config.ctc_weight if kind == "speech" and model.ctc is not None else 0.0
+    aligned = kind == "speech" and model.ctc is not None and _transcribes(model, prompts)
+    ctc_weight = config.ctc_weight if aligned else 0.0
     if ctc_weight == 0.0:
         ctc = None
     elif ctc is None:
@@ -80,6 +82,20 @@ def decode(
         covering = CoverageScorer(attention, config.coverage_penalty)
         return generate((covering, weight), judges, memory.lengths, config, generation, keys)
     return generate((attention, weight), judges, memory.lengths, config, generation, keys)
+
+
+def _transcribes(model: Seq2Seq, prompts: Tensor | None) -> bool:
+    """Return whether all outputs are transcripts.
+
+    Raises:
+        ValueError: some are, and others are translations.
+    """
+    if prompts is None or not model.translation_tokens:
+        return True
+    transcripts = model.transcribes(prompts)
+    if bool(transcripts.any()) != bool(transcripts.all()):
+        raise ValueError("transcripts and translations are decoded in separate batches")
+    return bool(transcripts.all())
 
 
 @torch.inference_mode()

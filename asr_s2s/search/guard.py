@@ -4,7 +4,8 @@ Attention may lose its place: outputs then repeat words, skip audio, stop early 
 Jaitly, 2017), or contain words for noise. CTC aligns with every frame and has none of these
 failures. Where an output differs from CTC's best path, the guard compares the CTC log-likelihoods
 of the output, of the best path, and of silence. Thresholds are log odds, so that they hold for any
-vocabulary. Without a CTC head, the guard uses the movement of attention, which is weaker evidence.
+vocabulary. Without a CTC head, the guard uses the movement of attention, which is weaker evidence;
+also for translations of speech, for which CTC only judges whether there is speech.
 """
 
 import math
@@ -176,6 +177,20 @@ def examine_by_ctc(
             reason = Reason.unsure
         verdicts.append(Verdict(reason, likelihoods[row] / int(lengths[row]), cuts[row]))
     return verdicts
+
+
+def hears_speech(ctc: CTCFrames) -> list[bool]:
+    """Return for each row whether the tokens of CTC's best path are likely enough, versus silence,
+    to have been spoken."""
+    padded = padding_mask(ctc.lengths, ctc.log_probs.size(1))
+    best = ctc.log_probs.argmax(-1).masked_fill(padded, BLANK).tolist()
+    tokens = [_best_tokens(path)[0] for path in best]
+    silence = ctc.log_probs[:, :, BLANK].masked_fill(padded, 0.0).sum(1).tolist()
+    scores = ctc_likelihoods(ctc, range(len(tokens)), tokens)
+    return [
+        nats - silent >= _min_odds(max(1, len(output)))
+        for nats, silent, output in zip(scores, silence, tokens, strict=True)
+    ]
 
 
 def _min_odds(tokens: int) -> float:

@@ -93,7 +93,8 @@ class DecodeOptions:
     """Decoding options of one call; equal options may be decoded in one batch."""
 
     language: str | None = None
-    """Output language; required for models of several languages, refused by those without."""
+    """Output language; required for models of several languages, refused by those without. For
+    speech, by default the language spoken, if the model has only one."""
     beam_size: int | None = None
     """Beam size, by default the model's own; at least `n_best`."""
     n_best: int = 1
@@ -163,7 +164,10 @@ class DecodeOptions:
         if self.language is not None and not output.languages:
             problem = "this model writes one language only"
             raise ConfigError("language", problem, "Remove this option")
-        prompt = output.prompt(self.language, "language")
+        language = self.language
+        if language is None and kind == "speech":
+            language = output.spoken_language()
+        prompt = output.prompt(language, "language")
         search = self._search(config.search)
         check_attended(search, config.decoder)
         phrases = self.phrases
@@ -171,6 +175,7 @@ class DecodeOptions:
             phrases = read_phrases(Path(phrases), output.tokenizer, output.normalize)
         return DecodeSettings(
             search,
+            language,
             prompt,
             None if phrases is None else phrases.to(device),
             Generation(
@@ -262,6 +267,8 @@ class DecodeSettings(NamedTuple):
     """Checked options, completed with a model's own settings."""
 
     search: SearchConfig
+    language: str | None
+    """Output language; None if the model has no languages."""
     prompt: list[int]
     """Tokens at the start of each output."""
     phrases: Phrases | None

@@ -30,6 +30,7 @@ from asr_s2s.search.guard import (
     examine_by_attention,
     examine_by_ctc,
     examine_by_probability,
+    hears_speech,
 )
 from asr_s2s.search.phrases import Phrases
 
@@ -71,6 +72,11 @@ class Search:
     """Tokens at the start of each output."""
     language_models: LanguageModels
     phrases: Phrases | None
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether outputs are transcripts; otherwise they are translations of speech."""
+        return bool(self.model.transcribes(torch.tensor([self.prompt]).long()).all())
 
 
 class Part(NamedTuple):
@@ -145,7 +151,7 @@ def recognize(search: Search, waveforms: Sequence[Waveform]) -> list[Result]:
             for row, tried in enumerate(attempts)
             if tried[0].reason in reasons
             and all(attempt.reason not in ACCEPTED for attempt in tried)
-            and _applies(remedy, encoded, row)
+            and _applies(remedy, search, encoded, row)
         ]
         if rows:
             retried = _retry(search, _select(encoded, rows), remedy, lost=reasons == LOST_PLACE)
@@ -154,10 +160,14 @@ def recognize(search: Search, waveforms: Sequence[Waveform]) -> list[Result]:
     return [_choose(tried) for tried in attempts]
 
 
-def _applies(remedy: Remedy, encoded: _Encoded, row: int) -> bool:
+def _applies(remedy: Remedy, search: Search, encoded: _Encoded, row: int) -> bool:
+    if remedy is Remedy.beam:
+        return True
+    if not search.transcribes:  # CTC writes no translation, and half a sentence is not translated
+        return False
     if remedy is Remedy.pieces:
         return len(encoded.waveforms[row]) >= MIN_SPLIT_SECONDS * SAMPLE_RATE
-    return remedy is Remedy.beam or encoded.ctc is not None
+    return encoded.ctc is not None
 
 
 def _retry(search: Search, encoded: _Encoded, remedy: Remedy, *, lost: bool) -> list[list[Part]]:
@@ -260,7 +270,7 @@ def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Par
     outputs = [hypotheses[0].tokens for hypotheses in results]
     means = [_mean_score(hypotheses[0], config) for hypotheses in results]
     frame_start = model.frame_time
-    if model.ctc is not None and ctc is not None:
+    if model.ctc is not None and ctc is not None and search.transcribes:
         frame_seconds = (frame_start(1) - frame_start(0)) / model.ctc.per_frame
         favor = search.phrases.earned if search.phrases else lambda output: 0.0
         verdicts = examine_by_ctc(ctc, outputs, frame_seconds, favor)
@@ -269,6 +279,11 @@ def _decode(search: Search, encoded: _Encoded, config: SearchConfig) -> list[Par
     else:
         weights = forced_decode(model, memory, outputs, prompts)[1]
         verdicts = examine_by_attention(weights, outputs, means, waveforms, frame_start)
+    if ctc is not None and not search.transcribes:
+        verdicts = [
+            verdict if heard else Verdict(Reason.unspoken, verdict.fit, [])
+            for verdict, heard in zip(verdicts, hears_speech(ctc), strict=True)
+        ]
     return [
         Part(0.0, samples, memory.select(slice(row, row + 1)), hypotheses, verdict)
         for row, (samples, hypotheses, verdict) in enumerate(

@@ -37,8 +37,8 @@ class ResponseWriter:
     Args:
         transcriber: model that transcribes the recording.
         fields: fields of the request.
-        language: output language, or None if unknown.
-        task: value of the response's `task` field.
+        language: language of the request, for models without languages; None if unknown.
+        task: task of the request's route.
     """
 
     def __init__(
@@ -50,8 +50,7 @@ class ResponseWriter:
     ) -> None:
         self.transcriber = transcriber
         self.format = fields.response_format
-        languages = transcriber.config.text.languages
-        self.language = language or (languages[0] if len(languages) == 1 else UNDETERMINED)
+        self.language = language or UNDETERMINED
         self.task = task
         self.granularities = fields.timestamp_granularities
         self.subtitles = [
@@ -97,8 +96,8 @@ class ResponseWriter:
         body: dict[str, Any] = {"text": transcript.text}
         if self.format == "verbose_json":
             body |= {
-                "task": self.task,
-                "language": self.language,
+                "task": transcript.task if transcript.task == "translate" else self.task,
+                "language": transcript.language or self.language,
                 "duration": round(transcript.duration, 3),
                 "segments": self._segments(transcript.segments),
             }

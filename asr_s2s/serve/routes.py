@@ -40,7 +40,7 @@ def speech_routes(service: Service) -> APIRouter:
 
     @router.post("/audio/translations", openapi_extra=form_schema(SpeechFields))
     async def translations(request: Request) -> Response:
-        """Translate speech, by default to English; needs a model of several languages."""
+        """Translate speech, by default into English; needs a model that translates speech."""
         return await _transcribe(request, service, "translate")
 
     @router.post("/attention", openapi_extra=form_schema(AttentionFields))
@@ -83,7 +83,7 @@ async def _transcribe(
                 speech, language = service.transcriber(fields.model), fields.language
             else:
                 speech = service.speech_translator(fields.model)
-                language = fields.language or "en"
+                language = speech.target(fields.language)
             writer = ResponseWriter(speech.transcriber, fields, language, task)
             options = speech.options(
                 language=language,

@@ -122,13 +122,15 @@ class Service:
         return _choose(self.text, name, "translates text")
 
     def speech_translator(self, name: str) -> Speech:
-        """Find the speech model of this name, else the first, among those of several languages.
+        """Find the speech model of this name, else the first, among those that translate speech.
 
         Raises:
             RefusedError: there is no such model.
         """
-        several = {key: speech for key, speech in self.speech.items() if len(speech.languages) > 1}
-        return _choose(several, name, "translates speech")
+        able = {
+            key: speech for key, speech in self.speech.items() if speech.transcriber.output.targets
+        }
+        return _choose(able, name, "translates speech")
 
     def abandon(self) -> None:
         """Fail all queued work with `StoppedError`."""

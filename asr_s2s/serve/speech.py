@@ -66,6 +66,14 @@ class Speech:
         """Output languages that requests can choose from; empty if there is no choice."""
         return self.transcriber.config.text.languages
 
+    def target(self, language: str | None) -> str:
+        """Return the language of a translation, English if none is requested.
+
+        Raises:
+            UserError: the model does not translate speech into it.
+        """
+        return self.transcriber.output.target(language or "en", "language")
+
     def options(
         self,
         *,
@@ -85,8 +93,7 @@ class Speech:
             words=words,
             phrases=self._phrases(tuple(phrases)) if phrases else None,
         )
-        self.transcriber.decode([], options)  # checks them
-        return options
+        return self.transcriber.check(options)
 
     def begin(
         self, file: BinaryIO, name: str, options: DecodeOptions, time_limit: float
@@ -197,7 +204,9 @@ class Recording:
                 yield segments[-1]
         finally:
             self.cancel()
-        result = assemble(item, tuple(segments))
+        language = self.options.language
+        task = self.speech.transcriber.output.task(language)
+        result = assemble(item, tuple(segments), language, task)
         if isinstance(result, Failure):
             raise result.error
         yield result

@@ -58,7 +58,7 @@ class LanguageModelTask:
     def complete(config: Config, base: Path) -> Config:
         """Take over section `text` of the model whose vocabulary is used, except its languages."""
         text = read_config(_vocabulary(config, base)).text
-        return replace(config, text=replace(text, languages=()))
+        return replace(config, text=replace(text, languages=(), spoken_languages=()))
 
     def save_tokenizers(self, folder: Path) -> None:
         """Save the output's tokenizer of the model whose vocabulary is used."""

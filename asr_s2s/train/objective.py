@@ -10,6 +10,7 @@ from asr_s2s.config import ObjectiveConfig
 from asr_s2s.data.datasets import Batch
 from asr_s2s.lm.language_model import LanguageModel
 from asr_s2s.model.attention import Memory
+from asr_s2s.model.ctc import CTCHead
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.nn.masks import padding_mask
 from asr_s2s.text.tokenizer import BLANK, BOS, EOS
@@ -24,12 +25,14 @@ class Losses(NamedTuple):
 
     total: Tensor
     """Training objective: (1 - ctc_weight) x (attention + coverage_weight x coverage) + ctc_weight
-    x CTC, without CTC for text; with a teacher, plus distill.weight x distill."""
+    x CTC, without CTC for text; with a teacher, plus distill.weight x distill. Translations of
+    speech have no CTC loss: CTC counts by the share of the batch's tokens that are in
+    transcripts."""
     attention: Tensor
     """Cross-entropy per token of the decoder or language model, including the end token and label
     smoothing."""
     ctc: Tensor | None
-    """CTC loss per token, if any."""
+    """CTC loss per token of the transcripts, if any."""
     accuracy: Tensor
     """Fraction of tokens predicted correctly under teacher forcing."""
     distill: Tensor | None = None
@@ -75,14 +78,42 @@ def joint_loss(
         coverage = coverage_loss(weights, target)
         total = total + config.coverage_weight * coverage
     if model.ctc is not None and batch.kind == "speech":
-        frames = model.ctc.per_frame * memory.lengths
-        ctc = ctc_loss(model.ctc(memory.values), frames, batch.tokens, batch.token_lengths)
-        total = (1 - config.ctc_weight) * total + config.ctc_weight * ctc
+        transcripts = model.transcribes(batch.prompts)
+        if not model.translation_tokens or bool(transcripts.all()):
+            ctc = weighted = _ctc_loss(model.ctc, memory, batch)
+        else:
+            ctc, weighted = _ctc_loss_of_transcripts(model.ctc, memory, batch, transcripts)
+        total = (1 - config.ctc_weight) * total + config.ctc_weight * weighted
     if distillation is not None and distill is not None:
         total = total + distillation.weight * distill
     return Losses(
         total, attention.detach(), _detach(ctc), accuracy, _detach(distill), _detach(coverage)
     )
+
+
+def _ctc_loss(head: CTCHead, memory: Memory, batch: Batch) -> Tensor:
+    frames = head.per_frame * memory.lengths
+    return ctc_loss(head(memory.values), frames, batch.tokens, batch.token_lengths)
+
+
+def _ctc_loss_of_transcripts(
+    head: CTCHead, memory: Memory, batch: Batch, transcripts: Tensor
+) -> tuple[Tensor | None, Tensor]:
+    """Compute the CTC loss of some rows.
+
+    Args:
+        transcripts: which rows are transcripts, `(batch,)`.
+
+    Returns:
+        The loss per token of the transcripts, None without any, and its part of the total loss.
+    """
+    own = memory.select(transcripts)
+    if not len(own.lengths):
+        # Zero, but with gradients: all processes average the same ones.
+        return None, head(own.values).sum()
+    tokens, lengths = batch.tokens[transcripts], batch.token_lengths[transcripts]
+    ctc = _ctc_loss(head, own, batch._replace(tokens=tokens, token_lengths=lengths))
+    return ctc, ctc * (lengths.sum() / batch.token_lengths.sum().clamp_min(1))
 
 
 def language_model_loss(model: LanguageModel, batch: Batch, label_smoothing: float) -> Losses:

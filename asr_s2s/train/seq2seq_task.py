@@ -10,6 +10,7 @@ from asr_s2s.config import Config
 from asr_s2s.data.datasets import Batch
 from asr_s2s.data.manifest import cut_text
 from asr_s2s.model.folder import build_model, load_tokenizers
+from asr_s2s.model.growth import load_speech_encoder
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.text.extension import extend_tokenizer
 from asr_s2s.text.tokenizer import Tokenizer
@@ -21,6 +22,7 @@ from asr_s2s.train.settings import check_seq2seq, resolve_model
 from asr_s2s.train.streams import (
     SourceStream,
     check_kinds,
+    check_transcripts,
     infeasible,
     make_streams,
     measure_features,
@@ -58,6 +60,7 @@ class Seq2SeqTask:
         self.valid_corpus = read_corpus(config.data.valid, base, "data.valid")
         check_kinds(self.corpus, config, "data.train")
         check_kinds(self.valid_corpus, config, "data.valid")
+        check_transcripts(self.corpus, config)
 
     @staticmethod
     def complete(config: Config, base: Path) -> Config:
@@ -119,8 +122,12 @@ class Seq2SeqTask:
         return JointLoss(self.config, distillation)
 
     def prepare(self, model: Seq2Seq, streams: Sequence[SourceStream]) -> None:
-        """Measure the mean and variance of features, if they are those of the training set."""
-        if self.config.features.normalization == "global" and streams[0].kind == "speech":
+        """Load the speech encoder to start from, if any; otherwise measure the mean and variance of
+        features, if they are those of the training set."""
+        encoder = resolve_model(self.config.train.initialize_encoder, self.base)
+        if encoder is not None:
+            load_speech_encoder(model, encoder, self.config)
+        elif self.config.features.normalization == "global" and streams[0].kind == "speech":
             measure_features(model, streams[0], self.config)
 
     def notes(self, streams: Sequence[SourceStream]) -> list[str]:
@@ -138,5 +145,5 @@ class Seq2SeqTask:
     def validate(
         self, model: Seq2Seq, streams: Sequence[SourceStream], device: torch.device
     ) -> Validation:
-        """Decode by beam search, and compute `text.metric`."""
+        """Decode by beam search, and compute `text.metric`, or a metric for each language."""
         return validate(model, streams, self.config, device)

@@ -7,6 +7,7 @@ import torch
 from asr_s2s.config import Config
 from asr_s2s.config_file import check_values, find_entry
 from asr_s2s.errors import ConfigError, TextError
+from asr_s2s.metrics.language import settings_of_language
 from asr_s2s.metrics.metric import find_metric
 from asr_s2s.metrics.translation import check_settings as check_scores
 from asr_s2s.model.attention import ATTENTION
@@ -37,6 +38,7 @@ def check_settings(config: Config, device: torch.device) -> None:
         )
     if len(set(config.text.languages)) < len(config.text.languages):
         raise ConfigError("text.languages", "a language is repeated", "Give each language once")
+    check_spoken_languages(config)
     check_distill(config)
     check_decoder(config.decoder)
     check_search(config.search)
@@ -58,6 +60,24 @@ def check_names(config: Config) -> None:
     find_entry(CELLS, config.decoder.cell, "decoder.cell")
     find_tokenizer(config.text.tokenizer, "text")
     find_tokenizer(config.source_text.tokenizer, "source_text")
+
+
+def check_spoken_languages(config: Config) -> None:
+    """Refuse spoken languages that are not output languages, or of a model that hears nothing.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    key, spoken = "text.spoken_languages", config.text.spoken_languages
+    if not spoken:
+        return
+    if "speech" not in config.model.encoders:
+        raise ConfigError(key, "this model has no speech encoder", "Remove it")
+    for language in spoken:
+        if language not in config.text.languages:
+            raise ConfigError(
+                key, f"{language} is not one of text.languages", "Add it there, or remove it here"
+            )
 
 
 def check_distill(config: Config) -> None:
@@ -88,12 +108,24 @@ def check_seq2seq(config: Config) -> None:
         ConfigError: names the invalid key.
     """
     check_encoders(config)
-    if find_metric(config.text.metric).of_translations:
-        try:
-            check_scores(config.text.bleu_tokenizer)
-        except TextError as error:
-            problem = f"{error.where}: {error.problem}"
-            raise ConfigError("text.bleu_tokenizer", problem, error.fix) from error
+    if config.train.initialize_encoder and config.train.initialize:
+        raise ConfigError(
+            "train.initialize_encoder",
+            "train.initialize is set too, and includes the encoder",
+            "Remove one of them",
+        )
+    if config.train.initialize_encoder and "speech" not in config.model.encoders:
+        raise ConfigError(
+            "train.initialize_encoder", "this model has no speech encoder", "Remove it"
+        )
+    for language in (None, *config.text.translation_languages):
+        text = settings_of_language(config.text, language)
+        if find_metric(text.metric).of_translations:
+            try:
+                check_scores(text.bleu_tokenizer)
+            except TextError as error:
+                problem = f"{error.where}: {error.problem}"
+                raise ConfigError("text.bleu_tokenizer", problem, error.fix) from error
     check_attended(config.search, config.decoder)
     if config.objective.coverage_weight > 0.0 and config.decoder.attention == "none":
         raise ConfigError(

@@ -1,6 +1,6 @@
 """Streams of training and validation batches, one per kind of source."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -127,6 +127,44 @@ def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = Fals
             )
 
 
+def check_transcripts(corpus: Corpus, config: Config) -> None:
+    """Refuse training of CTC on translations alone.
+
+    Raises:
+        ConfigError: all recordings have translations only, which CTC does not learn.
+    """
+    translated = config.text.translation_languages
+    if not translated or not corpus.cuts or not config.objective.ctc_weight:
+        return
+    if all(cut_language(cut) in translated for cut in corpus.cuts):
+        raise ConfigError(
+            "data.train",
+            "it has translations of the recordings but no transcripts, which CTC learns",
+            "Add rows with the transcripts, or set objective.ctc_weight to 0",
+        )
+
+
+def by_language(
+    stream: SourceStream, languages: Sequence[str]
+) -> list[tuple[str | None, SourceStream]]:
+    """Split a stream of speech by the language of its texts.
+
+    Args:
+        stream: the stream.
+        languages: languages to split by; if empty, or if the stream is one of text, it is whole.
+
+    Returns:
+        A stream for each language with items; the language of a whole stream is None.
+    """
+    if stream.kind != "speech" or not languages:
+        return [(None, stream)]
+    items = {
+        language: [cut for cut in stream.items if cut_language(cut) == language]
+        for language in languages
+    }
+    return [(name, Stream(CutSet(own), stream.dataset)) for name, own in items.items() if own]
+
+
 def make_streams(
     corpus: Corpus,
     config: Config,
@@ -148,7 +186,7 @@ def make_streams(
         ManifestError: the language of a text is not in `text.languages`.
     """
     tokenizer, source_tokenizer = tokenizers
-    output = Output(tokenizer, normalizer(config.text.normalizer), config.text.languages)
+    output = Output.of_model(tokenizer, config.text)
     for cut in corpus.cuts:
         output.prompt(cut_language(cut), cut_source(cut))
     for pair in corpus.pairs:
@@ -266,12 +304,15 @@ def measure_features(model: Seq2Seq, stream: SourceStream, config: Config) -> No
 
 
 def infeasible(stream: SourceStream, config: Config) -> int:
-    """Count utterances whose transcripts have more tokens than CTC can align with their frames."""
+    """Count utterances whose transcripts have more tokens than CTC can align with their frames;
+    translations are not aligned."""
     edge, reduction = 2 * config.features.edge_frames, config.speech_encoder.time_reduction
     per_frame = config.objective.ctc_per_frame
     output = stream.dataset.output
     count = 0
     for cut in stream.items:
+        if output.task(cut_language(cut)) == "translate":
+            continue
         tokens = output.tokenizer.encode(output.normalize(cut_text(cut)))
         needed = len(tokens) + sum(a == b for a, b in pairwise(tokens))
         frames = 1 + edge + int(cut.duration * FRAMES_PER_SECOND)

@@ -1,8 +1,11 @@
 """Tuning of search settings on a development set by coordinate search."""
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import NamedTuple
 
 import torch
@@ -16,12 +19,13 @@ from asr_s2s.data.datasets import Batch
 from asr_s2s.errors import TrainingError
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.metrics.language import settings_of_language
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.folder import LoadedModel
 from asr_s2s.search.decode import decode
 from asr_s2s.text.tokenizer import Tokenizer
-from asr_s2s.train.streams import check_kinds, make_streams, read_corpus
+from asr_s2s.train.streams import by_language, check_kinds, make_streams, read_corpus
 from asr_s2s.train.validation import measure_texts
 
 VALUES: dict[str, tuple[float, ...]] = {
@@ -41,13 +45,16 @@ class Trial(NamedTuple):
 
     values: dict[str, float]
     error: float
-    """Word error rate, or 1 - BLEU / 100."""
+    """Word error rate, or 1 - BLEU / 100; the mean over languages if the model translates
+    speech."""
 
 
 class _Encoded(NamedTuple):
     """Encoded batch, ready for decoding."""
 
     kind: str
+    language: str | None
+    """Language of all its texts, if the model translates speech."""
     memory: Memory
     ctc: CTCFrames | None
     prompts: Tensor
@@ -82,25 +89,30 @@ class Tuner:
         corpus = read_corpus((str(manifest),), Path(), "MANIFEST")
         check_kinds(corpus, config, "MANIFEST", partly=True)
         self.encoded: list[_Encoded] = []
-        own = loaded.tokenizer, loaded.source_tokenizer
-        for stream in make_streams(corpus, config, own, training=False):
+        tokenizers = loaded.tokenizer, loaded.source_tokenizer
+        languages = config.text.languages if config.text.translation_languages else ()
+        for stream in make_streams(corpus, config, tokenizers, training=False):
             items = list(stream.items)
             if len(items) > utterances:
                 items = random.Random(seed).sample(items, utterances)
-            for batch in ordered_batches(CutSet(items), stream.dataset, DataConfig()):
-                if batch.ids:
-                    tokenizers = stream.dataset.tokenizers(batch)
-                    self.encoded.append(self._encode(batch.to(device), tokenizers))
+            sampled = replace(stream, items=CutSet(items))
+            for language, own in by_language(sampled, languages):
+                for batch in ordered_batches(own.items, own.dataset, DataConfig()):
+                    if batch.ids:
+                        outputs = own.dataset.tokenizers(batch)
+                        self.encoded.append(self._encode(batch.to(device), language, outputs))
         if not self.encoded:
             raise TrainingError(
                 manifest, "none of its utterances could be read", "Run asr-s2s check"
             )
 
     @torch.inference_mode()
-    def _encode(self, batch: Batch, tokenizers: list[Tokenizer]) -> _Encoded:
+    def _encode(self, batch: Batch, language: str | None, tokenizers: list[Tokenizer]) -> _Encoded:
         memory = self.loaded.model.encode(batch.kind, batch.source, batch.lengths, batch.prompts)
         ctc = self.loaded.model.ctc_frames(memory) if batch.kind == "speech" else None
-        return _Encoded(batch.kind, memory, ctc, batch.prompts, batch.ids, batch.texts, tokenizers)
+        return _Encoded(
+            batch.kind, language, memory, ctc, batch.prompts, batch.ids, batch.texts, tokenizers
+        )
 
     @property
     def keys(self) -> list[str]:
@@ -117,7 +129,7 @@ class Tuner:
 
     def error(self, search: SearchConfig) -> float:
         """Decode the development set with some settings and return the error, as in `Trial`."""
-        utterances = []
+        utterances: defaultdict[str | None, list[Utterance]] = defaultdict(list)
         for part in self.encoded:
             results = decode(
                 self.loaded.model,
@@ -132,8 +144,12 @@ class Tuner:
                 part.ids, part.texts, results, part.tokenizers, strict=True
             ):
                 text = tokenizer.decode(hypotheses[0].tokens)
-                utterances.append(Utterance(name, reference, text))
-        return measure_texts(utterances, self.loaded.config.text).error
+                utterances[part.language].append(Utterance(name, reference, text))
+        settings = self.loaded.config.text
+        return fmean(
+            measure_texts(own, settings_of_language(settings, language)).error
+            for language, own in utterances.items()
+        )
 
 
 def tune(tuner: Tuner, search: SearchConfig, report: Callable[[Trial], None]) -> list[Trial]:

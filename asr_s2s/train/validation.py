@@ -1,7 +1,8 @@
 """Validation by beam search, and its result."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -11,10 +12,11 @@ from asr_s2s.data.batches import ordered_batches
 from asr_s2s.errors import TrainingError
 from asr_s2s.inspect.attention import AttentionMap, attention_map
 from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.metrics.language import settings_of_language
 from asr_s2s.metrics.metric import Metric, Scored, find_metric, measure
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import decode
-from asr_s2s.train.streams import SourceStream
+from asr_s2s.train.streams import SourceStream, by_language
 
 BATCH_FACTOR = 8
 """Ratio of tokens per batch in validation and training of text; validation keeps no gradients."""
@@ -25,11 +27,12 @@ class Validation(NamedTuple):
 
     error: float
     """Criterion for choosing checkpoints, lower is better (`Metric.error`), averaged over the kinds
-    of source."""
+    of source, and over the languages of a model that translates speech."""
     measures: dict[str, float]
-    """Values of metrics by `Metric.field`, after the kind of source if there are several."""
+    """Values of metrics by `Metric.field`, after the kind of source and the language if there are
+    several."""
     samples: list[tuple[str, str]]
-    """Examples: up to three (reference, hypothesis) pairs."""
+    """Examples: up to three (reference, hypothesis) pairs of each kind and language."""
     attended: list[tuple[str, AttentionMap]]
     """Ids of utterances or sentence pairs, with their attention."""
     failures: list[str]
@@ -39,12 +42,20 @@ class Validation(NamedTuple):
     """Metric that `error` is computed from."""
     search: str = ""
     """Search that made the outputs, such as `beam 1`; empty without a search."""
+    several: Mapping[str, Metric] = MappingProxyType({})
+    """Metrics that `error` is computed from instead, by their names in `measures`, of several kinds
+    of source or languages."""
+
+    @property
+    def chosen(self) -> Mapping[str, Metric]:
+        """Metrics that `error` is computed from, by their names in `measures`."""
+        return self.several or {self.metric.field: self.metric}
 
     def __str__(self) -> str:
-        chosen = (
-            v for name, v in self.measures.items() if name.split("/")[-1] == self.metric.field
+        return ", ".join(
+            " ".join([*name.split("/")[:-1], metric.format(self.measures[name])])
+            for name, metric in self.chosen.items()
         )
-        return ", ".join(map(self.metric.format, chosen))
 
 
 @torch.inference_mode()
@@ -56,22 +67,41 @@ def validate(
     Raises:
         TrainingError: no utterance of the validation set could be read.
     """
-    parts = [_validate_stream(model, stream, config, device) for stream in streams]
-    if len(parts) == 1:
-        return parts[0]
-    measures = {
-        f"{stream.kind}/{name}": value
-        for stream, part in zip(streams, parts, strict=True)
-        for name, value in part.measures.items()
-    }
+    languages = config.text.languages if config.text.translation_languages else ()
+    kinds = [_of_languages(model, one, config, device, languages) for one in streams]
+    if len(kinds) == 1:
+        return kinds[0]
+    return _join({stream.kind: part for stream, part in zip(streams, kinds, strict=True)})
+
+
+def _of_languages(
+    model: Seq2Seq,
+    stream: SourceStream,
+    config: Config,
+    device: torch.device,
+    languages: Sequence[str],
+) -> Validation:
+    """Validate the texts of each language by themselves, if there are several."""
+    parts = {}
+    for language, own in by_language(stream, languages):
+        settings = replace(config, text=settings_of_language(config.text, language))
+        parts[language or ""] = _validate_stream(model, own, settings, device)
+    return _join(parts) if len(parts) > 1 else next(iter(parts.values()))
+
+
+def _join(parts: dict[str, Validation]) -> Validation:
+    """Join the results of several kinds of source, or languages, by their names."""
+    results = list(parts.values())
+    named = [(f"{name}/", part) for name, part in parts.items()]
     return Validation(
-        sum(part.error for part in parts) / len(parts),
-        measures,
-        [sample for part in parts for sample in part.samples],
-        [attended for part in parts for attended in part.attended],
-        [failure for part in parts for failure in part.failures],
-        parts[0].metric,
-        parts[0].search,
+        sum(part.error for part in results) / len(results),
+        {name + key: value for name, part in named for key, value in part.measures.items()},
+        [sample for part in results for sample in part.samples],
+        [attended for part in results for attended in part.attended],
+        [failure for part in results for failure in part.failures],
+        results[0].metric,
+        results[0].search,
+        {name + key: metric for name, part in named for key, metric in part.chosen.items()},
     )
 
 

@@ -5,7 +5,8 @@
 PROMPTS are lines of text (.txt, .gz, .xz), or tables with text in the second column (.tsv). The
 sentence, voice, rate, pitch, room, noise, bandwidth and level of each utterance depend only on the
 seed and the index of the utterance. Utterances are made in parts, in parallel. Existing parts are
-kept, so an interrupted run resumes, and a run of more hours extends a shorter one. FOLDER gets
+kept, so an interrupted run resumes, and a run of more hours extends a shorter one. --voice and
+--without-voice choose voices, so that tests can have others than training. FOLDER gets
 `audio/`, `parts/` and `train.jsonl`.
 """
 
@@ -21,6 +22,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,6 +73,17 @@ def synthesize(
     prompts: Annotated[list[Path], typer.Argument(help="Lines to speak (.txt, .tsv, .gz, .xz).")],
     output: Annotated[Path, typer.Option(help="Output folder for audio and manifest.")],
     hours: Annotated[float, typer.Option(min=0.001, help="Hours of speech to synthesize.")] = 10.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Speak each sentence once, whatever the hours.")
+    ] = False,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of voices to use, such as 'flite-*'; may be repeated."),
+    ] = None,
+    without_voice: Annotated[
+        list[str] | None,
+        typer.Option(help="Pattern of voices to leave out; may be repeated."),
+    ] = None,
     held_out: Annotated[
         list[Path] | None,
         typer.Option(help="Manifest whose transcripts prompts must not overlap; may be repeated."),
@@ -84,10 +97,34 @@ def synthesize(
     messages.print(f"{len(sentences):,} prompts{skipped}")
     if not sentences:
         raise UserError(prompts[0], "no usable prompt was found", "Provide other prompts")
-    work = Work(sentences, installed_voices(), output, seed)
+    voices = choose_voices(installed_voices(), voice or ["*"], without_voice or [])
+    work = Work(sentences, voices, output, seed)
     claim(work)
-    rows = list(make_hours(work, hours, jobs))
+    rows = list(make_hours(work, hours, jobs, len(sentences) if once else None))
     write_rows(output / "train.jsonl", rows)
+
+
+def choose_voices(
+    voices: dict[str, list[Voice]], wanted: list[str], unwanted: list[str]
+) -> dict[str, list[Voice]]:
+    """Return the voices whose names match a wanted pattern and no unwanted one.
+
+    Raises:
+        UserError: there is none.
+    """
+
+    def matches(voice: Voice, patterns: list[str]) -> bool:
+        return any(fnmatchcase(str(voice), pattern) for pattern in patterns)
+
+    chosen = {
+        engine: [one for one in own if matches(one, wanted) and not matches(one, unwanted)]
+        for engine, own in voices.items()
+    }
+    chosen = {engine: own for engine, own in chosen.items() if own}
+    if not chosen:
+        names = ", ".join(str(one) for own in voices.values() for one in own)
+        raise UserError("--voice", f"no voice matches; there are {names}", "Change the patterns")
+    return chosen
 
 
 def read_prompts(paths: list[Path], held_out: list[Path], seed: int) -> tuple[list[str], int]:
@@ -151,9 +188,13 @@ def claim(work: Work) -> None:
     record.write_text(json.dumps(settings), "utf-8")
 
 
-def make_hours(work: Work, hours: float, jobs: int) -> Iterator[dict[str, Any]]:
-    """Yield manifest rows of parts 0, 1, ... until `hours` are reached."""
+def make_hours(
+    work: Work, hours: float, jobs: int, utterances: int | None
+) -> Iterator[dict[str, Any]]:
+    """Yield manifest rows of parts 0, 1, ... until `hours` are reached, or of the first
+    `utterances`, if this is given; those that cannot be synthesized are missing."""
     seconds, number = 0.0, 0
+    last = None if utterances is None else -(-utterances // PART)
     context = multiprocessing.get_context("spawn")
     columns = Progress.get_default_columns()
     with (
@@ -161,17 +202,25 @@ def make_hours(work: Work, hours: float, jobs: int) -> Iterator[dict[str, Any]]:
         Progress(*columns, console=messages, disable=not messages.is_terminal) as bar,
     ):
         task = bar.add_task("synthesizing", total=hours * 3600)
-        while seconds < hours * 3600:
+        while seconds < hours * 3600 if last is None else number < last:
             # Tasks of half a minute each limit the work discarded at the end.
-            numbers = range(number, number + 2 * jobs)
+            numbers = range(number, min(number + 2 * jobs, last or number + 2 * jobs))
             number = numbers.stop
-            for rows in pool.imap(make_part, numbers):
-                if seconds >= hours * 3600:
+            for part, rows in zip(numbers, pool.imap(make_part, numbers), strict=True):
+                if last is None and seconds >= hours * 3600:
                     break
+                if utterances is not None and part == last - 1:  # it begins the next round
+                    rows = [row for row in rows if _index(row) < utterances]
                 made = sum(row["duration"] for row in rows)
                 seconds += made
                 bar.advance(task, made)
                 yield from rows
+
+
+def _index(row: dict[str, Any]) -> int:
+    """Return the index of an utterance, which its id consists of."""
+    part, place = row["id"].split("-")[1:]
+    return int(part) * PART + int(place)
 
 
 _work: Work
