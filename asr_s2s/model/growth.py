@@ -1,4 +1,4 @@
-"""Loading weights of a model into another: one with an extended vocabulary, or with other outputs."""
+"""Loading weights of a model into one with an extended vocabulary, or with other outputs."""
 
 from pathlib import Path
 
