@@ -34,6 +34,8 @@ class Tokenizer(ABC):
 
     pieces: list[str]
     """Text of every token, by id. Sentencepiece marks the beginning of a word with U+2581."""
+    spells_all_text: bool = False
+    """Whether the vocabulary spells every text, so that no unit is unknown."""
 
     def __len__(self) -> int:
         return len(self.pieces)
