@@ -99,13 +99,12 @@ def attention_map(
     """
     weights = attention_weights(model, dataset.kind, source, length, written)
     output = dataset.output
-    pieces = [*output.tokenizer.pieces, *(f"<{language}>" for language in output.languages)]
-    shown = [pieces[token] for token in [*written, EOS]]
+    size = len(output.tokenizer)
+    languages = [f"<{output.languages[token - size]}>" for token in written if token >= size]
+    shown = languages + output.tokenizer.labels([*written[len(languages) :], EOS])
     source = source[: int(length)]
     if isinstance(dataset, TextDataset):
-        shown_source: Spectrogram | list[str] = [
-            dataset.source_tokenizer.pieces[i] for i in source.tolist()
-        ]
+        shown_source: Spectrogram | list[str] = dataset.source_tokenizer.labels(source.tolist())
     else:
         shown_source = compute_spectrogram(model, source)
     return AttentionMap(weights.float().cpu().numpy(), shown, shown_source)

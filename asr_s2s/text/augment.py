@@ -82,9 +82,7 @@ class TextAugment:
             source = source.upper()
         return source, target
 
-    def _substitute(
-        self, source: str, target: str, rng: np.random.Generator
-    ) -> tuple[str, str]:
+    def _substitute(self, source: str, target: str, rng: np.random.Generator) -> tuple[str, str]:
         """Replace the names and numbers that occur equally often on both sides."""
         counts, counts_there = (Counter(_WORD.findall(text)) for text in (source, target))
         changes: dict[str, str] = {}

@@ -30,6 +30,8 @@ _CACHED_WORDS = 100_000
 """Maximum number of words whose segmentations are cached. Without spaces, as in Chinese, each
 sentence counts as a word."""
 _BYTES = 256
+_INVALID_BYTES = "\ufffd"
+"""Sentencepiece's text for bytes that are not UTF-8, such as those of an unfinished character."""
 _MIN_COVERAGE = 0.98  # minimum that sentencepiece accepts
 _MAX_LINE_BYTES = 1_000_000  # sentencepiece skips longer lines; its default is 4,192
 
@@ -55,10 +57,9 @@ class SentencePieceTokenizer(Tokenizer):
         }
         self.spells_all_text = len(self._bytes) == _BYTES
         self._marks_case = tuple(self.pieces[len(SPECIALS) :][: len(CASE_MARKS)]) == CASE_MARKS
-        letters = "".join(
-            piece for i, piece in enumerate(self.pieces) if i >= len(SPECIALS) and i not in self._bytes
-        )
-        self._characters = set(letters.replace(_WORD_BEGINNING, " ")) | {" "}
+        texts = [piece for i, piece in enumerate(self.pieces) if i not in self._bytes]
+        letters = "".join(texts[len(SPECIALS) :]).replace(_WORD_BEGINNING, " ")
+        self._characters = set(letters) | {" "}
         self._segmentations: dict[str, tuple[list[list[int]], list[float]]] = {}
 
     def encode(self, text: str) -> list[int]:
@@ -113,13 +114,23 @@ class SentencePieceTokenizer(Tokenizer):
             text = "".join(self._texts(ids, unknowns)).replace(_WORD_BEGINNING, " ").strip()
         else:
             text = self._processor.decode([int(i) for i in ids if i >= len(SPECIALS)])
+        if self._bytes:
+            text = text.replace(_INVALID_BYTES, "")
         return apply_marks(text).removeprefix(" ") if self._marks_case else text
 
-    def offsets(self, ids: Sequence[int]) -> list[int]:
-        # A character whose bytes are incomplete may be longer than the complete one.
-        offsets = np.array(super().offsets(ids), dtype=int)[::-1]
-        reached: list[int] = np.minimum.accumulate(offsets)[::-1].tolist()
-        return reached
+    def labels(self, ids: Sequence[int]) -> list[str]:
+        if not self._marks_case and not self._bytes:
+            return super().labels(ids)
+        # Capitals instead of their marks, and characters instead of their last byte.
+        text, ends = self.decode(ids), [0, *self.offsets(ids)]
+        return [
+            self.pieces[index] if index < len(SPECIALS) else self._label(index, text[begin:end])
+            for index, (begin, end) in zip(ids, itertools.pairwise(ends), strict=True)
+        ]
+
+    def _label(self, index: int, surface: str) -> str:
+        begins = self.pieces[index].startswith(_WORD_BEGINNING)
+        return (_WORD_BEGINNING if begins else "") + surface.removeprefix(" ")
 
     def unknown_characters(self, text: str) -> set[str]:
         if self.spells_all_text:

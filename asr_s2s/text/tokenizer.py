@@ -77,6 +77,10 @@ class Tokenizer(ABC):
         token that adds it."""
         return [len(self.decode(ids[: i + 1])) for i in range(len(ids))]
 
+    def labels(self, ids: Sequence[int]) -> list[str]:
+        """Text of each token as pictures show it, special tokens included."""
+        return [self.pieces[i] for i in ids]
+
     def is_known(self, ids: Sequence[int]) -> bool:
         """Whether the token ids of a word spell a word of the lexicon; always true without one."""
         return True
