@@ -97,8 +97,8 @@ class DataConfig:
     max_seconds: PositiveFloat = 20.0
     """Maximum duration of a training utterance; longer ones are left out and counted."""
     batch_tokens: PositiveInt = 2000
-    """Tokens per batch of sentence pairs, counted on the longer side of the best segmentations,
-    padding included; approximate for the lines of a language model."""
+    """Tokens per batch of sentence pairs, counted on the longer side of the best segmentations
+    before augmentation, padding included; approximate for the lines of a language model."""
     max_tokens: PositiveInt = 250
     """Maximum number of tokens per side of a training pair; longer pairs are left out and counted.
     Lines for a language model are truncated to it."""
