@@ -164,13 +164,12 @@ def make_streams(
         streams.append(Stream(CutSet(cuts), speech))
     if corpus.pairs:
         assert source_tokenizer is not None
-        both = [(pair.source, pair.target) for pair in corpus.pairs]
-        changes = TextAugment(config.text_augment, both, base) if training else None
+        texts = [(pair.source, pair.target) for pair in corpus.pairs]
         text = TextDataset(
             output,
             source_tokenizer,
             normalizer(config.source_text.normalizer),
-            augment=changes,
+            augment=TextAugment(config.text_augment, texts, base) if training else None,
             sampling=config.text.sampling if training else 0.0,
             source_sampling=_source_sampling(config) if training else 0.0,
             seed=config.train.seed,
