@@ -41,6 +41,14 @@ class TextConfig:
     character_coverage: Fraction = 1.0
     """Fraction of the training characters that a sentencepiece vocabulary covers; below 1, rare
     characters, for example of Chinese or Japanese, become unknown."""
+    byte_fallback: bool = False
+    """Sentencepiece: spell characters that are not in the vocabulary by their UTF-8 bytes, for
+    which it has 256 tokens. No character is unknown then."""
+    split_digits: bool = False
+    """Sentencepiece: each digit is a token, so that numbers can be copied digit by digit."""
+    case_marks: bool = False
+    """Sentencepiece: use subwords in lower case, and a token before each capital or word in
+    capitals (inline casing, Bérard et al., 2019), so that a word is known in every spelling."""
     sampling: NonNegativeFloat = 0.0
     """Subword regularization (Kudo, 2018): in training, segmentations are sampled in proportion to
     their probability raised to this power, for example 0.2; 0 always uses the best one."""
@@ -72,11 +80,14 @@ class SourceTextConfig:
     """Normalizer of the source, as in `text`."""
     joint: bool = False
     """Use one vocabulary for source and output, built from both sides with the settings of `text`;
-    the four keys below are then ignored."""
+    the keys below are then ignored."""
     tokenizer: str = "sentencepiece"
     """characters, sentencepiece or words, as in `text`."""
     vocabulary_size: PositiveInt = 8000
     character_coverage: Fraction = 1.0
+    byte_fallback: bool = False
+    split_digits: bool = False
+    case_marks: bool = False
     sampling: NonNegativeFloat = 0.0
     """Subword regularization of the source, as in `text`."""
 
@@ -97,8 +108,8 @@ class DataConfig:
     max_seconds: PositiveFloat = 20.0
     """Maximum duration of a training utterance; longer ones are left out and counted."""
     batch_tokens: PositiveInt = 2000
-    """Tokens per batch of sentence pairs, counted on the longer side of the best segmentations,
-    padding included; approximate for the lines of a language model."""
+    """Tokens per batch of sentence pairs, counted on the longer side of the best segmentations
+    before augmentation, padding included; approximate for the lines of a language model."""
     max_tokens: PositiveInt = 250
     """Maximum number of tokens per side of a training pair; longer pairs are left out and counted.
     Lines for a language model are truncated to it."""
@@ -151,6 +162,30 @@ class AugmentConfig:
     """Maximum length of a time mask, in 10 ms frames."""
     time_mask_fraction: Fraction = 0.15
     """Maximum length of a time mask, as a fraction of the utterance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextAugmentConfig:
+    """Augmentation of training pairs of texts; validation and test texts are not changed. The
+    targets stay in normal spelling, except that `substitute_probability` and `symbol_probability`
+    change both sides alike."""
+
+    lowercase_probability: Fraction = 0.0
+    """Probability of converting a source to lower case."""
+    uppercase_probability: Fraction = 0.0
+    """Probability of converting a source to capitals."""
+    strip_end_probability: Fraction = 0.0
+    """Probability of removing the punctuation at the end of a source."""
+    substitute_probability: Fraction = 0.0
+    """Probability of replacing the numbers and names that both sides of a pair contain by other
+    ones, the same on both sides, which teaches a model to copy. Names are words with a capital that
+    the training texts never contain in lower case."""
+    names: tuple[str, ...] = ()
+    """Files with one name per line, relative to the configuration file, whose names replace others
+    in addition to those of the training pairs."""
+    symbol_probability: Fraction = 0.0
+    """Probability of adding a random symbol, such as an emoji or a foreign letter, to the end of
+    both sides. It teaches a model with `text.byte_fallback` to copy unknown characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -435,6 +470,7 @@ class Config:
     text: TextConfig = field(default_factory=TextConfig)
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    text_augment: TextAugmentConfig = field(default_factory=TextAugmentConfig)
     source_text: SourceTextConfig = field(default_factory=SourceTextConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)

@@ -215,6 +215,12 @@ def test_options_that_need_attention_are_refused_by_a_model_without_it(option: d
         untrained(source, attention="none").translate("bado kime", **option)
 
 
+def test_replacing_unknown_tokens_is_refused_by_a_model_without_them() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Translator.load("en-de", device="cpu").stream([], replace_unknown=True)
+    assert caught.value.where == "replace_unknown"
+
+
 def test_a_wider_beam_decodes_fewer_lines_per_batch() -> None:
     translator = untrained(WordTokenizer(["bado", "kime"]))
     tokens = []

@@ -84,7 +84,8 @@ def translate(
         bool,
         typer.Option(
             "--replace-unknown",
-            help="Replace unknown tokens by the source words with most attention.",
+            help="Replace unknown tokens by the source words with most attention; refused by "
+            "models that spell unknown words by bytes, such as en-de.",
         ),
     ] = False,
     beam_groups: BeamGroups = None,

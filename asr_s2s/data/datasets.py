@@ -43,6 +43,17 @@ class Augment(Protocol):
         """
 
 
+class PairAugment(Protocol):
+    """Augmentation of the sentence pairs of a batch."""
+
+    def __call__(self, source: str, target: str, rng: np.random.Generator) -> tuple[str, str]:
+        """Augment the normalized texts of a pair.
+
+        Args:
+            rng: random generator of this pair.
+        """
+
+
 class Batch(NamedTuple):
     """A batch of sources with their texts."""
 
@@ -195,7 +206,8 @@ class SpeechDataset(BatchDataset):
 class TextDataset(BatchDataset):
     """Tokenizes and collates the sentence pairs of a batch.
 
-    Subword regularization depends only on the seed, the epoch and the id, as augmentation does.
+    Augmentation and subword regularization depend only on the seed, the epoch and the id, as in
+    `SpeechDataset`.
 
     Args:
         copying: number the unknown words of each source, for models that copy; the tokenizers of
@@ -213,12 +225,14 @@ class TextDataset(BatchDataset):
         source_tokenizer: Tokenizer,
         source_normalize: Callable[[str], str],
         *,
+        augment: PairAugment | None = None,
         sampling: float = 0.0,
         source_sampling: float = 0.0,
         seed: int = 0,
         copying: bool = False,
     ) -> None:
         self.output = output
+        self.augment = augment
         self.source_tokenizer = source_tokenizer
         self.source_normalize = source_normalize
         self.sampling = sampling
@@ -261,9 +275,12 @@ class TextDataset(BatchDataset):
             pair = item.pair
             rng = _make_rng(self.seed, self.epoch, pair.id)
             text = self.output.normalize(pair.target)
+            source = self.source_normalize(pair.source)
+            if self.augment is not None:
+                changes = _make_rng(self.seed, self.epoch, f"{pair.id} augment")
+                source, text = self.augment(source, text, changes)
             ids.append(pair.id)
             texts.append(text)
-            source = self.source_normalize(pair.source)
             tokenizer = self.output_tokenizer(source)
             source_tokenizer = tokenizer if self.copying else self.source_tokenizer
             source_ids = _encode(source_tokenizer, source, self.source_sampling, rng)

@@ -17,7 +17,6 @@ from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.data.datasets import SpeechDataset, TextDataset
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import attention_weights
-from asr_s2s.text.copying import CopyingTokenizer
 from asr_s2s.text.tokenizer import EOS, Tokenizer
 
 if TYPE_CHECKING:
@@ -104,14 +103,14 @@ def attention_map(
     weights = attention_weights(model, dataset.kind, source, length, written)
     output = dataset.output
     tokenizer = tokenizer or output.tokenizer
-    pieces = list(tokenizer.pieces)
-    if not isinstance(tokenizer, CopyingTokenizer):  # whose pieces include languages
-        pieces += [f"<{language}>" for language in output.languages]
-    shown = [pieces[token] for token in [*written, EOS]]
+    size = len(output.tokenizer)
+    prompt = [token - size for token in written[:1] if 0 <= token - size < len(output.languages)]
+    languages = [f"<{output.languages[index]}>" for index in prompt]
+    shown = languages + tokenizer.labels([*written[len(languages) :], EOS])
     source = source[: int(length)]
     if isinstance(dataset, TextDataset):
-        source_pieces = pieces if dataset.copying else dataset.source_tokenizer.pieces
-        shown_source: Spectrogram | list[str] = [source_pieces[i] for i in source.tolist()]
+        source_tokenizer = tokenizer if dataset.copying else dataset.source_tokenizer
+        shown_source: Spectrogram | list[str] = source_tokenizer.labels(source.tolist())
     else:
         shown_source = compute_spectrogram(model, source)
     return AttentionMap(weights.float().cpu().numpy(), shown, shown_source)

@@ -110,7 +110,8 @@ class DecodeOptions:
     """Speech: whether to return words with times and confidence."""
     replace_unknown: bool = False
     """Text: whether to allow unknown tokens in outputs, and to replace each by the source word with
-    the largest attention weight (Luong et al., 2015)."""
+    the largest attention weight (Luong et al., 2015). Refused by models that spell all words by
+    bytes (`text.byte_fallback`)."""
     sample: bool = False
     """Text: whether to draw outputs at random instead of searching for the best ones; excludes
     `beam_size`, `coverage_penalty`, `beam_groups` and `must`. See `search/sampling.py`."""
@@ -153,14 +154,17 @@ class DecodeOptions:
             device: device of the model.
 
         Raises:
-            ConfigError: an option is out of range, has no effect on this kind of source or without
-                another option, excludes another option, or needs attention or languages that the
-                model does not have; names the option.
+            ConfigError: an option is out of range, has no effect on this kind of source or model or
+                without another option, excludes another option, or needs attention or languages
+                that the model does not have; names the option.
             ManifestError: the language is missing, or not a language of the model, or the file of
                 phrases cannot be read.
             TextError: a phrase or the prefix is invalid.
         """
         self._check(kind)
+        if self.replace_unknown and output.tokenizer.spells_all_text:
+            problem = "this model spells unknown words by bytes, and so has no unknown tokens"
+            raise ConfigError("replace_unknown", problem, "Remove this option")
         if self.language is not None and not output.languages:
             problem = "this model writes one language only"
             raise ConfigError("language", problem, "Remove this option")

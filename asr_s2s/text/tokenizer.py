@@ -38,6 +38,8 @@ class Tokenizer(ABC):
     """Text of every token, by id. Sentencepiece marks the beginning of a word with U+2581."""
     lacks_rare_units: ClassVar[bool] = False
     """Whether training texts usually have units that the vocabulary lacks, such as rare words."""
+    spells_all_text: bool = False
+    """Whether the vocabulary spells every text, so that no unit is unknown."""
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -78,6 +80,10 @@ class Tokenizer(ABC):
         """End offset of each token in the text of `decode`. A space between words belongs to the
         token that adds it."""
         return [len(self.decode(ids[: i + 1])) for i in range(len(ids))]
+
+    def labels(self, ids: Sequence[int]) -> list[str]:
+        """Text of each token as pictures show it, special tokens included."""
+        return [self.pieces[i] for i in ids]
 
     def is_known(self, ids: Sequence[int]) -> bool:
         """Whether the token ids of a word spell a word of the lexicon; always true without one."""

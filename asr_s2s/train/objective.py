@@ -208,7 +208,9 @@ def _detach(loss: Tensor | None) -> Tensor | None:
 
 def _accuracy(logits: Tensor, target: Tensor) -> Tensor:
     counted = target != IGNORED
-    return ((logits.argmax(-1) == target) & counted).sum() / counted.sum()
+    # The maximum is ten times as fast on CPU as its position.
+    of_target = logits.gather(-1, target.masked_fill(~counted, 0)[..., None])[..., 0]
+    return ((of_target == logits.amax(-1)) & counted).sum() / counted.sum()
 
 
 def _at_least_float32(logits: Tensor) -> Tensor:

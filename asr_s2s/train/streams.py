@@ -27,6 +27,7 @@ from asr_s2s.data.parallel import TextPair, is_parallel, read_parallel
 from asr_s2s.errors import ConfigError, TrainingError
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.nn.masks import padding_mask
+from asr_s2s.text.augment import TextAugment
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import Tokenizer
@@ -201,10 +202,12 @@ def make_streams(
         streams.append(Stream(CutSet(cuts), speech))
     if corpus.pairs:
         assert source_tokenizer is not None
+        texts = [(pair.source, pair.target) for pair in corpus.pairs]
         text = TextDataset(
             output,
             source_tokenizer,
             normalizer(config.source_text.normalizer),
+            augment=TextAugment(config.text_augment, texts, base) if training else None,
             sampling=config.text.sampling if training else 0.0,
             source_sampling=_source_sampling(config) if training else 0.0,
             seed=config.train.seed,

@@ -373,3 +373,85 @@ def test_characters_and_subwords_represent_real_transcripts(shared_data: Path) -
         assert all(tokenizer.decode(tokenizer.encode(text)) == text for text in texts)
     short, long = (sum(len(t.encode(x)) for x in texts) for t in (subwords, characters))
     assert short < 0.8 * long
+
+
+ROBUST = TextConfig(
+    tokenizer="sentencepiece",
+    vocabulary_size=340,
+    byte_fallback=True,
+    split_digits=True,
+    case_marks=True,
+)
+SENTENCES = [f"{text[0].upper()}{text[1:]}. It cost {i} euros." for i, text in enumerate(TEXTS)]
+UNSEEN = [
+    "Łukasz paid 1,250 euros 😀 to NASA's McDonald!", "THE WELL", "你好 the ÉTÉ", "İ ß ẞ", "😀", "",
+]  # fmt: skip
+
+
+def test_with_byte_fallback_no_character_is_unknown() -> None:
+    tokenizer = train_tokenizer(ROBUST, SENTENCES)
+    assert len(tokenizer) == 340 and tokenizer.spells_all_text
+    for text in [*SENTENCES, *UNSEEN]:
+        ids = tokenizer.encode(text)
+        assert UNK not in ids and tokenizer.decode(ids) == text
+        drawn = tokenizer.sample(text, 0.3, np.random.default_rng(0))
+        assert UNK not in drawn and tokenizer.decode(drawn) == text
+        assert tokenizer.sample(text, 1000.0, np.random.default_rng(0)) == ids
+        assert tokenizer.unknown_characters(text) == set()
+    assert not train_tokenizer(SUBWORDS, TEXTS).spells_all_text
+
+
+def test_surfaces_offsets_and_labels_of_bytes_and_case_marks_follow_the_text() -> None:
+    tokenizer = train_tokenizer(ROBUST, SENTENCES)
+    for text in [*SENTENCES, *UNSEEN]:
+        ids, surfaces = tokenizer.encode(text), tokenizer.surfaces(text)
+        assert len(surfaces) == len(ids) == len(tokenizer.words(text))
+        assert "".join(surfaces).replace(" ", "") == text.replace(" ", "")
+        offsets = tokenizer.offsets(ids)
+        assert offsets == sorted(offsets) and offsets[-1:] == ([len(text)] if text else [])
+        labels = tokenizer.labels([*ids, EOS])
+        assert "".join(labels).replace("\u2581", " ").strip() == f"{text}</s>"
+    assert tokenizer.words("THE WELL") == ["THE"] * 2 + ["WELL"] * (len(tokenizer.encode("WELL")))
+
+
+def test_case_marks_share_the_subwords_of_all_spellings() -> None:
+    tokenizer = train_tokenizer(ROBUST, SENTENCES)
+    normal = tokenizer.encode("the well")
+    for text in ("The Well", "THE WELL", "The WELL"):
+        ids = tokenizer.encode(text)
+        assert [i for i in ids if i in normal] == normal and len(ids) == len(normal) + 2
+    without = train_tokenizer(replace(ROBUST, case_marks=False), SENTENCES)
+    assert without.encode("The Well") != without.encode("the well")
+
+
+def test_each_digit_is_a_token() -> None:
+    texts = [*SENTENCES, *["It was 1998.", "1998 and 1999", "call 1998"] * 5]
+    digits = set("0123456789")
+    for split in (True, False):
+        tokenizer = train_tokenizer(replace(ROBUST, split_digits=split), texts)
+        found = [len(digits & set(surface)) for surface in tokenizer.surfaces("1998")]
+        assert (max(found) == 1) == split
+
+
+def test_bytes_and_marks_are_loaded_and_pickled(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(ROBUST, SENTENCES)
+    tokenizer.save(tmp_path)
+    for other in (load_tokenizer(tmp_path), pickle.loads(pickle.dumps(tokenizer))):
+        assert other.pieces == tokenizer.pieces and other.spells_all_text
+        assert [other.encode(text) for text in UNSEEN] == [tokenizer.encode(t) for t in UNSEEN]
+
+
+@pytest.mark.parametrize("size", [100, 260, 5_000])
+def test_the_suggested_size_counts_bytes_and_marks(size: int) -> None:
+    with pytest.raises(TextError, match=rf"^text.vocabulary_size: {size} is too ") as caught:
+        train_tokenizer(replace(ROBUST, vocabulary_size=size), SENTENCES)
+    suitable = int(caught.value.fix.split()[3])
+    config = replace(ROBUST, vocabulary_size=suitable)
+    assert len(train_tokenizer(config, SENTENCES)) == suitable
+
+
+def test_incomplete_bytes_in_an_output_do_not_fail() -> None:
+    tokenizer = train_tokenizer(ROBUST, SENTENCES)
+    ids = tokenizer.encode("the 😀")[:-2]
+    assert tokenizer.decode(ids).strip() == "the"
+    assert len(tokenizer.labels(ids)) == len(tokenizer.offsets(ids)) == len(ids)

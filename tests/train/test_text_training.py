@@ -34,7 +34,8 @@ SUBWORDS = [
     "text.tokenizer=sentencepiece", "text.vocabulary_size=45", "text.sampling=0.2",
     "source_text.joint=true", "text_encoder.shared_embedding=true", "decoder.tied_output=true",
     "train.steps=12", "train.validate_every=6", "train.checkpoint_every=2", "train.log_every=1",
-    "train.attention_pictures=0",
+    "train.attention_pictures=0", "text_augment.uppercase_probability=0.3",
+    "text_augment.strip_end_probability=0.3", "text_augment.symbol_probability=0.2",
 ]  # fmt: skip
 
 
