@@ -5,6 +5,7 @@ A new option is a field of `DecodeOptions`, the same key in `DecodeKeywords`, an
 """
 
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
@@ -22,6 +23,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "length_penalty": (0, 10),
     "coverage_penalty": (0, 10),
 }
+_WHOLE = ("beam_size", "n_best")
 _WITHOUT_EFFECT = {
     "speech": ("replace_unknown", "a recording has no words that could replace unknown tokens"),
     "text": ("words", "word times need a recording"),
@@ -84,7 +86,13 @@ class DecodeOptions:
         """
         for name, (lowest, highest) in _BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and not lowest <= value <= highest:
+            if value is None:
+                continue
+            kind = Integral if name in _WHOLE else Real
+            if isinstance(value, bool) or not isinstance(value, kind):
+                noun = "a whole number" if name in _WHOLE else "a number"
+                raise ConfigError(name, f"expected {noun}, found {value!r}", "Correct it")
+            if not lowest <= value <= highest:
                 problem = f"expected a number from {lowest:,} to {highest:,}, found {value:,}"
                 raise ConfigError(name, problem, "Correct it")
         name, problem = _WITHOUT_EFFECT[kind]
@@ -97,6 +105,9 @@ class DecodeOptions:
         search = self._search(config.search)
         check_attended(search, config.decoder)
         phrases = self.phrases
+        if phrases is not None and not isinstance(phrases, str | Path | Phrases):
+            problem = f"expected the path of a file of phrases, found a {type(phrases).__name__}"
+            raise ConfigError("phrases", problem, "Write them to a file, one per line")
         if isinstance(phrases, (str, Path)):
             phrases = read_phrases(Path(phrases), output.tokenizer, output.normalize)
         return DecodeSettings(search, prompt, None if phrases is None else phrases.to(device))
