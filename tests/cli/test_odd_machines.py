@@ -1,4 +1,4 @@
-"""`asr-s2s transcribe` and `translate` with odd names, on odd machines, and when they are killed."""
+"""Odd names, odd machines and kills: `asr-s2s transcribe` and `translate` lose nothing."""
 
 import json
 import os
