@@ -38,7 +38,8 @@ def transcribe(sources: list[str], folder: Path, text: str, **options: bool) -> 
 
 
 def texts(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.glob("[!.]*")}
+    found = folder.glob("[!.]*")
+    return {path.name: path.read_text("utf-8", "surrogateescape") for path in found}
 
 
 def test_recordings_of_the_same_name_in_two_runs_have_their_own_files(tmp_path: Path) -> None:

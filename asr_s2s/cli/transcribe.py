@@ -151,7 +151,7 @@ def transcribe(
     for error in errors:
         report_failure(error)
     if passed_over.total():
-        counts = ", ".join(f"{n} {kind}" for kind, n in sorted(passed_over.items()) if n)
+        counts = ", ".join(f"{kind} ({n})" for kind, n in sorted(passed_over.items()) if n)
         say(f"passed over in folders: {counts}")
     writer = Writer(format or ["txt"], found, output_dir, overwrite=overwrite)
     pending, misplaced, reserved = _pending(writer, len(found), overwrite)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_names_of_any_kind_are_transcribed_and_printed_on_one_line(
         (source / name).write_bytes(b"\0\5\26\7")
     done = run("in", "--output-dir", "out", "--format", "txt", "--format", "json", cwd=tmp_path)
     assert done.returncode == 1  # of the empty file
-    assert b"passed over in folders: 2 .txt, 1 files without suffix" in done.stderr
+    assert b"passed over in folders: .txt (2), files without suffix (1)" in done.stderr
     assert b"asr-s2s: in/q\\n\\x1b.wav: is empty" in done.stderr
     lines = done.stdout.splitlines()
     assert [line.count(b"\t") for line in lines] == [1] * len(names)
@@ -138,16 +139,16 @@ def test_full_disk_keeps_what_was_written(sample: Path, tmp_path: Path) -> None:
     out.mkdir()
     (out / "big").write_bytes(bytes(2000))
 
-    def limit() -> None:  # files may be as large as text, not as large as JSON
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    def limit_to(size: int) -> Callable[[], None]:
+        return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
     done = run(*sorted(tmp_path.glob("*.wav")), "--output-dir", out, "--format", "json", "--words",
-               preexec_fn=limit)  # fmt: skip
+               preexec_fn=limit_to(400))  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.count(b"cannot be written (File too large)") == 1
     assert b"Traceback" not in done.stderr
     assert {path.name for path in out.iterdir()} == {"big", INDEX_FILE}
-    done = run(*sorted(tmp_path.glob("*.wav")), "--output-dir", out, preexec_fn=limit)
+    done = run(*sorted(tmp_path.glob("*.wav")), "--output-dir", out, preexec_fn=limit_to(2000))
     assert done.returncode == 0, done.stderr
     assert outputs(out).keys() == {"big", "0.txt", "1.txt", "2.txt"}
 
