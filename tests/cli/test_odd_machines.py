@@ -114,8 +114,12 @@ def test_nothing_is_needed_of_the_environment_or_made_in_it(
         environment["HOME"] = str(tmp_path / home)  # /proc stays /proc
     done = run(sample, env=environment, cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, b"")
+    (tmp_path / "m.jsonl").write_text(json.dumps({"audio": str(sample), "text": "one"}))
+    command = [sys.executable, "-m", "asr_s2s", "check", "m.jsonl"]  # imports lhotse
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
     assert list((tmp_path / "home").iterdir()) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "m.jsonl"}
 
 
 def test_closed_standard_streams(sample: Path, expected: bytes, tmp_path: Path) -> None:
