@@ -7,7 +7,7 @@ write to one folder at the same time, each other recordings.
 
 import errno
 import fcntl
-import hashlib
+import functools
 import json
 import os
 from collections import defaultdict
@@ -48,6 +48,7 @@ class OutputIndex:
         self.suffixes = suffixes
         self._file = (self.folder / INDEX_FILE).open("a+b", buffering=0)
         self._entries: dict[str, _Entry] = {}
+        self._numbers: dict[str, int] = {}  # of names, in the order of their first lines
 
     def assign(self, sources: Sequence[str], *, overwrite: bool = False) -> list[str]:
         """Return the name of the output files of each recording, and enter it in the index.
@@ -76,6 +77,9 @@ class OutputIndex:
                     self._append({"name": name, "source": key})
                     assigned[key] = name
                     used.add(name)
+            for name in used:
+                if not self._has_files(name):  # else it could be given away
+                    self.claim(name)
         return [assigned[key] for key in keys]
 
     def is_done(self, name: str, source: str, paths: Sequence[Path]) -> bool:
@@ -111,13 +115,11 @@ class OutputIndex:
         Returns:
             False if another process has reserved them.
         """
-        digest = hashlib.blake2b(os.fsencode(name), digest_size=7).digest()
         try:
-            # The locked byte need not exist. A record lock, unlike `flock`, is not inherited by
-            # child processes, which may outlive this one.
-            fcntl.lockf(
-                self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 1 + int.from_bytes(digest, "big")
-            )
+            # A record lock, unlike `flock`, is not inherited by child processes, which may outlive
+            # this one. The locked byte has no other meaning and need not exist.
+            byte = 1 + self._numbers[name]
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
         except (BlockingIOError, PermissionError):
             return False
         except OSError:  # a file system without locks
@@ -154,10 +156,10 @@ class OutputIndex:
         if source == STDIN:
             return source
         path = Path(source)
-        return os.path.relpath(path.parent.resolve() / path.name, self.folder)
+        return os.path.relpath(_real_folder(Path.cwd() / path.parent) / path.name, self.folder)
 
     def _beside(self, source: str) -> bool:
-        return source != STDIN and Path(source).parent.resolve() == self.folder
+        return source != STDIN and _real_folder(Path.cwd() / Path(source).parent) == self.folder
 
     def _stem(self, source: str) -> str:
         """Name of the file of a recording, short enough for a number and any suffix."""
@@ -172,18 +174,19 @@ class OutputIndex:
         """Whether a name may be given to a new recording."""
         if name not in self._entries and (overwrite or self._beside(source)):
             return True
-        if any(os.path.lexists(self.folder / f"{name}.{suffix}") for suffix in self.suffixes):
-            return False
-        return name not in self._entries or self.claim(name)
+        return not self._has_files(name) and (name not in self._entries or self.claim(name))
+
+    def _has_files(self, name: str) -> bool:
+        return any(os.path.lexists(self.folder / f"{name}.{suffix}") for suffix in self.suffixes)
 
     def _read(self) -> None:
-        self._entries = {}
+        self._entries, self._numbers = {}, {}
         self._file.seek(0)
         for line in self._file.read().splitlines():
             with suppress(ValueError, KeyError, TypeError):  # a line cut by a full disk
                 entry = json.loads(line)
                 if isinstance(entry["source"], str):
-                    self._entries[str(entry["name"])] = entry
+                    self._enter(str(entry["name"]), entry)
 
     def _append(self, entry: _Entry) -> None:
         end = self._file.seek(0, os.SEEK_END)
@@ -191,7 +194,11 @@ class OutputIndex:
         line = (b"\n" if cut else b"") + json.dumps(entry).encode() + b"\n"
         if self._file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._entries[entry["name"]] = entry
+        self._enter(entry["name"], entry)
+
+    def _enter(self, name: str, entry: _Entry) -> None:
+        self._entries[name] = entry
+        self._numbers.setdefault(name, len(self._numbers))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -203,6 +210,11 @@ class OutputIndex:
         finally:
             with suppress(OSError):
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, 0)
+
+
+@functools.cache
+def _real_folder(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def recording_state(source: str) -> tuple[int, int]:

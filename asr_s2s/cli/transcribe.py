@@ -245,9 +245,13 @@ def find_recordings(sources: Iterable[str]) -> tuple[list[str], Counter[str], li
     errors: list[UserError] = []
     for source in sources:
         path = Path(source)
-        if source == STDIN or path.is_file():
+        try:
+            is_file, is_folder = path.is_file(), path.is_dir()
+        except OSError:  # as of a name that is too long
+            is_file = is_folder = False
+        if source == STDIN or is_file:
             found.append(source)
-        elif path.is_dir():
+        elif is_folder:
             content = search_folder(path)
             if not content.recordings and not content.errors:
                 errors.append(
@@ -274,8 +278,8 @@ def _open(sources: Iterable[str], say: Callable[[str], None] | None) -> Iterator
 
     for source in sources:
         opened = read_recording() if source == STDIN else source
-        if say is not None and (source == STDIN or Path(source).is_file()):  # no pipes
-            with suppress(UserError):  # reading it raises the error
+        with suppress(UserError, OSError):  # reading it raises the error
+            if say is not None and (source == STDIN or Path(source).is_file()):  # no pipes
                 tracks = audio_tracks(opened, name=source)
                 chosen = next((track for track in tracks if track.is_default), None)
                 if len(tracks) > 1 and chosen is not None:
