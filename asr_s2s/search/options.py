@@ -88,8 +88,8 @@ class DecodeOptions:
             value = getattr(self, name)
             if value is None:
                 continue
-            kind = Integral if name in _WHOLE else Real
-            if isinstance(value, bool) or not isinstance(value, kind):
+            expected = Integral if name in _WHOLE else Real
+            if isinstance(value, bool) or not isinstance(value, expected):
                 noun = "a whole number" if name in _WHOLE else "a number"
                 raise ConfigError(name, f"expected {noun}, found {value!r}", "Correct it")
             if not lowest <= value <= highest:
