@@ -5,6 +5,8 @@ Every problem that a user can cause (a bad file, a wrong key, an impossible sett
 Programming errors stay ordinary exceptions.
 """
 
+import errno
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,19 @@ EXIT_BAD_INPUT = 1
 """Exit code if some input could not be used; all other inputs were processed."""
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C, as in shells (128 + SIGINT)."""
+
+
+def printable(text: str) -> str:
+    """Return text, such as a file name, as one line that leaves a terminal and a table intact:
+    control characters and line separators are escaped, for example as \\n or \\x1b."""
+    if text.isprintable():
+        return text
+    return "".join(
+        repr(character)[1:-1]
+        if unicodedata.category(character) in ("Cc", "Zl", "Zp")
+        else character
+        for character in text
+    )
 
 
 class UserError(Exception):
@@ -28,7 +43,7 @@ class UserError(Exception):
         self.where = str(where)
         self.problem = problem.rstrip(".")
         self.fix = fix.rstrip(".")
-        super().__init__(f"{self.where}: {self.problem}. {self.fix}.")
+        super().__init__(printable(f"{self.where}: {self.problem}. {self.fix}."))
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str, str]]:
         # By default, unpickling passes only the message to the constructor.
@@ -79,3 +94,14 @@ def writing(where: str | Path, fix: str = "Choose another file") -> Iterator[Non
     except OSError as error:
         reason = error.strerror or error
         raise UserError(where, f"cannot be written ({reason})", fix) from error
+
+
+def is_about_name(error: UserError) -> bool:
+    """Return whether an output could not be written because its file system does not allow its name
+    or path, so that other outputs may succeed."""
+    reason = error.__cause__
+    return isinstance(reason, OSError) and reason.errno in (
+        errno.ENAMETOOLONG,
+        errno.EILSEQ,
+        errno.EINVAL,
+    )

@@ -1,6 +1,7 @@
 """Speech recognition and translation with a trained model: `Transcriber` and its result types."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,17 +10,18 @@ from typing import Any, Unpack, overload
 
 import torch
 
-from asr_s2s.audio.segment import DetectorName, SpeechDetector, find_detector
-from asr_s2s.audio.waveform import SAMPLE_RATE
-from asr_s2s.errors import AudioError, ModelError, UserError
+from asr_s2s.audio.segment import DetectorName, find_detector
+from asr_s2s.audio.waveform import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE
+from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
 from asr_s2s.model.device import choose_device
 from asr_s2s.model.folder import LoadedModel, load_model
-from asr_s2s.reading import End, Piece, Source, read_ahead
+from asr_s2s.reading import End, Piece, read_ahead
 from asr_s2s.search.align import align, align_words
 from asr_s2s.search.confidence import Evidence, confidence
 from asr_s2s.search.guard import Reason
 from asr_s2s.search.options import DEFAULTS, DecodeKeywords, DecodeOptions, DecodeSettings
 from asr_s2s.search.recognize import Part, Remedy, Result, Search, join_memories, recognize
+from asr_s2s.sources import Source, as_collection
 from asr_s2s.text.output import Output, SpeechTask
 from asr_s2s.text.words import join_texts
 
@@ -137,6 +139,7 @@ class TranscribeKeywords(DecodeKeywords, total=False):
     sample_rate: int
     batch_seconds: float
     vad: DetectorName
+    audio_track: int | None
 
 
 class Transcriber:
@@ -177,22 +180,23 @@ class Transcriber:
     @overload
     def transcribe(
         self,
-        source: Sequence[Source],
+        source: Iterable[Source],
         options: DecodeOptions = ...,
         **keywords: Unpack[TranscribeKeywords],
     ) -> list[Transcript]: ...
 
     def transcribe(
         self,
-        source: Source | Sequence[Source],
+        source: Source | Iterable[Source],
         options: DecodeOptions = DEFAULTS,
         **keywords: Unpack[TranscribeKeywords],
     ) -> Transcript | list[Transcript]:
-        """Transcribe one recording or a list of recordings of any length.
+        """Transcribe one recording or several recordings of any length.
 
         Args:
-            source: a path, an open binary file, an array of samples `(samples,)` or
-                `(samples, channels)`, a lhotse cut, or a list of these.
+            source: a recording in any form of `asr_s2s.sources.Source`: a path, a file, bytes,
+                samples `(samples,)` or `(samples, channels)` as array or tensor, also with their
+                sampling rate, or a lhotse cut; or a list or other collection of these.
             options: decoding options.
             keywords: fields of `DecodeOptions`, which override `options`, and the other arguments
                 of `stream`, such as `sample_rate`.
@@ -202,16 +206,16 @@ class Transcriber:
                 the error is an `IncompleteError`, whose `results` hold the transcripts.
             UserError: an option cannot be used; see `DecodeOptions.prepare`.
         """
-        many = isinstance(source, (list, tuple))
-        sources: Any = source if many else [source]
+        many = as_collection(source)
+        sources: Iterable[Any] = [source] if many is None else many
         results = list(self.stream(sources, options, **keywords))
         failures = [result for result in results if isinstance(result, Failure)]
-        if failures and not many:
+        if failures and many is None:
             raise failures[0].error
         if failures:
             raise IncompleteError(results) from failures[0].error
         transcripts = [result for result in results if isinstance(result, Transcript)]
-        return transcripts if many else transcripts[0]
+        return transcripts[0] if many is None else transcripts
 
     def stream(
         self,
@@ -221,6 +225,7 @@ class Transcriber:
         sample_rate: int = SAMPLE_RATE,
         batch_seconds: float = BATCH_SECONDS,
         vad: DetectorName = "energy",
+        audio_track: int | None = None,
         **keywords: Unpack[DecodeKeywords],
     ) -> Iterator[Transcript | Failure]:
         """Transcribe recordings lazily, in order; yields a `Failure` for each unusable one.
@@ -231,29 +236,35 @@ class Transcriber:
         Args:
             sources: recordings, as in `transcribe`.
             options: decoding options.
-            sample_rate: sampling rate of arrays, in Hz; ignored for files.
+            sample_rate: sampling rate of arrays without one of their own, in Hz; ignored for
+                files.
             batch_seconds: seconds of audio decoded together, padding included.
             vad: voice activity detector for recordings longer than 25 s: `energy`, or the neural
                 `silero`, which needs the package silero-vad.
+            audio_track: number of the audio track, from 1, of files with several; by default the
+                one that players choose.
             keywords: fields of `DecodeOptions`, which override `options`.
 
         Raises:
             UserError: at the call: an option cannot be used; see `DecodeOptions.prepare`.
         """
         options = self.check(replace(options, **keywords))
-        return self._stream(sources, options, sample_rate, batch_seconds, find_detector(vad))
+        _check_number("sample_rate", sample_rate, LOWEST_RATE, HIGHEST_RATE)
+        _check_number("batch_seconds", batch_seconds, 0.1, math.inf)
+        if audio_track is not None:
+            _check_number("audio_track", audio_track, 1, math.inf)
+        pieces = read_ahead(sources, sample_rate, find_detector(vad), audio_track)
+        return self._stream(pieces, options, batch_seconds)
 
     def _stream(
         self,
-        sources: Iterable[Source],
+        read: Generator[Piece | End, None, None],
         options: DecodeOptions,
-        sample_rate: int,
         batch_seconds: float,
-        detector: SpeechDetector,
     ) -> Iterator[Transcript | Failure]:
         segments: list[Segment] = []  # of the current recording
         # Closes the readers even if an exception's traceback keeps this generator alive.
-        with closing(read_ahead(sources, sample_rate, detector)) as pieces:
+        with closing(read) as pieces:
             for batch in _batches(pieces, batch_seconds):
                 decoded = iter(self.decode([p for p in batch if isinstance(p, Piece)], options))
                 for item in batch:
@@ -355,6 +366,18 @@ class Transcriber:
                 )
                 for word in aligned
             )
+
+
+def _check_number(name: str, value: object, lowest: float, highest: float) -> None:
+    """Refuse an option that is not a number within bounds, at the call."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not lowest <= value <= highest
+    ):
+        expected = f"at least {lowest:g}" if math.isinf(highest) else f"{lowest:g} to {highest:g}"
+        problem = f"expected a number, {expected}, found {value!r}"
+        raise ConfigError(name, problem, "Correct it")
 
 
 def _batches(items: Iterable[Piece | End], batch_seconds: float) -> Iterator[Sequence[Piece | End]]:

@@ -5,31 +5,25 @@ read-ahead is limited in seconds of audio, so that memory depends neither on the
 number of recordings.
 """
 
-import io
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from threading import Condition
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, Union, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr_s2s.audio.decode import stream_audio
 from asr_s2s.audio.segment import LONGEST, SpeechDetector, split_at_silences
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform, concatenate, from_array, is_silent
 from asr_s2s.errors import UserError
+from asr_s2s.sources import NamedSource, Source, as_recording
 
-# Cuts are rare here, and lhotse takes a third of a second to import.
 if TYPE_CHECKING:
     from lhotse.cut import Cut
-
-Source: TypeAlias = Union[str, Path, BinaryIO, NDArray[Any], "Cut"]
-"""A path, an open binary file, an array at 16 kHz, or a lhotse cut."""
 
 READERS = 2
 """Number of recordings read at the same time."""
@@ -63,7 +57,10 @@ class End:
 
 
 def read_ahead(
-    sources: Iterable[Source], sample_rate: int, detector: SpeechDetector
+    sources: Iterable[Source],
+    sample_rate: int,
+    detector: SpeechDetector,
+    audio_track: int | None = None,
 ) -> Generator[Piece | End, None, None]:
     """Read recordings in background threads; yields the pieces of each and then its end, in order.
 
@@ -72,8 +69,9 @@ def read_ahead(
 
     Args:
         sources: recordings.
-        sample_rate: sampling rate of arrays, in Hz.
+        sample_rate: sampling rate of arrays without one, in Hz.
         detector: finds the speech in recordings longer than `LONGEST` seconds.
+        audio_track: number of the audio track of files with several; see `stream_audio`.
     """
     remaining = enumerate(sources)
     queue = _ReadQueue()
@@ -82,7 +80,7 @@ def read_ahead(
             while True:
                 while queue.has_room() and (following := next(remaining, None)) is not None:
                     index, source = following
-                    pieces = read_pieces(source, _name(source, index), sample_rate, detector)
+                    pieces = _open(source, index, sample_rate, detector, audio_track)
                     pool.submit(queue.fill, queue.add(), pieces)
                 item = queue.take()
                 if item is None:
@@ -189,11 +187,27 @@ class _TrackedBlocks:
             self.error = error
 
 
+def _open(
+    source: Source,
+    index: int,
+    sample_rate: int,
+    detector: SpeechDetector,
+    audio_track: int | None,
+) -> Generator[Piece | End, None, None]:
+    """Read one of several recordings; one of an unknown type yields its end with the error."""
+    try:
+        recording = as_recording(source, index, sample_rate)
+    except UserError as error:
+        yield End(error.where, 0.0, True, error)
+    else:
+        yield from read_pieces(recording, detector, audio_track)
+
+
 def read_pieces(
-    source: Source, name: str, sample_rate: int, detector: SpeechDetector
+    source: NamedSource, detector: SpeechDetector, audio_track: int | None = None
 ) -> Generator[Piece | End, None, None]:
     """Read one recording; yields its pieces and then its end. Arguments as in `read_ahead`."""
-    recording = _TrackedBlocks(_read_blocks(source, name, sample_rate))
+    recording = _TrackedBlocks(_read_blocks(source, audio_track))
     blocks = iter(recording)
     beginning: list[Waveform] = []
     for block in blocks:
@@ -208,7 +222,7 @@ def read_pieces(
     else:
         for span in split_at_silences(chain(_release(beginning), blocks), detector):
             yield Piece(span.start, span.samples)
-    yield End(name, recording.samples / SAMPLE_RATE, whole, recording.error)
+    yield End(source.name, recording.samples / SAMPLE_RATE, whole, recording.error)
 
 
 def _release(blocks: list[Waveform]) -> Iterator[Waveform]:
@@ -217,16 +231,15 @@ def _release(blocks: list[Waveform]) -> Iterator[Waveform]:
         yield blocks.pop(0)
 
 
-def _read_blocks(source: Source, name: str, sample_rate: int) -> Iterator[Waveform]:
+def _read_blocks(source: NamedSource, audio_track: int | None) -> Iterator[Waveform]:
     """Read the waveform of a source in blocks."""
-    if isinstance(source, np.ndarray):
-        yield from_array(source, sample_rate, name=name)
-    elif isinstance(source, (str, Path)):
-        yield from stream_audio(source, name=name)
-    elif isinstance(source, io.IOBase):
-        yield from stream_audio(cast(BinaryIO, source), name=name)
+    content = source.content
+    if isinstance(content, np.ndarray):
+        yield from_array(content, source.sample_rate, name=source.name)
+    elif isinstance(content, str) or hasattr(content, "read"):
+        yield from stream_audio(content, name=source.name, audio_track=audio_track)
     else:
-        yield from _read_cut(source)
+        yield from _read_cut(content)
 
 
 def _read_cut(cut: "Cut") -> Iterator[Waveform]:
@@ -238,23 +251,3 @@ def _read_cut(cut: "Cut") -> Iterator[Waveform]:
         yield read_cut_audio(cut)
     else:
         yield from stream_audio(path, start=cut.start, duration=cut.duration)
-
-
-def _name(source: Source, index: int) -> str:
-    """Name of a source in results and messages."""
-    if isinstance(source, (str, Path)):
-        return str(source)
-    if isinstance(source, np.ndarray):
-        return f"array {index}"
-    if isinstance(source, io.IOBase):
-        return str(getattr(source, "name", f"stream {index}"))
-    from lhotse.cut import Cut
-
-    from asr_s2s.data.manifest import cut_source
-
-    if isinstance(source, Cut):
-        return cut_source(source)
-    raise TypeError(
-        f"cannot transcribe a {type(source).__name__}; expected a path, a binary file, a numpy "
-        "array of samples, or a lhotse cut"
-    )

@@ -7,6 +7,7 @@ files.
 
 import csv
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -29,6 +30,17 @@ UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error, lzma.LZMAError)
 """Exceptions of reading a file that is missing, damaged, or not UTF-8."""
 AUDIO_EXAMPLE = '{"audio": "a.wav", "text": "hello"}'
 TEXT_EXAMPLE = '{"source": "Good morning", "target": "Guten Morgen"}'
+
+_FORMS = (
+    (("audio_filepath",), {"audio_filepath": "audio", "offset": "start"}),
+    (
+        ("path", "sentence"),
+        {"path": "audio", "sentence": "text", "client_id": "speaker", "locale": "language"},
+    ),
+    (("file_name",), {"file_name": "audio", "transcription": "text"}),
+)
+"""Columns of NeMo manifests, of Common Voice tables and of Hugging Face audio folders: those by
+which each is recognized, and the names of this project for them."""
 
 Row = dict[str, Any]
 """Row of a file as written, before its values are checked."""
@@ -138,13 +150,29 @@ def first_line(path: Path) -> str:
         return ""
 
 
+def rename_columns(names: Iterable[str]) -> list[str]:
+    """Return column names with those of NeMo, Common Voice and audio folders replaced by the names
+    of this project; others are kept."""
+    names = list(names)
+    for recognized_by, changes in _FORMS:
+        if "audio" not in names and all(name in names for name in recognized_by):
+            renamed = [changes.get(name, name) for name in names]
+            return renamed if len(set(renamed)) == len(set(names)) else names
+    return names
+
+
 def column_names(line: str, suffix: str) -> list[str]:
     """Return the values of the first line of a table, which are its columns if it has a header, or
-    the fields of the first object of JSON Lines; empty if there are none.
+    the fields of the first object of JSON Lines; empty if there are none. Names of other tools are
+    replaced as in `rename_columns`.
 
     Args:
         suffix: one of `TABLES`.
     """
+    return rename_columns(_column_names(line, suffix))
+
+
+def _column_names(line: str, suffix: str) -> list[str]:
     if suffix == ".jsonl":
         try:
             row = json.loads(line)
@@ -203,7 +231,7 @@ def _json_rows(path: Path, content: str, example: str) -> Rows:
             yield where, ManifestError(where, f"this line is not JSON: {error}", fix)
             continue
         if isinstance(row, dict):
-            yield where, row
+            yield where, dict(zip(rename_columns(row), row.values(), strict=True))
         else:
             problem = f"expected a JSON object, found {line.strip()[:40]!r}"
             yield where, ManifestError(where, problem, fix)
@@ -215,8 +243,8 @@ def _table_rows(path: Path, content: str, delimiter: str, required: Sequence[str
     for where, values in lines:
         if not header:
             if any(value.strip() for value in values):
-                require_columns(values, where, required)
-                header = values
+                header = rename_columns(values)
+                require_columns(header, where, required)
         elif len(values) == len(header):
             yield where, dict(zip(header, values, strict=True))
         else:
@@ -275,6 +303,23 @@ def require_characters(row: Row, where: str) -> None:
             raise ManifestError(where, problem, "Correct the value") from error
 
 
+def longest_name(folder: Path) -> int:
+    """Return how many bytes a file name may have in an existing folder."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (OSError, ValueError):
+        return 255
+
+
+def partial_path(path: Path) -> Path:
+    """Return the path of a hidden file in the same folder, in which a file is written. It is always
+    the same, so that the next attempt replaces what a killed process left."""
+    name = f".{path.name}.partial"
+    if len(os.fsencode(name)) > longest_name(path.parent):
+        name = f".{hashlib.blake2b(os.fsencode(path.name), digest_size=16).hexdigest()}.partial"
+    return path.with_name(name)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a file for writing bytes that gets its name only when it is complete and on disk, so
@@ -283,7 +328,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_path(path)
     try:
         with partial.open("wb") as file:
             yield file

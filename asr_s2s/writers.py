@@ -7,14 +7,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asr_s2s.data.standard_input import STDIN
-from asr_s2s.errors import UserError, writing
+from asr_s2s.errors import UserError, printable, writing
+from asr_s2s.output_index import OutputIndex, recording_state
 from asr_s2s.subtitles import to_srt, to_vtt
+from asr_s2s.text_files import partial_path
 
 if TYPE_CHECKING:
     from asr_s2s.pipeline import Alternative, Transcript, Word
@@ -76,6 +78,13 @@ def to_record(result: "Transcript") -> dict[str, Any]:
     return record
 
 
+def to_json(record: dict[str, Any]) -> str:
+    """Encode a record as one line of JSON. Bytes of file names that are not UTF-8 are escaped as
+    lone surrogates, from which `os.fsencode` restores them."""
+    line = json.dumps(record, ensure_ascii=False)
+    return line.encode("utf-8", "backslashreplace").decode()
+
+
 def word_record(word: "Word") -> dict[str, float]:
     """Times (s) and confidence of a word as a JSON object; `known` is there, and false, for a word
     that the lexicon of the model lacks."""
@@ -124,7 +133,7 @@ def to_tsv(result: "Transcript") -> str:
 FORMATS = {
     "txt": OutputFormat(content=lambda result: f"{result.text}\n", help="plain text", lines=True),
     "json": OutputFormat(
-        content=lambda result: json.dumps(to_record(result), ensure_ascii=False) + "\n",
+        content=lambda result: to_json(to_record(result)) + "\n",
         help="JSON Lines, one object per recording",
         lines=True,
     ),
@@ -140,19 +149,26 @@ class Writer:
 
     The first format is printed to standard output; if there are several recordings, txt lines start
     with the recording's name. All formats are written to the folder, if given, as files named after
-    the recordings. Recordings with equal names are numbered in the order of `sources`, regardless
-    of which are written.
+    the recordings; an index in the folder tells which file belongs to which recording.
 
     Args:
         formats: one or more names of formats.
         sources: all recordings of this run.
         folder: output folder, or None for standard output only.
+        overwrite: whether files of unknown origin may be replaced.
 
     Raises:
         UserError: the folder cannot be written, or is required but not given.
     """
 
-    def __init__(self, formats: Sequence[str], sources: Sequence[str], folder: Path | None) -> None:
+    def __init__(
+        self,
+        formats: Sequence[str],
+        sources: Sequence[str],
+        folder: Path | None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
         self.formats = list(dict.fromkeys(formats))
         self.sources = sources
         self.folder = folder
@@ -165,29 +181,35 @@ class Writer:
                 problem = "several recordings in this format cannot share standard output"
                 raise UserError(f"--format {self.printed_format}", problem, "Add --output-dir")
             return
-        self.stems = _distinct_stems(sources)
         with writing(folder, "Choose another folder"):
             folder.mkdir(parents=True, exist_ok=True)
+            self._index = OutputIndex(folder, list(FORMATS))
+            self._names = self._index.assign(sources, overwrite=overwrite)
+        self._states = list(map(_state, sources))
 
     def is_done(self, index: int) -> bool:
-        """Whether all output files of a recording exist and are no older than it."""
+        """Whether all output files of a recording exist, are complete, and are of its content."""
         if self.folder is None or self.sources[index] == STDIN:
             return False
-        try:
-            modified = Path(self.sources[index]).stat().st_mtime_ns
-            return all(path.stat().st_mtime_ns >= modified for path in self._paths(index))
-        except OSError:
-            return False
+        return self._index.is_done(self._names[index], self.sources[index], self._paths(index))
+
+    def claim(self, index: int) -> bool:
+        """Reserve the output files of a recording; False if another process writes them."""
+        return self.folder is None or self._index.claim(self._names[index])
 
     def check_place(self, index: int) -> None:
         """Check that outputs do not replace files next to the recording.
 
         Raises:
-            UserError: an output file exists in the folder of the recording.
+            UserError: an output file exists in the folder of the recording, and this program did
+                not write it, or it was changed since.
         """
         recording_folder = Path(self.sources[index]).resolve().parent
         for path in self._paths(index):
-            if path.exists() and path.resolve().parent == recording_folder:
+            if not path.exists() or path.resolve().parent != recording_folder:
+                continue
+            name = self._names[index]
+            if self._index.is_foreign(name) or self._index.is_changed(name, path):
                 raise UserError(
                     path,
                     "it lies beside its recording and may be its reference transcript",
@@ -195,36 +217,54 @@ class Writer:
                 )
 
     def write(self, index: int, result: "Transcript") -> None:
-        """Write the transcript of a recording; each file is replaced atomically.
+        """Write the transcript of a recording to its files, and print it. Each file is replaced
+        atomically.
 
         Raises:
             UserError: standard output or a file cannot be written.
         """
+        if self.folder is not None:
+            self._write_files(index, result)
         self._print(result)
-        finished: list[tuple[Path, Path]] = []
-        for path, format in zip(self._paths(index), self.formats, strict=False):
-            partial = path.with_name(f".{path.name}.partial")
-            with writing(path):
-                content = FORMATS[format].content(result)
-                partial.write_bytes(content.encode("utf-8", "surrogateescape"))
-                if result.warning is not None:
-                    _set_older_than_source(partial, self.sources[index])
-            finished.append((partial, path))
-        for partial, path in finished:
-            with writing(path):
-                partial.replace(path)
+
+    def _write_files(self, index: int, result: "Transcript") -> None:
+        paths = self._paths(index)
+        partial = [partial_path(path) for path in paths]
+        try:
+            written = 0
+            for place, path, format in zip(partial, paths, self.formats, strict=True):
+                with writing(path):
+                    content = FORMATS[format].content(result)
+                    place.write_bytes(content.encode("utf-8", "surrogateescape"))
+                    written = written or place.stat().st_mtime_ns
+                    os.utime(place, ns=(written, written))
+            with writing(self.folder or "index", "Choose another folder"):
+                # Before the files get their names: they count only if they are as new as this says.
+                self._index.enter(
+                    self._names[index],
+                    self.sources[index],
+                    self._states[index],
+                    None if result.warning is not None else written,
+                )
+            for place, path in zip(partial, paths, strict=True):
+                with writing(path):
+                    place.replace(path)
+        finally:
+            for place in partial:
+                with suppress(OSError):
+                    place.unlink(missing_ok=True)
 
     def _print(self, result: "Transcript") -> None:
         several = len(self.sources) > 1
         if several and not FORMATS[self.printed_format].lines:
             return
-        name = f"{result.source}\t" if several and self.printed_format == "txt" else ""
+        name = f"{printable(result.source)}\t" if several and self.printed_format == "txt" else ""
         print_now(name + FORMATS[self.printed_format].content(result))
 
     def _paths(self, index: int) -> list[Path]:
         if self.folder is None:
             return []
-        return [self.folder / f"{self.stems[index]}.{format}" for format in self.formats]
+        return [self.folder / f"{self._names[index]}.{format}" for format in self.formats]
 
 
 def print_now(text: str) -> None:
@@ -272,20 +312,9 @@ def _alternatives(alternatives: "Sequence[Alternative]") -> list[dict[str, Any]]
     return [{"text": a.text, "score": round(a.score, 4)} for a in alternatives]
 
 
-def _distinct_stems(sources: Sequence[str]) -> list[str]:
-    """Distinct output file names, without suffix, derived from the names of recordings."""
-    stems: dict[str, None] = {}
-    for source in sources:
-        stem = name = "stdin" if source == STDIN else Path(source).stem
-        number = 2
-        while name in stems:
-            name, number = f"{stem}-{number}", number + 1
-        stems[name] = None
-    return list(stems)
-
-
-def _set_older_than_source(path: Path, source: str) -> None:
-    """Make a file older than its recording, so that the next run processes it again."""
-    if source != STDIN:
-        before = Path(source).stat().st_mtime_ns - 1_000_000_000
-        os.utime(path, ns=(before, before))
+def _state(source: str) -> tuple[int, int] | None:
+    """Size and modification time of a recording; None if it is not a file."""
+    try:
+        return None if source == STDIN else recording_state(source)
+    except (OSError, ValueError):
+        return None

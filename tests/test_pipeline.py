@@ -142,8 +142,8 @@ def test_an_invalid_model_or_device_is_named_in_the_error(tmp_path: Path) -> Non
 
 
 def test_invalid_sources_and_options_are_refused(recognizer: Transcriber, sample: Path) -> None:
-    with pytest.raises(TypeError, match="cannot transcribe a dict"):
-        recognizer.transcribe({"audio": sample})
+    with pytest.raises(AudioError, match="cannot transcribe a dict"):
+        recognizer.transcribe({"sound": sample})
     with pytest.raises(ConfigError, match="beam_size: expected a number from 1 to 1,000, found 0"):
         recognizer.transcribe(sample, beam_size=0)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from asr_s2s.errors import AudioError, UserError
+from asr_s2s.output_index import INDEX_FILE
 from asr_s2s.pipeline import Alternative, Segment, Transcript, Word
 from asr_s2s.search.confidence import Evidence
 from asr_s2s.search.guard import Reason
@@ -30,7 +31,8 @@ def recordings(sample: Path, tmp_path: Path) -> list[str]:
 
 
 def files(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    """Names of the output files in a folder, that is, all but its hidden index."""
+    return {path.name for path in folder.iterdir() if path.name != INDEX_FILE}
 
 
 def test_a_record_has_all_fields_of_a_transcript() -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from scipy.signal import oaconvolve
 
-from asr_s2s.audio.decode import AUDIO_SUFFIXES, probe, read_audio
+from asr_s2s.audio.decode import probe, read_audio
+from asr_s2s.audio.folder import search_folder
 from asr_s2s.audio.waveform import SAMPLE_RATE
 from asr_s2s.config import AugmentConfig
 from asr_s2s.errors import AudioError, ConfigError
@@ -163,7 +164,7 @@ def telephone(samples: Samples, rng: np.random.Generator) -> Samples:
 
 
 def _find_recordings(folder: Path, key: str) -> list[Path]:
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
+    files = search_folder(folder).recordings
     if not files:
         raise ConfigError(
             key,

@@ -26,20 +26,12 @@ from asr_s2s.audio.ffmpeg import (
     is_text,
     open_container,
 )
+from asr_s2s.audio.folder import AUDIO_SUFFIXES
 from asr_s2s.audio.libsndfile import decode_soundfile, open_soundfile
 from asr_s2s.audio.ogg import chained_links
 from asr_s2s.audio.waveform import Waveform, check_duration, concatenate, to_model_rate
 from asr_s2s.errors import AudioError
 from asr_s2s.text_files import PACKED
-
-# fmt: off
-AUDIO_SUFFIXES = frozenset((
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc",
-    ".au", ".snd", ".caf", ".w64", ".rf64", ".sph", ".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".webm",
-    ".mkv", ".mka", ".aac", ".ac3", ".wma", ".wmv", ".avi", ".amr", ".3gp", ".wv",
-))
-# fmt: on
-"""Lower-case suffixes of files that count as recordings when a folder is searched."""
 
 
 @dataclass(frozen=True)

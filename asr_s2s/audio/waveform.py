@@ -16,7 +16,7 @@ SAMPLE_RATE = 16_000  # Hz
 SHORTEST = 0.025  # s, one analysis window
 SILENT_PEAK = 10 ** (-70 / 20)  # -70 dBFS: ten steps of 16-bit audio, below microphone noise
 
-_LOWEST_RATE, _HIGHEST_RATE = 4_000, 768_000  # Hz
+LOWEST_RATE, HIGHEST_RATE = 4_000, 768_000  # Hz
 _MOST_CHANNELS = 64
 _LOUDEST = 8.0  # +18 dBFS; higher values are integers stored as floats
 _CANCELS = 0.1  # energy of a mix, relative to that of as many unrelated channels
@@ -27,7 +27,8 @@ def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform
 
     Args:
         array: shape (samples,), (samples, channels), or (channels, samples) of at most 8 channels.
-            Floats are in [-1, 1]; uint8, int8, int16 and int32 are PCM and are scaled.
+            Floats are in [-1, 1]; uint8, int8, int16, int32 and int64 are PCM and are scaled. Wider
+            integers that all fit into 16 bits are 16-bit PCM: as 32-bit PCM they would be silent.
         sample_rate: sample rate of the array in Hz.
         name: name of the recording in errors.
 
@@ -43,6 +44,7 @@ def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform
             f"the array has shape {np.shape(array)}; expected (samples,) or (samples, channels)",
             "Pass one recording at a time",
         )
+    samples = _narrow(samples)
     if samples.dtype.kind != "f" and samples.dtype.name not in ("uint8", "int8", "int16", "int32"):
         raise AudioError(
             name,
@@ -55,6 +57,18 @@ def from_array(array: npt.ArrayLike, sample_rate: int, *, name: str) -> Waveform
     floats = floats.reshape(-1, channels)
     mono = mix_channels(floats[i : i + BLOCK] for i in range(0, len(floats), BLOCK))
     return concatenate(list(check_duration(to_model_rate(mono, sample_rate, name), name)))
+
+
+def _narrow(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Convert wide integers to the width of the PCM that they hold; others are returned as they
+    are."""
+    if samples.dtype.kind != "i" or samples.dtype.itemsize < 4 or not samples.size:
+        return samples
+    lowest, highest = int(samples.min()), int(samples.max())
+    for width in (np.int16, np.int32):
+        if np.iinfo(width).min <= lowest and highest <= np.iinfo(width).max:
+            return samples.astype(width, copy=False)
+    return samples
 
 
 def check_audio(samples: Waveform, name: str, sample_rate: int = SAMPLE_RATE) -> None:
@@ -183,10 +197,10 @@ def scale_pcm(samples: npt.NDArray[Any]) -> Waveform:
 
 def check_format(rate: int, channels: int, name: str) -> None:
     """Raise an AudioError if the sample rate or the number of channels is not supported."""
-    if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise AudioError(
             name,
-            f"the sample rate is {rate} Hz; {_LOWEST_RATE} to {_HIGHEST_RATE} Hz are supported",
+            f"the sample rate is {rate} Hz; {LOWEST_RATE} to {HIGHEST_RATE} Hz are supported",
             "Check how it was recorded or written",
         )
     if not 1 <= channels <= _MOST_CHANNELS:

@@ -4,7 +4,12 @@ Each command has its own module and imports torch only when it runs, which keeps
 """
 
 import io
+import logging
+import os
 import sys
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
 
 import typer
 
@@ -86,8 +91,34 @@ def name_extra(error: ModuleNotFoundError) -> UserError | None:
     return None
 
 
+def _need_no_environment() -> None:
+    """Let the libraries work without PATH and without a home folder, quietly, and make nothing in
+    the home folder.
+
+    lhotse extends PATH when it is imported, by a folder that it makes in the home folder for
+    programs that are not used here.
+    """
+    os.environ.setdefault("PATH", os.defpath)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # warns if it has no home folder
+    with suppress(OSError, RuntimeError):  # there is no home folder
+        if (Path.home() / ".lhotse").is_dir():
+            return
+    if sys.platform != "darwin":  # there the module also finds libraries
+        sys.modules.setdefault("lhotse.tools.env", _NoTools("lhotse.tools.env"))
+
+
+class _NoTools(ModuleType):
+    """Stands for a module whose functions do nothing."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: None
+
+
 def main() -> None:
     """Run the command line. A `UserError` becomes one line on standard error and exit code 1."""
+    _need_no_environment()
     if sys.argv[1:2] == ["train"]:
         restart_with_huge_pages()
     if isinstance(sys.stdout, io.TextIOWrapper):

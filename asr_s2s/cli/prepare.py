@@ -19,11 +19,15 @@ def prepare(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Manifest (JSON Lines, .tsv, .csv or lhotse cuts), or a folder of recordings, "
-            "each with a .txt file of the same name or a line in a LibriSpeech .trans.txt file."
+            help="Manifest (JSON Lines, .tsv or .csv, also of NeMo or Common Voice, or lhotse "
+            "cuts); a Kaldi data folder; or a folder of recordings, each with a .txt file of the "
+            "same name or a line in a LibriSpeech .trans.txt file."
         ),
     ],
-    output: Annotated[Path, typer.Option(help="Lhotse manifest to write (.jsonl or .jsonl.gz).")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Lhotse manifest to write (.jsonl or .jsonl.gz)."),
+    ],
     normalizer: Annotated[
         str, typer.Option(help="Normalizer applied to transcripts.")
     ] = "verbatim",
@@ -47,6 +51,7 @@ def prepare(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+    from asr_s2s.data.kaldi import is_kaldi_folder, kaldi_rows
     from asr_s2s.data.manifest import (
         cut_speaker,
         cut_text,
@@ -62,7 +67,8 @@ def prepare(
         raise ManifestError(output, "a manifest ends in .jsonl or .jsonl.gz", "Change --output")
     normalized = normalize.normalizer(normalizer)
     if source.is_dir():
-        items = cuts_from_rows(_folder_rows(source), source)
+        rows = kaldi_rows(source) if is_kaldi_folder(source) else _folder_rows(source)
+        items = cuts_from_rows(rows, source)
     elif source.exists():
         items = iter_manifest(source, measure=True)
     else:
@@ -109,13 +115,12 @@ def _folder_rows(folder: Path) -> Iterator[tuple[str, "Row | ManifestError"]]:
 
     The id is the relative path without its suffix, or with it if two paths differ only there.
     """
-    from asr_s2s.audio.decode import AUDIO_SUFFIXES
+    from asr_s2s.audio.folder import search_folder
 
-    recordings = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
-    ]
+    content = search_folder(folder)
+    for error in content.errors:
+        yield error.where, ManifestError(error.where, error.problem, error.fix)
+    recordings = content.recordings
     times = Counter(path.with_suffix("") for path in recordings)
     librispeech: dict[Path, tuple[dict[str, str], ManifestError | None]] = {}
     for audio in recordings:

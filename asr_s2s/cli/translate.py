@@ -20,7 +20,7 @@ from asr_s2s.cli.options import (
     PhraseFile,
     command_names,
 )
-from asr_s2s.cli.transcribe import find_recordings, open_recordings
+from asr_s2s.cli.transcribe import describe_passed_over, find_recordings, open_recordings
 from asr_s2s.data.standard_input import STDIN, Lines
 from asr_s2s.errors import EXIT_BAD_INPUT, TextError, UserError
 from asr_s2s.writers import line_writer, to_record, translation_record, translation_rows
@@ -258,16 +258,23 @@ def _translate_speech(
     from asr_s2s.pipeline import Failure, Transcriber
 
     transcriber = Transcriber.load(model, device)
-    found, errors = find_recordings([source])
-    with command_names():
-        language = transcriber.output.target(options.language, "language")
-        results = transcriber.stream(open_recordings(found), replace(options, language=language))
     failed = False
+
+    def say(message: str) -> None:
+        console.print(message, markup=False, soft_wrap=True)
 
     def report_failure(error: UserError) -> None:
         nonlocal failed
         failed = True
-        console.print(f"asr-s2s: {error}", markup=False, soft_wrap=True)
+        say(f"asr-s2s: {error}")
+
+    found, passed_over, errors = find_recordings([source])
+    if passed_over.total():
+        say(describe_passed_over(passed_over))
+    with command_names():
+        language = transcriber.output.target(options.language, "language")
+        opened = open_recordings(found, say)
+        results = transcriber.stream(opened, replace(options, language=language))
 
     for error in errors:
         report_failure(error)

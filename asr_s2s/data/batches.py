@@ -4,6 +4,7 @@ import atexit
 import itertools
 import multiprocessing
 import random
+import re
 import signal
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader
 from asr_s2s.allocator import release_freed_memory
 from asr_s2s.config import DataConfig
 from asr_s2s.data.datasets import Batch, BatchDataset
+from asr_s2s.errors import TrainingError
 
 
 def training_batches(
@@ -117,9 +119,30 @@ def _load(sampler: Any, dataset: BatchDataset, workers: int) -> Iterator[Batch]:
         prefetch_factor=4 if workers else None,
     )
     others = set(multiprocessing.active_children())
-    batches = iter(loader)
+    try:
+        batches = iter(loader)
+    except OSError as error:  # the locks of worker processes lie in shared memory
+        raise _no_shared_memory(error.strerror or str(error)) from error
     _workers.update(set(multiprocessing.active_children()) - others)
-    return batches
+    return _explain_errors(batches)
+
+
+def _explain_errors(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Name what to change if worker processes cannot pass batches on."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if not re.search("shared memory|shm|Bus error", str(error)):
+            raise
+        raise _no_shared_memory("it is too small") from error
+
+
+def _no_shared_memory(reason: str) -> TrainingError:
+    return TrainingError(
+        "data.workers",
+        f"worker processes cannot use the shared memory of this machine, /dev/shm ({reason})",
+        "Make it larger, for example by docker run --shm-size=1g, or set data.workers=0",
+    )
 
 
 _workers: WeakSet[BaseProcess] = WeakSet()

@@ -1,8 +1,9 @@
 """Manifests: lists of utterances, read as lhotse cuts.
 
 Two formats are supported and distinguished by content: lhotse cuts, as written by lhotse's corpus
-recipes, and plain manifests (see `plain.py`). Both may be compressed with gzip or xz. Relative
-audio paths are relative to the manifest's folder.
+recipes, and plain manifests (see `plain.py`), among them those of NeMo and the tables of Common
+Voice. Both may be compressed with gzip or xz. Relative audio paths are relative to the manifest's
+folder.
 """
 
 import functools
@@ -23,10 +24,13 @@ from numpy.typing import NDArray
 from asr_s2s.audio.decode import probe, read_audio
 from asr_s2s.audio.waveform import SAMPLE_RATE, check_audio
 from asr_s2s.data.columns import REQUIRED
+from asr_s2s.data.kaldi import refuse_folder
 from asr_s2s.data.plain import LENGTH_TOLERANCE, plain_cut
 from asr_s2s.errors import AudioError, ManifestError
 from asr_s2s.text_files import Row, atomic_write, read_rows, read_text, require_characters
 
+CLIPS = "clips"
+"""Folder of the recordings beside a table of Common Voice."""
 LHOTSE_CUTS = ("MonoCut", "MultiCut", "MixedCut", "Cut")
 TEACHER_FEATURES = "teacher_features"
 """Custom field of a cut: lhotse array of a teacher's encoder outputs."""
@@ -64,6 +68,7 @@ def iter_manifest(
         ManifestError: the manifest as a whole cannot be read, or contains no rows.
     """
     path = Path(path)
+    refuse_folder(path)
     content = read_text(path)
     if not content.strip():
         raise ManifestError(path, "it is empty", "Write one utterance or sentence pair per line")
@@ -91,6 +96,7 @@ def cuts_from_rows(
         measure, number_ids: as in `iter_manifest`.
     """
     folder = folder.resolve()
+    has_clips = (folder / CLIPS).is_dir()
     cached_probe = functools.cache(probe)
     places: dict[str, str] = {}
     repeats: Counter[str] = Counter()
@@ -106,7 +112,8 @@ def cuts_from_rows(
                 if measure and source:
                     _compare_lengths(where, cut.recording.duration, cached_probe(source).duration)
             else:
-                cut = plain_cut(row, where, folder, cached_probe, measure=measure)
+                base = _base(row, folder) if has_clips else folder
+                cut = plain_cut(row, where, base, cached_probe, measure=measure)
             if number_ids or row.get("id") in (None, ""):
                 name = cut.id
                 while cut.id in places:
@@ -125,6 +132,14 @@ def cuts_from_rows(
         else:
             places[cut.id] = where
             yield cut
+
+
+def _base(row: Row, folder: Path) -> Path:
+    """Folder from which the audio path of a row starts: that of the manifest, or `CLIPS` in it."""
+    audio = row.get("audio")
+    if isinstance(audio, str) and "\0" not in audio and not (folder / audio).exists():
+        return folder / CLIPS
+    return folder
 
 
 def audio_file(cut: Cut) -> str | None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asr_s2s.data.kaldi import refuse_folder
 from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.metrics.error_rate import Utterance
 from asr_s2s.text_files import (
@@ -83,8 +84,7 @@ def read_transcripts(
         ManifestError: the file does not exist, is a folder or is not UTF-8 text; its suffix is
             unknown; a line does not fit its format; or an id occurs twice.
     """
-    if path.is_dir():
-        raise ManifestError(path, "this is a folder", "Name a file of transcripts")
+    refuse_folder(path)
     if any_reference or "{" in str(path):
         return _read_parallel(path, any_reference)
     suffix = content_suffix(path)

@@ -6,6 +6,7 @@ A new option is a field of `DecodeOptions`, the same key in `DecodeKeywords`, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict
 
@@ -34,6 +35,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "no_repeat_ngram": (0, 1000),
     "min_length": (0, 1000),
 }
+_WHOLE = ("beam_size", "n_best", "top_k", "seed", "beam_groups", "no_repeat_ngram", "min_length")
+"""Options that are whole numbers."""
 _SPOKEN = "the text of a recording is recognized"
 _WITHOUT_EFFECT = {
     "speech": {
@@ -175,6 +178,9 @@ class DecodeOptions:
         search = self._search(config.search)
         check_attended(search, config.decoder)
         phrases = self.phrases
+        if phrases is not None and not isinstance(phrases, str | Path | Phrases):
+            problem = f"expected the path of a file of phrases, found a {type(phrases).__name__}"
+            raise ConfigError("phrases", problem, "Write them to a file, one per line")
         if isinstance(phrases, (str, Path)):
             phrases = read_phrases(Path(phrases), output.tokenizer, output.normalize)
         return DecodeSettings(
@@ -193,7 +199,13 @@ class DecodeOptions:
         """Check the options that do not depend on the model; see `prepare`."""
         for name, (lowest, highest) in _BOUNDS.items():
             value = getattr(self, name)
-            if value is not None and not lowest <= value <= highest:
+            if value is None:
+                continue
+            expected = Integral if name in _WHOLE else Real
+            if isinstance(value, bool) or not isinstance(value, expected):
+                noun = "a whole number" if name in _WHOLE else "a number"
+                raise ConfigError(name, f"expected {noun}, found {value!r}", "Correct it")
+            if not lowest <= value <= highest:
                 problem = f"expected a number from {lowest:,} to {highest:,}, found {value:,}"
                 raise ConfigError(name, problem, "Correct it")
         if isinstance(self.must, str):

@@ -20,6 +20,7 @@ from asr_s2s.search.options import DecodeOptions
 from asr_s2s.search.phrases import WEIGHT, Phrases, make_phrases
 from asr_s2s.serve.batcher import Batcher, BatchReport
 from asr_s2s.serve.pictures import speech_attention
+from asr_s2s.sources import NamedSource
 
 SPARE_PIECES = 24
 """Pieces that may be queued for decoding in addition to one per recording. A single long recording
@@ -222,7 +223,7 @@ class Recording:
     def read(self) -> None:
         """Cut the recording into pieces and queue them for decoding; runs in a reader thread."""
         detector = _CancelableDetector(EnergyDetector(), self.canceled)
-        pieces = read_pieces(self.file, self.name, SAMPLE_RATE, detector)
+        pieces = read_pieces(NamedSource(self.name, self.file, SAMPLE_RATE), detector)
         try:
             with self.file, closing(pieces):
                 for item in pieces:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from asr_s2s.audio.decode import AUDIO_SUFFIXES, AudioInfo, probe, read_audio, stream_audio
+from asr_s2s.audio.decode import AudioInfo, probe, read_audio, stream_audio
+from asr_s2s.audio.folder import AUDIO_SUFFIXES
 from asr_s2s.audio.waveform import SAMPLE_RATE, check_audio, from_array, is_silent
 from asr_s2s.errors import AudioError
 
@@ -593,7 +594,7 @@ def test_the_input_array_is_not_modified() -> None:
         (np.float32(0), 16_000, r"the array has shape \(\)"),
         (np.zeros(0), 16_000, "contains no audio"),
         (np.zeros(100), 16_000, "contains 6.25 ms of audio"),
-        (np.zeros(1_000, np.int64), 16_000, "the samples are int64"),
+        (np.zeros(1_000, np.uint16), 16_000, "the samples are uint16"),
         (np.zeros(1_000, np.complex64), 16_000, "the samples are complex64"),
         (np.full(1_000, 1e300), 16_000, "contains NaN or infinite"),
         (np.full(1_000, 1e4), 16_000, "its samples reach 10000"),

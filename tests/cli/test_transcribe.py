@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr_s2s.output_index import INDEX_FILE
 from tests.support.commands import run_command
 from tests.support.joined import write_joined
 from tests.support.limits import TIMEOUT
@@ -26,6 +27,11 @@ def run(
     *arguments: str | Path, stdin: bytes = b"", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     return run_command(*arguments, stdin=stdin, cwd=cwd)
+
+
+def outputs(folder: Path) -> list[Path]:
+    """Files in an output folder, except its index."""
+    return [path for path in folder.iterdir() if path.name != INDEX_FILE]
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +96,7 @@ def test_output_folder_has_a_file_for_each_recording(
     output = tmp_path / "out"
     done = run("transcribe", *DIGITS, tmp_path / "x", tmp_path / "y", "--output-dir", output)
     assert done.returncode == 0, done.stderr
-    assert {p.name: p.read_text() for p in output.iterdir()} == {
+    assert {p.name: p.read_text() for p in outputs(output)} == {
         "same.txt": expected + "\n",
         "same-2.txt": expected + "\n",
     }
@@ -225,7 +231,7 @@ def test_killed_command_continues_with_the_output_of_an_uninterrupted_one(
         process.stdout.readline()
     process.kill()
     process.communicate()
-    before = {path: path.stat().st_mtime_ns for path in killed.glob("*.*")}
+    before = {path: path.stat().st_mtime_ns for path in outputs(killed) if path.name[0] != "."}
     finished = [
         name
         for name in {path.stem for path in before}
@@ -235,9 +241,9 @@ def test_killed_command_continues_with_the_output_of_an_uninterrupted_one(
     again = run("transcribe", *DIGITS, recordings, *options, "--output-dir", killed)
     assert again.returncode == 0, again.stderr
     assert f"skipped {len(finished)} of 60".encode() in again.stderr
-    for path in complete.iterdir():
+    for path in outputs(complete):
         assert (killed / path.name).read_bytes() == path.read_bytes()
-    assert {path.name for path in killed.iterdir()} == {path.name for path in complete.iterdir()}
+    assert {path.name for path in outputs(killed)} == {path.name for path in outputs(complete)}
     for path, written in before.items():
         if path.stem in finished:
             assert path.stat().st_mtime_ns == written  # not transcribed again
@@ -322,7 +328,7 @@ def test_subtitles_of_a_long_recording(sample: Path, expected: str, tmp_path: Pa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     written = {suffix: (tmp_path / "out" / f"long.{suffix}").read_text() for suffix in formats}
-    assert len(list((tmp_path / "out").iterdir())) == len(formats)
+    assert len(outputs(tmp_path / "out")) == len(formats)
     assert done.stdout.decode() == written["srt"]
     assert written["srt"].count(" --> ") == written["vtt"].count(" --> ") == 7
     assert written["srt"].count(expected) == written["vtt"].count(expected) == 7
@@ -435,8 +441,8 @@ def test_killed_command_continues_in_nested_folders_with_a_bad_recording(
     for path, stamp in stamps.items():
         assert (path.stat().st_mtime_ns == stamp) == (path.stem in finished)
     assert again.stdout.count(b"\n") == 12 - len(finished)
-    assert {p.name: p.read_bytes() for p in out.iterdir()} == {
-        p.name: p.read_bytes() for p in (tmp_path / "complete").iterdir()
+    assert {p.name: p.read_bytes() for p in outputs(out)} == {
+        p.name: p.read_bytes() for p in outputs(tmp_path / "complete")
     }
 
 

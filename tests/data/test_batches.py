@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from asr_s2s.data.batches import ordered_batches, training_batches
 from asr_s2s.data.datasets import MeasuredPair, SpeechDataset, TextDataset
 from asr_s2s.data.manifest import read_manifest
 from asr_s2s.data.parallel import read_parallel
+from asr_s2s.errors import TrainingError
 from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.output import Output
 from asr_s2s.text.tokenizer import BLANK, EOS, CharacterTokenizer
@@ -245,3 +247,15 @@ def test_prompts_are_the_tokens_of_the_languages(parallel_folder: Path) -> None:
     assert [pair.language for pair in some] == ["yy", "zz"]
     assert batch.prompts.tolist() == [[len(tokenizer) + 1], [len(tokenizer)]]
     assert batch.tokens.max() < len(tokenizer)
+
+
+def test_missing_shared_memory_is_one_error_that_names_the_workers(
+    cuts: CutSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", fail)
+    with pytest.raises(TrainingError, match="shared memory") as caught:
+        epoch(cuts, 0, config=replace(CONFIG, workers=1))
+    assert caught.value.where == "data.workers"
