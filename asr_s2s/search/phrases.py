@@ -130,6 +130,43 @@ def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], st
     return make_phrases(phrases, tokenizer, normalize, str(path))
 
 
+def split_writable(
+    phrases: Iterable[str], tokenizer: Tokenizer, normalize: Callable[[str], str]
+) -> tuple[list[str], list[str]]:
+    """Leave out the words of phrases that a model cannot write.
+
+    A phrase is split where a word is left out. Text that normalizes to nothing, such as a dash, is
+    dropped.
+
+    Args:
+        phrases: texts of phrases.
+        tokenizer: of the output.
+        normalize: normalizer of the model's transcripts.
+
+    Returns:
+        The phrases that can be written, and the words that were left out, in order.
+    """
+
+    def can_write(text: str) -> bool:
+        return UNK not in tokenizer.encode(normalize(text))
+
+    writable: list[str] = []
+    left_out: list[str] = []
+    for phrase in phrases:
+        runs = [[phrase]]
+        if not can_write(phrase):
+            runs = [[]]
+            for word in phrase.split():
+                if can_write(word):
+                    runs[-1].append(word)
+                else:
+                    left_out.append(word)
+                    runs.append([])
+        texts = (" ".join(run) for run in runs)
+        writable += [text for text in texts if tokenizer.encode(normalize(text))]
+    return writable, list(dict.fromkeys(left_out))
+
+
 def make_phrases(
     phrases: Iterable[tuple[str, float]],
     tokenizer: Tokenizer,
