@@ -175,10 +175,11 @@ def test_the_page_and_health_need_no_token(small: Server) -> None:
 
 
 def test_a_request_beyond_the_limit_gets_429_and_retry_after(
-    small: Server, sample: Path, recordings: list[Path]
+    small: Server, sample: Path, tmp_path: Path
 ) -> None:
+    write_joined(tmp_path / "long.wav", sample, times=25)  # several batches
     with (
-        recordings[-1].open("rb") as long,
+        (tmp_path / "long.wav").open("rb") as long,
         small.http.stream("POST", ROUTE, files={"file": long}, data={"stream": "true"}) as first,
     ):
         assert first.status_code == 200  # and further segments follow below
