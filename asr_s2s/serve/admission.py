@@ -73,10 +73,6 @@ class Admission:
         return hmac.compare_digest(authorization.encode("latin-1", "replace"), expected)
 
 
-EVERYONE = Admission()
-"""Admits every request."""
-
-
 def is_loopback(host: str) -> bool:
     """Whether a name or address is that of this machine alone."""
     try:
@@ -112,6 +108,10 @@ def read_token(path: Path) -> str:
         ) from error
     check_token(token, f"--token-file {path}")
     return token
+
+
+EVERYONE = Admission()
+"""Admits every request."""
 
 
 class HostCheck:

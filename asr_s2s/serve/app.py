@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -75,10 +75,16 @@ def make_app(
         "/v1/models/{model}",
         tags=["models"],
         responses=content(ModelInfo) | documented(401, 403, 404),
+        # A parameter of the function would add a response that does not occur.
+        openapi_extra={
+            "parameters": [
+                {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+            ]
+        },
     )
-    async def model(model: str) -> Response:
+    async def model(request: Request) -> Response:
         """Describe a loaded model, by its name or an alias."""
-        return JSONResponse(_model_row(service.entry(model)))
+        return JSONResponse(_model_row(service.entry(request.path_params["model"])))
 
     @app.get(
         "/healthz",

@@ -68,7 +68,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ("host", "status"),
     [
         ("localhost", 200), ("LOCALHOST:1234", 200), ("127.0.0.1:80", 200), ("[::1]:8000", 200),
-        ("127.9.9.9", 200), ("proxy.example", 200), ("evil.example", 403), ("evil.example:8000", 403),
+        ("127.9.9.9", 200), ("proxy.example", 200), ("evil.example", 403),
+        ("evil.example:8000", 403),
         ("localhost.evil.example", 403), ("127.0.0.1.evil.example", 403), ("192.0.2.1", 403),
         ("", 403), ("[", 403), ("proxy.example.evil.example", 403),
     ],
