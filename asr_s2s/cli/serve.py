@@ -125,9 +125,12 @@ def serve(
             "finish get status 503.",
         ),
     ] = 30.0,
-    access_log: Annotated[
-        bool, typer.Option(help="Print a line for each request to standard output.")
-    ] = True,
+    no_access_log: Annotated[
+        bool,
+        typer.Option(
+            "--no-access-log", help="Do not print a line for each request to standard output."
+        ),
+    ] = False,
     device: Device = None,
 ) -> None:
     """Serve models over HTTP with an OpenAI-compatible API.
@@ -194,7 +197,7 @@ def serve(
     if token is None and not private:
         print("anyone who can reach this address can use it; set --token", file=sys.stderr)
     greeting = f"listening at http://{shown}:{listener.getsockname()[1]}"
-    app = make_app(service, admission, print_line if access_log else None)
+    app = make_app(service, admission, None if no_access_log else print_line)
     run(app, service, listener, greeting, connections=connections, grace=grace)
 
 
