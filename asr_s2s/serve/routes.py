@@ -59,7 +59,6 @@ def speech_routes(service: Service) -> APIRouter:
     @router.post(
         "/attention",
         openapi_extra=form_schema(AttentionFields),
-        response_model=None,
         responses=content(Attention) | documented(400, 401, 403, 404, 408, 413, 429, 503, 507),
     )
     async def attention(request: Request) -> Response:

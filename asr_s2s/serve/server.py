@@ -5,6 +5,7 @@ Does not import torch, so that a port in use is reported before models are loade
 
 import asyncio
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -90,6 +91,7 @@ def run(
         server_header=False,
         backlog=ACCEPTED_AT_ONCE,
     )
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # likewise
     server = _Server(config, service, grace)
     # uvicorn handles these signals, but at its end restores the previous handlers and raises the
     # signals again. With its own handler installed beforehand, that does not kill the process.
