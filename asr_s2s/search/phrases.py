@@ -162,8 +162,10 @@ def split_writable(
                 else:
                     left_out.append(word)
                     runs.append([])
-        texts = (" ".join(run) for run in runs)
-        writable += [text for text in texts if tokenizer.encode(normalize(text))]
+        for run in runs:
+            text = " ".join(run)
+            parts = [text] if can_write(text) else run  # some vocabularies have no space
+            writable += [part for part in parts if tokenizer.encode(normalize(part))]
     return writable, list(dict.fromkeys(left_out))
 
 
