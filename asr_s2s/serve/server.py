@@ -30,8 +30,8 @@ BACKLOG = 512
 """Maximum connections waiting to be accepted."""
 GRACE_SECONDS = 30.0
 """Default of the seconds between SIGTERM and the end of the process."""
-ANSWER_SHARE = 0.1
-"""Share of these seconds that is left for refusing requests that cannot be finished."""
+ANSWER_SECONDS = 3.0
+"""Seconds of these, but at most half, left for refusing requests that cannot be finished."""
 LOG_SECONDS = 60.0
 """Minimum seconds between messages that resources are exhausted."""
 
@@ -127,7 +127,7 @@ class _Server(uvicorn.Server):
         end.daemon = True
         end.start()
         loop = asyncio.get_running_loop()
-        work = self.grace * (1.0 - ANSWER_SHARE)
+        work = self.grace - min(ANSWER_SECONDS, self.grace / 2)
         self.service.stop_at(loop.time() + work)
         loop.call_later(work, self.service.abandon)
         await super().shutdown(sockets)

@@ -124,7 +124,7 @@ def test_shutdown_ends_within_its_time_and_refuses_what_is_not_finished(
 ) -> None:
     minute = tmp_path / "minute.wav"
     write_joined(minute, sample, seconds=60)
-    with serving(tmp_path / "server", "--model", "digits", "--grace", "2") as running:
+    with serving(tmp_path / "server", "--model", "digits", "--grace", "6") as running:
         with ThreadPoolExecutor(30) as pool:
             answers = [pool.submit(transcribe, running, minute) for _ in range(30)]
             while running.metric("asr_s2s_active_requests") < 30:
@@ -136,6 +136,6 @@ def test_shutdown_ends_within_its_time_and_refuses_what_is_not_finished(
             statuses = {answer.result().status_code for answer in answers}
         assert statuses <= {200, 503}
         assert 503 in statuses
-        assert seconds < 20  # 2, on a machine that does nothing else
+        assert seconds < 30  # 6, on a machine that does nothing else
         assert running.process.stderr is not None
         assert b"Traceback" not in running.process.stderr.read()
