@@ -135,8 +135,7 @@ def split_writable(
 ) -> tuple[list[str], list[str]]:
     """Leave out the words of phrases that a model cannot write.
 
-    A phrase is split where a word is left out. Text that normalizes to nothing, such as a dash, is
-    dropped.
+    A phrase is split where a word is left out. Signs that the model does not write are dropped.
 
     Args:
         phrases: texts of phrases.
@@ -148,24 +147,23 @@ def split_writable(
     """
 
     def can_write(text: str) -> bool:
-        return UNK not in tokenizer.encode(normalize(text))
+        tokens = tokenizer.encode(normalize(text))
+        return bool(tokens) and UNK not in tokens
 
     writable: list[str] = []
     left_out: list[str] = []
     for phrase in phrases:
-        runs = [[phrase]]
-        if not can_write(phrase):
-            runs = [[]]
-            for word in phrase.split():
-                if can_write(word):
-                    runs[-1].append(word)
-                else:
-                    left_out.append(word)
-                    runs.append([])
+        runs: list[list[str]] = [[]]
+        for word in phrase.split():
+            if can_write(word):
+                runs[-1].append(word)
+            elif any(map(str.isalnum, word)):
+                left_out.append(word)
+                runs.append([])
         for run in runs:
             text = " ".join(run)
-            parts = [text] if can_write(text) else run  # some vocabularies have no space
-            writable += [part for part in parts if tokenizer.encode(normalize(part))]
+            # Some vocabularies have no space.
+            writable += [text] if can_write(text) else run
     return writable, list(dict.fromkeys(left_out))
 
 
