@@ -119,7 +119,7 @@ def test_every_request_has_an_id_and_a_line_in_the_log(guarded: Server, sample: 
             f"{ROUTE}?key=hidden", files={"file": file}, headers={"X-Request-Id": "call-7"}
         )
     assert answer.headers["x-request-id"] == "call-7"
-    made = guarded.http.get("/v1/models", headers={"X-Request-Id": "a b\t"}).headers["x-request-id"]
+    made = guarded.http.get("/v1/models", headers={"X-Request-Id": "a b"}).headers["x-request-id"]
     assert len(made) == 32
     guarded.http.head("/v1/models", headers={"X-Request-Id": "call-8"})
     lines = {
