@@ -277,7 +277,7 @@ def find_recordings(sources: Iterable[str]) -> tuple[list[str], Counter[str], li
 
 
 def describe_passed_over(counts: Counter[str]) -> str:
-    """Describe files in folders that are no recordings, by the kinds that `find_recordings` counts."""
+    """Describe the files that `find_recordings` passed over in folders, by their kinds."""
     kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(counts.items()) if count)
     return f"passed over in folders: {kinds}"
 

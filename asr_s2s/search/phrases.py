@@ -106,6 +106,43 @@ def read_phrases(path: Path, tokenizer: Tokenizer, normalize: Callable[[str], st
     return make_phrases(phrases, tokenizer, normalize, str(path))
 
 
+def split_writable(
+    phrases: Iterable[str], tokenizer: Tokenizer, normalize: Callable[[str], str]
+) -> tuple[list[str], list[str]]:
+    """Leave out the words of phrases that a model cannot write.
+
+    A phrase is split where a word is left out. Signs that the model does not write are dropped.
+
+    Args:
+        phrases: texts of phrases.
+        tokenizer: of the output.
+        normalize: normalizer of the model's transcripts.
+
+    Returns:
+        The phrases that can be written, and the words that were left out, in order.
+    """
+
+    def can_write(text: str) -> bool:
+        tokens = tokenizer.encode(normalize(text))
+        return bool(tokens) and UNK not in tokens
+
+    writable: list[str] = []
+    left_out: list[str] = []
+    for phrase in phrases:
+        runs: list[list[str]] = [[]]
+        for word in phrase.split():
+            if can_write(word):
+                runs[-1].append(word)
+            elif any(map(str.isalnum, word)):
+                left_out.append(word)
+                runs.append([])
+        for run in runs:
+            text = " ".join(run)
+            # Some vocabularies have no space.
+            writable += [text] if can_write(text) else run
+    return writable, list(dict.fromkeys(left_out))
+
+
 def make_phrases(
     phrases: Iterable[tuple[str, float]],
     tokenizer: Tokenizer,

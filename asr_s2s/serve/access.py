@@ -1,16 +1,21 @@
-"""Middleware: bearer token, request metrics and security headers."""
+"""Middleware around every request: request id, security headers, metrics and access log."""
 
-import hmac
+import re
+import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from urllib.parse import quote
+from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asr_s2s.serve.metrics import Metrics
-from asr_s2s.serve.refusals import CLIENT_LEFT, RefusedError, error_response
+from asr_s2s.serve.places import client_of
+from asr_s2s.serve.refusals import CLIENT_LEFT
 
-PROTECTED = ("/v1/", "/metrics")
-"""Path prefixes that require the token; the page and its documentation hold no secrets."""
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -21,21 +26,29 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+REQUEST_ID = "X-Request-Id"
+"""Header with the id of a request; the response repeats it, or names a new one."""
+_VALID_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+_LONGEST_PATH = 200  # characters of a path in the log
 
 
 class Access:
-    """ASGI middleware that checks the token, adds security headers and records metrics.
+    """ASGI middleware that is the first to see requests and the last to see responses.
+
+    HEAD is answered like GET, without a body.
 
     Args:
         app: application to wrap.
-        token: bearer token that protected paths require; None requires none.
         metrics: request counters to update.
+        log: receives a line for each finished request; None for no log.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, log: Callable[[str], None] | None = None
+    ) -> None:
         self.app = app
-        self.expected = None if token is None else f"Bearer {token}".encode()
         self.metrics = metrics
+        self.log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,40 +56,61 @@ class Access:
             return
         started = time.perf_counter()
         status = CLIENT_LEFT
+        method = scope["method"]
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
+        # A copy, because the server needs the method to leave out the body.
+        scope = {**scope, "method": "GET" if method == "HEAD" else method}
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
-            if self._is_authorized(scope):
-                await self.app(scope, receive, send_with_headers)
-            else:
-                await error_response(_wrong_token())(scope, receive, send_with_headers)
+            await self.app(scope, receive, send_with_headers)
         except Exception:
             status = 500
             raise
         finally:
+            seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.requests.labels(route, status).inc()
-            self.metrics.seconds.labels(route).observe(time.perf_counter() - started)
-
-    def _is_authorized(self, scope: Scope) -> bool:
-        if self.expected is None or not scope["path"].startswith(PROTECTED):
-            return True
-        given = Headers(scope=scope).get("authorization", "")
-        return hmac.compare_digest(given.encode("latin-1", "replace"), self.expected)
+            self.metrics.seconds.labels(route).observe(seconds)
+            if self.log is not None:
+                self.log(_line(scope, request_id, method, status, seconds))
 
 
-def _wrong_token() -> RefusedError:
-    return RefusedError(
-        401,
-        "The token is missing or wrong. Send the header Authorization: Bearer TOKEN.",
-        "invalid_api_key",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
+def _line(scope: Scope, request_id: str, method: str, status: int, seconds: float) -> str:
+    """Line of the access log, without the query, which may hold secrets."""
+    raw = scope.get("raw_path") or quote(scope["path"]).encode()
+    path = raw.decode("ascii", "backslashreplace")[:_LONGEST_PATH]
+    fields = {
+        "id": request_id,
+        "client": client_of(scope),
+        "method": method,
+        "path": path,
+        "status": status,
+        "seconds": f"{seconds:.3f}",
+    }
+    audio = scope.get("state", {}).get("audio_seconds")
+    if audio is not None:
+        fields["audio_seconds"] = f"{audio:.3f}"
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # An address in X-Forwarded-For, or a method, may be any text.
+    values = (f"{name}={re.sub(r'[^!-~]', '_', str(value))}" for name, value in fields.items())
+    return " ".join((now, *values))
+
+
+def print_line(line: str) -> None:
+    """Print a line to standard output, if it is still open; requests do not fail without it."""
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

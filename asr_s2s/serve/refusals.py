@@ -4,6 +4,7 @@ The body is `{"error": {"message", "type", "param", "code"}}`: `message` is for 
 programs.
 """
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,21 @@ from starlette.requests import ClientDisconnect
 from asr_s2s.errors import AudioError, UserError
 from asr_s2s.serve.batcher import StoppedError
 
+STATUSES = {
+    400: "The request is invalid; `error.param` names the field.",
+    401: "The token is missing or wrong.",
+    403: "The Host or Origin header is not allowed.",
+    404: "There is no such model.",
+    408: "The upload was too slow.",
+    413: "The request is too large.",
+    429: "The server is busy, or this client has too many requests in progress; retry after the "
+    "seconds in `Retry-After`.",
+    503: "The server is shutting down, or out of resources.",
+    507: "The server has no space to store the upload.",
+}
+"""Statuses of error responses, and their meanings."""
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""Errors of the operating system that pass when other work ends."""
 LONGEST_QUOTE = 60
 """Maximum characters of a wrong value quoted in a message."""
 CLIENT_LEFT = 499
@@ -93,6 +109,8 @@ def to_refused_error(error: Exception) -> RefusedError:
     if isinstance(error, TimeoutError):
         message = "The request exceeded the server's time limit. Send shorter recordings or texts."
         return RefusedError(400, message, "time_limit")
+    if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+        return overloaded_error()
     if isinstance(error, HTTPException):
         return RefusedError(
             error.status_code, f"{error.detail}.", "invalid_request", headers=error.headers
@@ -110,6 +128,16 @@ def stopping_error() -> RefusedError:
     )
 
 
+def overloaded_error() -> RefusedError:
+    """Error for requests that need more files or memory than the operating system has left."""
+    return RefusedError(
+        503,
+        "The server is out of resources. Send the request again later.",
+        "overloaded",
+        headers={"Retry-After": "5"},
+    )
+
+
 def error_response(refusal: RefusedError) -> Response:
     """HTTP response for a refused request."""
     return JSONResponse(error_body(refusal), refusal.status, headers=dict(refusal.headers or {}))
@@ -121,9 +149,15 @@ def add_error_handlers(app: FastAPI) -> None:
     async def answer(request: Request, error: Exception) -> Response:
         return error_response(to_refused_error(error))
 
+    async def answer_if_overloaded(request: Request, error: Exception) -> Response:
+        if to_refused_error(error).status == 500:
+            raise error  # logged, and answered as any exception
+        return await answer(request, error)
+
     async def disconnected(request: Request, error: Exception) -> Response:
         return Response(status_code=CLIENT_LEFT)
 
     for kind in (RefusedError, UserError, HTTPException, StoppedError, TimeoutError, Exception):
         app.add_exception_handler(kind, answer)
+    app.add_exception_handler(OSError, answer_if_overloaded)
     app.add_exception_handler(ClientDisconnect, disconnected)

@@ -6,9 +6,10 @@ additional fields, which OpenAI's clients keep or ignore.
 
 import json
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Literal
+from urllib.parse import quote
 
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
@@ -16,13 +17,20 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from asr_s2s.pipeline import Segment, Transcriber, Transcript
-from asr_s2s.serve.requests import SpeechFields
+from asr_s2s.serve.fields import SpeechFields
+from asr_s2s.serve.refusals import quoted
 from asr_s2s.serve.service import until_disconnect
 from asr_s2s.text.words import join_texts
 from asr_s2s.writers import FORMATS, to_record, word_record
 
 UNDETERMINED = "und"
-"""Language code of undetermined output (ISO 639), for models that declare no language."""
+"""Language code of undetermined output (ISO 639), for models of which no language is known."""
+MODEL_HEADER = "X-Model"
+"""Header that names the model of a response."""
+WARNING_HEADER = "X-Warning"
+"""Header with the warning of a response that is not JSON."""
+MOST_LEFT_OUT = 20
+"""Maximum words listed in a warning."""
 _PLAIN = {
     "text": ("txt", "text/plain"),
     "srt": ("srt", "application/x-subrip"),
@@ -35,23 +43,29 @@ class ResponseWriter:
     """Formats the results of one request.
 
     Args:
+        model: name of the model.
         transcriber: model that transcribes the recording.
         fields: fields of the request.
-        language: language of the request, for models without languages; None if unknown.
+        language: language of the request, or None.
         task: task of the request's route.
+        left_out: words of the prompt that the model cannot write.
     """
 
     def __init__(
         self,
+        model: str,
         transcriber: Transcriber,
         fields: SpeechFields,
         language: str | None,
         task: Literal["transcribe", "translate"],
+        left_out: Sequence[str],
     ) -> None:
+        self.model = model
         self.transcriber = transcriber
         self.format = fields.response_format
-        self.language = language or UNDETERMINED
+        self.language = output_language(transcriber, language)
         self.task = task
+        self.left_out = left_out
         self.granularities = fields.timestamp_granularities
         self.subtitles = [
             name for name, format in FORMATS.items() if format.timed and name in fields.include
@@ -69,8 +83,17 @@ class ResponseWriter:
         """HTTP response with a complete transcript."""
         if self.format in _PLAIN:
             format, media_type = _PLAIN[self.format]
-            return PlainTextResponse(FORMATS[format].content(transcript), media_type=media_type)
-        return JSONResponse(self._json_body(transcript))
+            headers = self.headers
+            if warning := self._warning(transcript):
+                headers[WARNING_HEADER] = warning.encode("ascii", "backslashreplace").decode()
+            content = FORMATS[format].content(transcript)
+            return PlainTextResponse(content, headers=headers, media_type=media_type)
+        return JSONResponse(self._json_body(transcript), headers=self.headers)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """HTTP headers of the response: the model, with other characters than ASCII as %XX."""
+        return {MODEL_HEADER: quote(self.model)}
 
     def delta(self, segment: Segment, number: int, before: str) -> bytes:
         """Server-sent event for one segment.
@@ -93,7 +116,7 @@ class ResponseWriter:
         return event({"type": "transcript.text.done", **self._json_body(transcript)})
 
     def _json_body(self, transcript: Transcript) -> dict[str, Any]:
-        body: dict[str, Any] = {"text": transcript.text}
+        body: dict[str, Any] = {"text": transcript.text, "model": self.model}
         if self.format == "verbose_json":
             body |= {
                 "task": transcript.task if transcript.task == "translate" else self.task,
@@ -108,10 +131,20 @@ class ResponseWriter:
                     for word in segment.words
                 ]
             body |= {name: FORMATS[name].content(transcript) for name in self.subtitles}
-        if transcript.warning is not None:
-            body["warning"] = str(transcript.warning)
+        if warning := self._warning(transcript):
+            body["warning"] = warning
         body["usage"] = {"type": "duration", "seconds": round(transcript.duration, 3)}
         return body
+
+    def _warning(self, transcript: Transcript) -> str:
+        """What is missing from a transcript, and what was left out of the prompt; may be empty."""
+        warnings = [] if transcript.warning is None else [str(transcript.warning)]
+        if self.left_out:
+            words = ", ".join(map(quoted, self.left_out[:MOST_LEFT_OUT]))
+            more = len(self.left_out) - MOST_LEFT_OUT
+            words += f" and {more} more" if more > 0 else ""
+            warnings.append(f"prompt: left out what the model cannot write: {words}.")
+        return " ".join(warnings)
 
     def _segments(self, segments: Sequence[Segment], first: int = 0) -> list[dict[str, Any]]:
         """Segments with OpenAI's fields added to those of `to_record`."""
@@ -142,6 +175,14 @@ class ResponseWriter:
         return mean
 
 
+def output_language(transcriber: Transcriber, requested: str | None) -> str:
+    """Language of a model's output: the requested one, if the model has a choice of languages."""
+    text = transcriber.config.text
+    if text.languages:
+        return requested or (text.languages[0] if len(text.languages) == 1 else UNDETERMINED)
+    return "en" if text.normalizer == "english" else UNDETERMINED
+
+
 def _compression_ratio(text: str) -> float:
     """Ratio of raw to zlib-compressed size; high for repetitive text."""
     data = text.encode()
@@ -159,12 +200,15 @@ class EventStream(Response):
     Args:
         events: encoded events.
         held: resources of the request, released when the response ends or the client disconnects.
+        headers: additional HTTP headers.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], held: ExitStack) -> None:
-        super().__init__()
+    def __init__(
+        self, events: AsyncIterator[bytes], held: ExitStack, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(headers=headers)
         del self.headers["content-length"]
         self.events = events
         self.held = held

@@ -8,9 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from asr_s2s.pipeline import Segment, Transcript
-from asr_s2s.serve.pictures import check_attention
-from asr_s2s.serve.refusals import RefusedError, error_body, to_refused_error
-from asr_s2s.serve.requests import (
+from asr_s2s.serve.fields import (
     LONGEST_TEXT,
     MOST_CHARACTERS,
     MOST_LINES,
@@ -18,12 +16,22 @@ from asr_s2s.serve.requests import (
     SpeechFields,
     TextFields,
     form_schema,
+    form_values,
     json_schema,
     parse,
-    read_json,
-    read_upload,
 )
+from asr_s2s.serve.pictures import check_attention
+from asr_s2s.serve.places import client_of
+from asr_s2s.serve.refusals import RefusedError, error_body, to_refused_error
+from asr_s2s.serve.requests import Upload, read_json, read_upload
 from asr_s2s.serve.responses import EventStream, ResponseWriter, event
+from asr_s2s.serve.schemas import (
+    TRANSCRIPT_CONTENT,
+    Attention,
+    Translations,
+    content,
+    documented,
+)
 from asr_s2s.serve.service import Service, until_disconnect
 from asr_s2s.serve.text import Answer
 from asr_s2s.writers import translation_record
@@ -32,41 +40,60 @@ from asr_s2s.writers import translation_record
 def speech_routes(service: Service) -> APIRouter:
     """Create the recording routes of a service."""
     router = APIRouter(prefix="/v1", tags=["speech"])
+    transcript = {**TRANSCRIPT_CONTENT, **documented(400, 401, 403, 404, 408, 413, 429, 503, 507)}
 
-    @router.post("/audio/transcriptions", openapi_extra=form_schema(SpeechFields))
+    @router.post(
+        "/audio/transcriptions", openapi_extra=form_schema(SpeechFields), responses=transcript
+    )
     async def transcriptions(request: Request) -> Response:
         """Transcribe a recording of any common format and length, as in OpenAI's API."""
         return await _transcribe(request, service, "transcribe")
 
-    @router.post("/audio/translations", openapi_extra=form_schema(SpeechFields))
+    @router.post(
+        "/audio/translations", openapi_extra=form_schema(SpeechFields), responses=transcript
+    )
     async def translations(request: Request) -> Response:
         """Translate speech, by default into English; needs a model that translates speech."""
         return await _transcribe(request, service, "translate")
 
-    @router.post("/attention", openapi_extra=form_schema(AttentionFields))
+    @router.post(
+        "/attention",
+        openapi_extra=form_schema(AttentionFields),
+        responses=content(Attention) | documented(400, 401, 403, 404, 408, 413, 429, 503, 507),
+    )
     async def attention(request: Request) -> Response:
         """Return the attention weights over a part of a recording for its transcript."""
-        with service.slot():
-            upload = await read_upload(request, service.limits.upload, service.stopping)
-            with ExitStack() as until_read:
-                until_read.enter_context(upload.file)
-                fields = parse(AttentionFields, upload.fields)
-                speech = service.transcriber(fields.model)
-                check_attention(speech.transcriber)
-                options = speech.options(language=fields.language)
-                until_read.pop_all()  # the reader thread closes the file
-            work = speech.attention(
-                upload.file,
-                upload.name,
-                fields.start,
-                fields.duration,
-                fields.text,
-                options,
-                service.limits.seconds,
-            )
-            return JSONResponse(await until_disconnect(request.receive, work))
+        with ExitStack() as held:
+            held.enter_context(service.request())
+            async with service.until_stopped():
+                upload = await _receive(request, service)
+                with ExitStack() as until_read:
+                    until_read.enter_context(upload.file)
+                    held.enter_context(service.place(client_of(request.scope)))
+                    fields = parse(AttentionFields, form_values(AttentionFields, upload.fields))
+                    name, speech = service.transcriber(fields.model)
+                    check_attention(speech.transcriber)
+                    options = speech.options(language=fields.language)
+                    until_read.pop_all()  # the reader thread closes the file
+                work = speech.attention(
+                    upload.file,
+                    upload.name,
+                    fields.start,
+                    fields.duration,
+                    fields.text,
+                    options,
+                    service.limits.seconds,
+                )
+                found = await until_disconnect(request.receive, work)
+        return JSONResponse({"model": name, **found})
 
     return router
+
+
+async def _receive(request: Request, service: Service) -> Upload:
+    """Receive a recording; its request has no place in the queue until it is complete."""
+    with service.upload(client_of(request.scope)):
+        return await read_upload(request, service.limits.upload, service.stopping)
 
 
 async def _transcribe(
@@ -74,40 +101,46 @@ async def _transcribe(
 ) -> Response:
     """Respond with the transcript of a request's recording, complete or streamed."""
     with ExitStack() as held:
-        held.enter_context(service.slot())
-        upload = await read_upload(request, service.limits.upload, service.stopping)
-        with ExitStack() as until_read:
-            until_read.enter_context(upload.file)
-            fields = parse(SpeechFields, upload.fields)
-            if task == "transcribe":
-                speech, language = service.transcriber(fields.model), fields.language
-            else:
-                speech = service.speech_translator(fields.model)
-                language = speech.target(fields.language)
-            writer = ResponseWriter(speech.transcriber, fields, language, task)
-            options = speech.options(
-                language=language,
-                beam_size=fields.beam_size,
-                words=writer.timed,
-                phrases=fields.phrases,
-            )
-            until_read.pop_all()  # the reader thread closes the file
-        recording = speech.begin(upload.file, upload.name, options, service.limits.seconds)
-        held.callback(recording.cancel)
-        results = _counted(recording.results(), service)
-        if not fields.stream:
-            return writer.whole(await until_disconnect(request.receive, _last(results)))
-        # Unusable recordings must set the HTTP status, which is sent before the first event.
-        first = await until_disconnect(request.receive, _next(results))
-        return EventStream(_events(writer, first, results), held.pop_all())
+        held.enter_context(service.request())
+        async with service.until_stopped():
+            upload = await _receive(request, service)
+            with ExitStack() as until_read:
+                until_read.enter_context(upload.file)
+                held.enter_context(service.place(client_of(request.scope)))
+                fields = parse(SpeechFields, form_values(SpeechFields, upload.fields))
+                if task == "transcribe":
+                    name, speech = service.transcriber(fields.model)
+                    language = fields.language
+                else:
+                    name, speech = service.speech_translator(fields.model)
+                    language = speech.target(fields.language)
+                left_out = speech.left_out(fields.phrases)
+                writer = ResponseWriter(name, speech.transcriber, fields, language, task, left_out)
+                options = speech.options(
+                    language=language,
+                    beam_size=fields.beam_size,
+                    words=writer.timed,
+                    phrases=fields.phrases,
+                )
+                until_read.pop_all()  # the reader thread closes the file
+            recording = speech.begin(upload.file, upload.name, options, service.limits.seconds)
+            held.callback(recording.cancel)
+            results = _counted(recording.results(), request, service)
+            if not fields.stream:
+                return writer.whole(await until_disconnect(request.receive, _last(results)))
+            # Unusable recordings must set the HTTP status, which is sent before the first event.
+            first = await until_disconnect(request.receive, _next(results))
+        events = _events(writer, service, first, results)
+        return EventStream(events, held.pop_all(), writer.headers)
 
 
 async def _counted(
-    results: AsyncIterator[Segment | Transcript], service: Service
+    results: AsyncIterator[Segment | Transcript], request: Request, service: Service
 ) -> AsyncGenerator[Segment | Transcript, None]:
     async for result in results:
         if isinstance(result, Transcript):
             service.metrics.audio.inc(result.duration)
+            request.state.audio_seconds = result.duration  # for the access log
         yield result
 
 
@@ -124,6 +157,7 @@ async def _last(results: AsyncIterator[Segment | Transcript]) -> Transcript:
 
 async def _events(
     writer: ResponseWriter,
+    service: Service,
     first: Segment | Transcript,
     others: AsyncIterator[Segment | Transcript],
 ) -> AsyncGenerator[bytes, None]:
@@ -133,7 +167,8 @@ async def _events(
         while isinstance(result, Segment):
             yield writer.delta(result, number, before)
             before = result.text or before
-            result, number = await anext(others), number + 1
+            async with service.until_stopped():
+                result, number = await anext(others), number + 1
         yield writer.done(result)
     except Exception as error:
         yield event(error_body(to_refused_error(error)))
@@ -143,20 +178,29 @@ def text_routes(service: Service) -> APIRouter:
     """Create the text routes of a service."""
     router = APIRouter(prefix="/v1", tags=["text"])
 
-    @router.post("/translate", openapi_extra=json_schema(TextFields))
+    @router.post(
+        "/translate",
+        openapi_extra=json_schema(TextFields),
+        responses=content(Translations) | documented(400, 401, 403, 404, 408, 413, 429, 503),
+    )
     async def translate(request: Request) -> Response:
         """Translate a line or a list of lines."""
-        with service.slot():
-            fields = await read_json(request, TextFields, service.stopping)
-            lines = _check_lines(fields.lines)
-            text = service.translator(fields.model)
-            options = text.options(**fields.options)
-            work = text.translate(
-                lines, options, service.limits.seconds, alignment=fields.alignment
-            )
-            answers = await until_disconnect(request.receive, work)
+        client = client_of(request.scope)
+        with service.request():
+            async with service.until_stopped():
+                with service.upload(client):
+                    fields = await read_json(request, TextFields, service.stopping)
+                lines = _check_lines(fields.lines)
+                name, text = service.translator(fields.model)
+                options = text.options(**fields.options)
+                with service.place(client):
+                    work = text.translate(
+                        lines, options, service.limits.seconds, alignment=fields.alignment
+                    )
+                    answers = await until_disconnect(request.receive, work)
         service.metrics.characters.inc(sum(map(len, lines)))
-        return JSONResponse({"translations": [_translation_row(answer) for answer in answers]})
+        rows = [_translation_row(answer) for answer in answers]
+        return JSONResponse({"model": name, "translations": rows})
 
     return router
 

@@ -17,7 +17,7 @@ from asr_s2s.errors import AudioError
 from asr_s2s.pipeline import Failure, Segment, Transcriber, Transcript, assemble
 from asr_s2s.reading import End, Piece, read_pieces
 from asr_s2s.search.options import DecodeOptions
-from asr_s2s.search.phrases import WEIGHT, Phrases, make_phrases
+from asr_s2s.search.phrases import WEIGHT, Phrases, make_phrases, split_writable
 from asr_s2s.serve.batcher import Batcher, BatchReport
 from asr_s2s.serve.pictures import speech_attention
 from asr_s2s.sources import NamedSource
@@ -83,18 +83,23 @@ class Speech:
         words: bool = False,
         phrases: Sequence[str] = (),
     ) -> DecodeOptions:
-        """Check a client's options; the language is ignored if the model has no `languages`.
+        """Check a client's options; the language is ignored if the model has no `languages`, and
+        words of phrases that the model cannot write are left out.
 
         Raises:
-            UserError: an option, such as a language or a phrase, is not supported by the model.
+            UserError: an option, such as a language, is not supported by the model.
         """
         options = DecodeOptions(
             language=language if self.languages else None,
             beam_size=beam_size,
             words=words,
-            phrases=self._phrases(tuple(phrases)) if phrases else None,
+            phrases=self._phrases(tuple(phrases))[0],
         )
         return self.transcriber.check(options)
+
+    def left_out(self, phrases: Sequence[str]) -> Sequence[str]:
+        """Words of phrases that the model cannot write."""
+        return self._phrases(tuple(phrases))[1]
 
     def begin(
         self, file: BinaryIO, name: str, options: DecodeOptions, time_limit: float
@@ -155,11 +160,15 @@ class Speech:
         self.reader_pool.shutdown()
         self.batcher.close()
 
-    def _make_phrases(self, phrases: tuple[str, ...]) -> Phrases:
+    def _make_phrases(self, phrases: tuple[str, ...]) -> tuple[Phrases | None, Sequence[str]]:
+        """Phrases that the model can write, and the words that it cannot."""
         output = self.transcriber.output
-        weighted = [(phrase, WEIGHT) for phrase in phrases]
+        writable, left_out = split_writable(phrases, output.tokenizer, output.normalize)
+        if not writable:
+            return None, left_out
+        weighted = [(phrase, WEIGHT) for phrase in writable]
         found = make_phrases(weighted, output.tokenizer, output.normalize, "prompt")
-        return found.to(self.transcriber.device)
+        return found.to(self.transcriber.device), left_out
 
 
 class Recording:

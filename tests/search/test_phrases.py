@@ -8,7 +8,13 @@ import torch
 
 from asr_s2s.config import TextConfig
 from asr_s2s.errors import TextError
-from asr_s2s.search.phrases import Phrases, PhraseScorer, make_phrases, read_phrases
+from asr_s2s.search.phrases import (
+    Phrases,
+    PhraseScorer,
+    make_phrases,
+    read_phrases,
+    split_writable,
+)
 from asr_s2s.text.normalize import lowercase, verbatim
 from asr_s2s.text.tokenizer import (
     BOS,
@@ -104,6 +110,22 @@ def test_candidates_get_the_same_scores_as_the_whole_vocabulary() -> None:
         assert torch.equal(some[0], whole[0, candidates[0]])
         assert torch.equal(some[1, :2], whole[1, candidates[1, :2]])
         state = following
+
+
+@pytest.mark.parametrize(
+    ("phrases", "writable", "left_out"),
+    [
+        (["Ab cd", "e"], ["Ab cd", "e"], []),
+        (["ab xyz cd fe", "9", "xyz"], ["ab", "cd fe"], ["xyz", "9"]),
+        (["", " "], [], []),
+    ],
+)
+def test_words_that_cannot_be_written_are_left_out(
+    phrases: list[str], writable: list[str], left_out: list[str]
+) -> None:
+    assert split_writable(phrases, CHARACTERS, lowercase) == (writable, left_out)
+    without_space = CharacterTokenizer("abcdef")
+    assert split_writable(["ab cd"], without_space, lowercase) == (["ab", "cd"], [])
 
 
 def test_a_file_of_phrases_may_contain_weights(tmp_path: Path) -> None:

@@ -141,3 +141,102 @@ def test_text_is_translated_and_its_alignment_shown(page: Page) -> None:
     expect(page.locator("#grid thead th")).to_contain_text(["", "Two", "dogs"])
     page.locator("#lines button").nth(1).click()
     expect(page.locator("#grid thead th")).to_contain_text(["", "Children", "eat"])
+
+
+def fits(page: Page) -> bool:
+    """Whether the page can be read without scrolling sideways."""
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_every_tab_and_the_api_fit_a_phone(page: Page, sample: Path, server: Server) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert fits(page)
+    page.set_input_files("#file", sample)
+    expect(page.locator("#attention-status")).to_have_text("0:00 to 0:04")
+    assert fits(page)
+    page.get_by_role("tab", name="Text").click()
+    page.locator("#source").fill("Two dogs are playing in the snow.\n" + "Donaudampfschiff" * 9)
+    page.locator("#translate").click()
+    expect(page.locator("#lines li")).to_have_count(2)
+    expect(page.locator("#grid thead th").nth(1)).to_be_visible()
+    assert fits(page)
+    page.goto(f"{server.url}/docs")
+    for operation in page.locator(".operation summary").all():
+        operation.click()
+    expect(page.locator(".operation form").first).to_be_visible()
+    assert fits(page)
+
+
+def test_only_the_least_sure_words_are_marked(page: Page, sample: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    write_joined(path, sample, times=6)
+    page.set_input_files("#file", path)
+    expect(page.locator("#downloads button")).to_have_count(4)
+    words, marked = page.locator("#transcript .word"), page.locator("#transcript .doubtful")
+    assert 10 * marked.count() <= words.count() + 9
+
+
+def test_the_word_being_played_is_highlighted(page: Page, sample: Path) -> None:
+    page.set_input_files("#file", sample)
+    words = page.locator("#transcript .word")
+    expect(words.first).to_be_visible()
+    words.first.click()
+    for index in (1, 2):  # the player goes on by itself
+        expect(words.nth(index)).to_have_class(re.compile(r"\bnow\b"))
+    expect(page.locator("#transcript .now")).to_have_count(1)
+
+
+def test_a_transcript_is_copied_and_stays_until_the_next_one(
+    page: Page, sample: Path, reference: str, tmp_path: Path
+) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.set_input_files("#file", sample)
+    page.locator("#copy").click()
+    expect(page.locator("#copy")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == reference
+    bad = tmp_path / "notes.wav"
+    bad.write_text("milk, bread and eggs")
+    page.set_input_files("#file", bad)
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("notes.wav")
+    expect(page.locator("#transcript .word")).to_have_text(reference.split())
+    expect(page.locator("#speech-status")).to_contain_text("digits.wav")
+
+
+def test_progress_is_shown_in_percent(page: Page, sample: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    write_joined(path, sample, times=20)
+    page.evaluate(
+        """() => {
+            window.seen = [];
+            new MutationObserver(() => {
+                window.seen.push(document.getElementById("speech-status").textContent);
+            }).observe(document.getElementById("speech-status"), { childList: true });
+        }"""
+    )
+    page.set_input_files("#file", path)
+    expect(page.locator("#downloads button")).to_have_count(4)
+    percents = [
+        int(found[1])
+        for text in page.evaluate("window.seen")
+        if (found := re.search(r": (\d+) %", text))
+    ]
+    assert len(percents) > 1
+    assert percents == sorted(percents)
+    assert percents[-1] > 90
+
+
+def test_the_api_can_be_tried_in_the_browser(
+    page: Page, server: Server, sample: Path, reference: str
+) -> None:
+    page.goto(f"{server.url}/docs")
+    operation = page.locator(".operation").filter(has_text="POST /v1/audio/transcriptions")
+    operation.locator("summary").click()
+    operation.locator("input[name=file]").set_input_files(sample)
+    operation.get_by_role("button", name="Send").click()
+    expect(operation.locator("pre")).to_contain_text("200 OK")
+    expect(operation.locator("pre")).to_contain_text(reference)
+    operation = page.locator(".operation").filter(has_text="GET /v1/models/{model}")
+    operation.locator("summary").click()
+    operation.locator("input[name=model]").fill("nothing")
+    operation.get_by_role("button", name="Send").click()
+    expect(operation.locator("pre")).to_contain_text("404")

@@ -174,14 +174,31 @@ def test_the_page_and_health_need_no_token(small: Server) -> None:
     assert small.http.get("/v1/models").status_code == 200
 
 
-def test_a_request_beyond_the_limit_gets_429_and_retry_after(small: Server, sample: Path) -> None:
-    def body() -> Iterator[bytes]:
-        yield b"--x\r\n"  # this request is in progress; the rest of its form follows below
+def test_a_request_beyond_the_limit_gets_429_and_retry_after(
+    small: Server, sample: Path, tmp_path: Path
+) -> None:
+    write_joined(tmp_path / "long.wav", sample, times=25)  # several batches
+    with (
+        (tmp_path / "long.wav").open("rb") as long,
+        small.http.stream("POST", ROUTE, files={"file": long}, data={"stream": "true"}) as first,
+    ):
+        assert first.status_code == 200  # and further segments follow below
         with sample.open("rb") as file:
             second = small.http.post(ROUTE, files={"file": file})
         assert second.status_code == 429
         assert 1 <= int(second.headers["retry-after"]) <= 60
         assert second.json()["error"]["type"] == "rate_limit_error"
+        first.read()
+
+
+def test_an_upload_takes_no_place_until_it_is_complete(
+    small: Server, sample: Path, reference: str
+) -> None:
+    def body() -> Iterator[bytes]:
+        yield b"--x\r\n"  # the rest of this form follows below
+        with sample.open("rb") as file:
+            second = small.http.post(ROUTE, files={"file": file})
+        assert second.json()["text"] == reference
         yield b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
         yield sample.read_bytes()
         yield b"\r\n--x--\r\n"
@@ -191,7 +208,7 @@ def test_a_request_beyond_the_limit_gets_429_and_retry_after(small: Server, samp
         content=body(),
         headers={"Content-Type": "multipart/form-data; boundary=x"},
     )
-    assert first.status_code == 200
+    assert first.json()["text"] == reference
 
 
 def test_reading_stops_at_the_time_limit(recognizer: Transcriber, recordings: list[Path]) -> None:

@@ -1,10 +1,11 @@
 """Runs `asr-s2s serve` as a subprocess on a free port."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,17 +15,31 @@ from tests.support.limits import TIMEOUT
 
 
 class Server:
-    """A running server process."""
+    """A running server process.
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    Args:
+        folder: folder for its temporary files and its log.
+        options: options of `asr-s2s serve`.
+        limits: limits of the process, by the numbers of `resource`.
+    """
+
+    def __init__(
+        self, folder: Path, *options: str, limits: Mapping[int, int] | None = None
+    ) -> None:
         self.uploads = folder / "tmp"  # where Python makes temporary files
         self.uploads.mkdir(parents=True)
         self.log = folder / "log"
+
+        def set_limits() -> None:
+            for number, value in (limits or {}).items():
+                resource.setrlimit(number, (value, value))
+
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "asr_s2s", "serve", "--port", "0", *options],
                 stdout=log,
                 stderr=subprocess.PIPE,
+                preexec_fn=set_limits,
                 env=os.environ | {"TMPDIR": str(self.uploads), "OMP_NUM_THREADS": "1"},
             )
         assert self.process.stderr is not None
@@ -55,9 +70,11 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Server]:
+def serving(
+    folder: Path, *options: str, limits: Mapping[int, int] | None = None
+) -> Iterator[Server]:
     """Run a server within a context."""
-    server = Server(folder, *options)
+    server = Server(folder, *options, limits=limits)
     try:
         yield server
     finally:

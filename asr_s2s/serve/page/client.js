@@ -13,8 +13,12 @@ export function keepToken(token) {
   sessionStorage.setItem(TOKEN, token);
 }
 
+export function keptToken() {
+  return sessionStorage.getItem(TOKEN);
+}
+
 async function request(path, options = {}) {
-  const token = sessionStorage.getItem(TOKEN);
+  const token = keptToken();
   const headers = { ...options.headers };
   if (token) headers.Authorization = `Bearer ${token}`;
   let answer;

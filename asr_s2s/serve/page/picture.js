@@ -1,8 +1,12 @@
 // Draws attention weights over the log-mel spectrogram on a canvas.
 
 import { unpack } from "./client.js";
+import { whilePlaying } from "./playback.js";
 
-const LEFT = 34; // pixels for the tokens
+const GAP = 7; // pixels between the tokens and the picture
+const WIDEST_LABEL = 80; // pixels; longer tokens are narrowed
+const LINE = 13; // pixels between tokens
+const FONT = "11px system-ui, sans-serif";
 const BOTTOM = 22; // pixels for the time axis
 const SPECTROGRAM_COLORS = [[11, 16, 32], [38, 52, 104], [92, 122, 196], [186, 206, 246]];
 const WEIGHT_COLOR = [255, 178, 64];
@@ -53,8 +57,9 @@ export class Picture {
     this.playhead = playhead;
     this.player = player;
     this.drawn = null;
+    this.left = 0; // pixels for the tokens
     new ResizeObserver(() => this.#paint()).observe(canvas.parentElement);
-    player.addEventListener("timeupdate", () => this.#follow());
+    whilePlaying(player, () => this.#follow());
     canvas.addEventListener("click", (event) => this.#seek(event));
   }
 
@@ -79,10 +84,10 @@ export class Picture {
 
   #paint() {
     if (!this.drawn) return;
-    const { sound, output, weights, log, overlay, segment } = this.drawn;
+    const { sound, output, weights, log, overlay } = this.drawn;
     const scale = window.devicePixelRatio || 1;
     const width = this.canvas.parentElement.clientWidth;
-    const height = Math.min(480, Math.max(220, 13 * output.length)) + BOTTOM;
+    const height = Math.min(480, Math.max(220, LINE * output.length)) + BOTTOM;
     this.canvas.width = width * scale;
     this.canvas.height = height * scale;
     this.canvas.style.height = `${height}px`;
@@ -91,36 +96,52 @@ export class Picture {
     context.fillStyle = "#0b1020";
     context.fillRect(0, 0, width, height);
 
-    const room = width - LEFT;
+    context.font = FONT;
+    const labels = output.map(displayToken);
+    const widest = Math.max(...labels.map((label) => context.measureText(label).width));
+    this.left = Math.ceil(Math.min(WIDEST_LABEL, widest)) + 2 * GAP;
+    const { left } = this;
+    const room = width - left;
     const tall = height - BOTTOM;
     const perSecond = room / sound.seconds;
     context.save();
     context.beginPath();
-    context.rect(LEFT, 0, room, tall);
+    context.rect(left, 0, room, tall);
     context.clip();
     context.globalAlpha = 0.85;
-    context.drawImage(log, LEFT, 0, (log.width / 100) * perSecond, tall);
+    context.drawImage(log, left, 0, (log.width / 100) * perSecond, tall);
     context.globalAlpha = 1;
-    const begin = LEFT + (sound.first - sound.step / 2) * perSecond;
+    const begin = left + (sound.first - sound.step / 2) * perSecond;
     context.drawImage(overlay, begin, 0, weights.columns * sound.step * perSecond, tall);
     context.restore();
 
-    context.font = "11px system-ui, sans-serif";
     context.textBaseline = "middle";
     context.textAlign = "right";
     context.fillStyle = "#cdd6ee";
     const row = tall / output.length;
-    const every = Math.ceil(9 / row);
-    output.forEach((token, index) => {
-      if (index % every === 0) context.fillText(displayToken(token), LEFT - 7, (index + 0.5) * row);
+    const every = Math.ceil(LINE / row);
+    labels.forEach((label, index) => {
+      if (index % every) return;
+      const middle = Math.min(tall - LINE / 2, Math.max(LINE / 2, (index + 0.5) * row));
+      context.fillText(label, left - GAP, middle, WIDEST_LABEL);
     });
+    this.#paintTimes(context, left, width, tall, perSecond);
+  }
+
+  /** Label the time axis; labels keep apart, and within the picture. */
+  #paintTimes(context, left, width, tall, perSecond) {
+    const { segment } = this.drawn;
     context.textAlign = "center";
     context.fillStyle = "#93a0c2";
-    const step = [0.5, 1, 2, 5, 10].find((value) => value * perSecond > 55) ?? 10;
-    for (let time = Math.ceil(segment.start / step) * step; time < segment.end; time += step) {
-      const x = LEFT + (time - segment.start) * perSecond;
-      if (x < LEFT + 12 || x > width - 14) continue;
-      context.fillText(`${time.toFixed(step < 1 ? 1 : 0)} s`, x, tall + BOTTOM / 2);
+    const step = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20].find((value) => value * perSecond > 55) ?? 30;
+    const digits = step < 1 ? 1 : 0;
+    const first = Math.ceil(segment.start / step - 1e-6);
+    for (let number = first; number * step < segment.end; number += 1) {
+      const label = `${(number * step).toFixed(digits)} s`;
+      const half = context.measureText(label).width / 2;
+      const x = left + (number * step - segment.start) * perSecond;
+      if (x - half < 0 || x + half > width) continue;
+      context.fillText(label, x, tall + BOTTOM / 2);
     }
   }
 
@@ -129,12 +150,12 @@ export class Picture {
     const { segment, sound } = this.drawn;
     const part = (this.player.currentTime - segment.start) / sound.seconds;
     this.playhead.hidden = part <= 0 || part >= 1;
-    this.playhead.style.left = `${LEFT + part * (this.canvas.clientWidth - LEFT)}px`;
+    this.playhead.style.left = `${this.left + part * (this.canvas.clientWidth - this.left)}px`;
   }
 
   #seek(event) {
     if (!this.drawn) return;
-    const part = (event.offsetX - LEFT) / (this.canvas.clientWidth - LEFT);
+    const part = (event.offsetX - this.left) / (this.canvas.clientWidth - this.left);
     this.player.currentTime = this.drawn.segment.start + Math.max(0, part) * this.drawn.sound.seconds;
     this.player.play().catch(() => {});
   }

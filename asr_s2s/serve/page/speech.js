@@ -2,8 +2,9 @@
 
 import { attention, transcribe } from "./client.js";
 import { Picture } from "./picture.js";
+import { probeDuration } from "./playback.js";
 import { recorder } from "./recorder.js";
-import { TranscriptView, clock, downloads } from "./transcript.js";
+import { TranscriptView, clock, copyButton, downloads } from "./transcript.js";
 
 const AUTO_DRAW_BYTES = 20 * 1024 ** 2; // drawing attention uploads the recording again
 
@@ -17,29 +18,35 @@ export function speechTab({ choice, showError }) {
   let drawing = null;
   let recording = null;
   let shownSegment = null;
+  let finished = null; // transcript
+  let lastStatus = "";
+  copyButton(find("copy"), () => finished.text);
 
   async function begin(file) {
     work?.abort();
-    drawing?.abort();
     const controller = new AbortController();
     work = controller;
-    recording = file;
-    shownSegment = null;
     const options = { ...choice(), prompt: find("prompt").value };
     const started = performance.now();
-    URL.revokeObjectURL(player.src);
-    player.src = URL.createObjectURL(file);
-    view.clear();
-    picture.clear();
-    for (const id of ["speech-error", "warning", "after", "attention"]) find(id).hidden = true;
+    const url = URL.createObjectURL(file);
+    let duration = NaN;
+    probeDuration(url).then((seconds) => { duration = seconds; });
+    let shown = false; // until then, the last transcript stays
+    const replace = () => {
+      shown = true;
+      reset(file, url);
+    };
+    find("speech-error").hidden = true;
     for (const id of ["result", "progress", "cancel"]) find(id).hidden = false;
-    find("speech-status").textContent = `Transcribing ${file.name} …`;
+    showProgress(file, 0, duration);
     try {
       let transcript = null;
       for await (const event of transcribe(file, options, controller.signal)) {
+        if (!shown) replace();
         if (event.type === "transcript.text.done") transcript = event;
         else {
           view.add(event.segment);
+          showProgress(file, event.segment.end, duration);
           if (!shownSegment && file.size <= AUTO_DRAW_BYTES) show(event.segment);
         }
       }
@@ -47,26 +54,54 @@ export function speechTab({ choice, showError }) {
       finish(file, transcript, (performance.now() - started) / 1000);
     } catch (error) {
       if (error.name === "AbortError") {
-        if (work === controller) find("speech-status").textContent = "Stopped.";
+        if (work === controller) find("speech-status").textContent = `Stopped: ${file.name}`;
       } else {
         find("result").hidden = !find("transcript").childElementCount;
-        find("speech-status").textContent = "Incomplete.";
+        find("speech-status").textContent = shown ? "Incomplete." : lastStatus;
         showError("speech-error", error);
       }
+      if (!shown) URL.revokeObjectURL(url);
     } finally {
       if (work === controller) {
         work = null;
         find("progress").hidden = find("cancel").hidden = true;
+        if (!find("transcript").childElementCount && !shown) find("result").hidden = true;
       }
     }
   }
 
+  /** Remove the last transcript, and play the new recording. */
+  function reset(file, url) {
+    drawing?.abort();
+    recording = file;
+    shownSegment = null;
+    finished = null;
+    URL.revokeObjectURL(player.src);
+    player.src = url;
+    view.clear();
+    picture.clear();
+    for (const id of ["warning", "after", "attention"]) find(id).hidden = true;
+  }
+
+  /** Show how many seconds of a recording are transcribed, as a percentage if both are known. */
+  function showProgress(file, seconds, duration) {
+    const bar = find("progress");
+    const known = seconds > 0 && Number.isFinite(duration);
+    const percent = Math.min(100, Math.round((100 * seconds) / duration));
+    if (known) bar.value = percent / 100;
+    else bar.removeAttribute("value");
+    const progress = known ? `: ${percent} %` : " …";
+    find("speech-status").textContent = `Transcribing ${file.name}${progress}`;
+  }
+
   function finish(file, transcript, seconds) {
-    find("speech-status").textContent =
-      `${file.name} · ${clock(transcript.duration)} in ${seconds.toFixed(1)} s`;
+    finished = transcript;
+    lastStatus = `${file.name} · ${clock(transcript.duration)} in ${seconds.toFixed(1)} s`;
+    find("speech-status").textContent = lastStatus;
     find("warning").hidden = !transcript.warning;
     find("warning").textContent = transcript.warning ?? "";
     find("after").hidden = !transcript.segments.length;
+    find("legend").hidden = !view.hasDoubts;
     downloads(find("downloads"), transcript, file.name);
     if (transcript.segments.length && !shownSegment) {
       find("attention").hidden = find("draw").hidden = false;

@@ -2,10 +2,13 @@
 
 import { translate, unpack } from "./client.js";
 import { displayToken } from "./picture.js";
+import { copyButton } from "./transcript.js";
 
 const find = (id) => document.getElementById(id);
 
 export function textTab({ choice, showError }) {
+  let shown = []; // translated lines
+  copyButton(find("copy-translation"), () => shown.map(({ text }) => text).join("\n"));
   find("text-form").addEventListener("submit", async (event) => {
     event.preventDefault();
     const lines = find("source").value.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -18,14 +21,14 @@ export function textTab({ choice, showError }) {
     find("text-status").textContent = "Translating …";
     try {
       const rows = await translate(lines, choice());
+      shown = rows;
       find("lines").replaceChildren(...rows.map((row) => line(row, rows.length > 1)));
       find("translations").hidden = false;
-      find("text-status").textContent = "";
       showAlignment(rows.find((row) => row.alignment));
     } catch (error) {
-      find("translations").hidden = find("alignment").hidden = true;
       showError("text-error", error);
     } finally {
+      find("text-status").textContent = "";
       find("translate").disabled = false;
     }
   });

@@ -1,28 +1,35 @@
-// Transcript view: words colored by confidence and played on click, and file downloads.
+// Transcript view: the least sure words are marked, words are played on click, and downloads.
+
+import { whilePlaying } from "./playback.js";
 
 export function clock(seconds) {
   const whole = Math.floor(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-function confidenceClass(confidence) {
-  if (confidence >= 0.85) return "sure";
-  if (confidence >= 0.6) return "likely";
-  return confidence >= 0.35 ? "unsure" : "doubtful";
-}
+const DOUBTED_SHARE = 0.1; // part of the words that is marked, the least sure ones
+const SURE = 0.85; // confidence from which a word is never marked
 
-// Problems that the guard can find in the first output of a segment.
+// Problems that the guard can find in the first output of a segment, and what was done about them.
 const REASONS = {
-  loop: "repetition",
-  gap: "skipped speech",
-  early_end: "early end",
-  unspoken: "words without speech",
-  unsure: "low confidence",
+  loop: "The model repeated itself here",
+  gap: "Some speech may be missing here",
+  early_end: "The end of this part may be missing",
+  unspoken: "Some of these words may not have been said",
+  unsure: "The model is unsure of this part",
 };
 const REMEDIES = {
-  beam: "; decoded again with a wider beam", ctc: "; decoded with CTC alone",
-  pieces: "; decoded in two parts", cut: "; removed",
+  beam: "this is its second, more careful attempt",
+  ctc: "this is a second attempt, by ear alone",
+  pieces: "this is a second attempt, in two parts",
+  cut: "such words were removed",
 };
+
+/** Explain a segment's problem in a sentence. */
+export function explain({ reason, remedy }) {
+  const remedied = REMEDIES[remedy] ? `; ${REMEDIES[remedy]}` : "";
+  return `${REASONS[reason] ?? `Problem: ${reason}`}${remedied}.`;
+}
 
 export class TranscriptView {
   constructor(place, player, onSegment) {
@@ -32,7 +39,7 @@ export class TranscriptView {
     this.words = [];
     this.current = null;
     place.addEventListener("keydown", (event) => this.#move(event));
-    player.addEventListener("timeupdate", () => this.#follow());
+    whilePlaying(player, () => this.#follow());
   }
 
   clear() {
@@ -56,19 +63,32 @@ export class TranscriptView {
     }
     if (segment.reason) {
       const note = document.createElement("small");
-      const remedy = REMEDIES[segment.remedy] ?? "";
-      note.textContent = (REASONS[segment.reason] ?? segment.reason) + remedy;
+      note.textContent = explain(segment);
       text.append(note);
     }
     row.append(time, text);
     row.segment = segment;
     this.place.append(row);
+    this.#markDoubts();
+  }
+
+  /** Whether a word is marked. */
+  get hasDoubts() {
+    return this.words.some(({ button }) => button.classList.contains("doubtful"));
+  }
+
+  /** Mark the least sure words of all so far. */
+  #markDoubts() {
+    const count = Math.ceil(DOUBTED_SHARE * this.words.length);
+    const unsure = this.words.filter((word) => word.confidence < SURE);
+    const doubted = new Set(unsure.sort((a, b) => a.confidence - b.confidence).slice(0, count));
+    for (const word of this.words) word.button.classList.toggle("doubtful", doubted.has(word));
   }
 
   #word(word, segment) {
     const button = document.createElement("button");
     button.type = "button";
-    button.className = `word ${confidenceClass(word.confidence)}`;
+    button.className = "word";
     button.textContent = word.text.trim();
     const percent = Math.round(100 * word.confidence);
     button.title = `${percent} % · ${word.start.toFixed(2)} s`;
@@ -102,14 +122,26 @@ export class TranscriptView {
     button.focus();
   }
 
+  /** Highlight the word that is played. */
   #follow() {
     const time = this.player.currentTime;
     const playing = this.words.find((word) => word.start <= time && time < word.end);
     const button = playing?.button ?? null;
-    if (button === this.current) return;
-    this.current?.classList.remove("now");
-    button?.classList.add("now");
-    this.current = button;
+    if (button !== this.current) {
+      this.current?.classList.remove("now");
+      button?.classList.add("now");
+      this.current = button;
+      if (button && !this.player.paused) this.#reveal(button);
+    }
+  }
+
+  /** Scroll the transcript, but not the page, to a word. */
+  #reveal(button) {
+    const top = button.offsetTop;
+    const { scrollTop, clientHeight } = this.place;
+    if (top < scrollTop || top + button.offsetHeight > scrollTop + clientHeight) {
+      this.place.scrollTop = top - clientHeight / 3;
+    }
   }
 
   /** Highlight the segment whose attention is shown. */
@@ -118,6 +150,20 @@ export class TranscriptView {
       row.firstChild.setAttribute("aria-current", String(row.segment === segment));
     }
   }
+}
+
+/** Make a button copy the text that a function returns. */
+export function copyButton(button, text) {
+  const label = button.textContent;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text());
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Copying needs https or localhost";
+    }
+    setTimeout(() => { button.textContent = label; }, 2000);
+  });
 }
 
 /** Create the download buttons of a finished transcript. */
