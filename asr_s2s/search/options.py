@@ -178,9 +178,6 @@ class DecodeOptions:
         search = self._search(config.search)
         check_attended(search, config.decoder)
         phrases = self.phrases
-        if phrases is not None and not isinstance(phrases, str | Path | Phrases):
-            problem = f"expected the path of a file of phrases, found a {type(phrases).__name__}"
-            raise ConfigError("phrases", problem, "Write them to a file, one per line")
         if isinstance(phrases, (str, Path)):
             phrases = read_phrases(Path(phrases), output.tokenizer, output.normalize)
         return DecodeSettings(
@@ -205,9 +202,13 @@ class DecodeOptions:
             if isinstance(value, bool) or not isinstance(value, expected):
                 noun = "a whole number" if name in _WHOLE else "a number"
                 raise ConfigError(name, f"expected {noun}, found {value!r}", "Correct it")
-            if not lowest <= value <= highest:
+            if not lowest <= float(value) <= highest:
                 problem = f"expected a number from {lowest:,} to {highest:,}, found {value:,}"
                 raise ConfigError(name, problem, "Correct it")
+        phrases: object = self.phrases
+        if phrases is not None and not isinstance(phrases, str | Path | Phrases):
+            problem = f"expected the path of a file of phrases, found a {type(phrases).__name__}"
+            raise ConfigError("phrases", problem, "Write them to a file, one per line")
         if isinstance(self.must, str):
             problem = f"expected a list of phrases, found {self.must!r}"
             raise ConfigError("must", problem, "Give for example ['a phrase']")
