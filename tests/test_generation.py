@@ -42,7 +42,9 @@ def looping(**search: float) -> Translator:
         model=ModelConfig(encoders=("text",)),
         text_encoder=TextEncoderConfig(layers=1, size=8, embedding_size=8),
         decoder=DecoderConfig(size=8, embedding_size=8),
-        search=SearchConfig(beam_size=2, max_length_ratio=4.0, piece_tokens=9, **search),
+        search=SearchConfig(
+            **({"beam_size": 2, "max_length_ratio": 4.0, "piece_tokens": 9} | search)
+        ),
     )
     words = WordTokenizer(WORDS)
     torch.manual_seed(0)
@@ -94,8 +96,12 @@ def test_minimum_length_and_diverse_groups(translator: Translator) -> None:
     tokenizer = translator.output.tokenizer
     for result in translator.translate(LINES, min_length=30):
         assert len(tokenizer.encode(result.text)) >= 15  # other segmentations are shorter
-    plain = translator.translate(LINES, n_best=4)
-    diverse = translator.translate(LINES, n_best=4, beam_size=8, beam_groups=4, diversity=2.0)
+    lines = [
+        "A man in a red shirt is riding a bike.",
+        "The old woman is sitting on a bench and reads a newspaper in the sun.",
+    ]
+    plain = translator.translate(lines, n_best=4, beam_size=4)
+    diverse = translator.translate(lines, n_best=4, beam_size=4, beam_groups=4, diversity=3.0)
 
     def words(results: list) -> int:
         return len({word for r in results for a in r.alternatives for word in a.text.split()})

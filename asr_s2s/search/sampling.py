@@ -112,6 +112,8 @@ def sample(
             quantiles[:, :, step, None] * total, total.nextafter(torch.zeros_like(total))
         )
         chosen = torch.searchsorted(cumulative, quantile, right=True)
+        # After its end, all tokens of a sample may be excluded.
+        chosen = chosen.clamp_max(candidates.size(2) - 1)
         token = candidates.gather(2, chosen)[:, :, 0]
         scores += torch.where(alive, gains.gather(2, chosen)[:, :, 0], 0.0)
         lengths += alive
