@@ -42,7 +42,7 @@ def test_a_kaldi_folder_becomes_a_manifest(tmp_path: Path) -> None:
         text="u1 one two\nu2\tthree\n",
         utt2spk="u1 s1\nu2 s2\n",
     )
-    assert prepare(folder, tmp_path / "m.jsonl") == (0, "")
+    assert prepare(folder, tmp_path / "m.jsonl")[0] == 0
     first, second = read_manifest(tmp_path / "m.jsonl")
     assert [(c.id, cut_text(c), cut_speaker(c), c.duration) for c in (first, second)] == [
         ("u1", "one two", "s1", 1.0),

@@ -197,8 +197,9 @@ def test_a_phrase_in_the_prefix_counts() -> None:
     config = SearchConfig(beam_size=3)
     prefix = tokenizer.encode("ab c")
     scorer = RandomScorer(1, len(tokenizer), 0)
-    free = beam_search((scorer, 1.0), [], torch.tensor([9]), config, prefix=prefix)
-    bound = beam_search((scorer, 1.0), [], torch.tensor([9]), config, prefix=prefix, must=must)
+    frames = torch.tensor([14])
+    free = beam_search((scorer, 1.0), [], frames, config, prefix=prefix)
+    bound = beam_search((scorer, 1.0), [], frames, config, prefix=prefix, must=must)
     assert bound[0][0].tokens == free[0][0].tokens
 
 
