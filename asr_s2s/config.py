@@ -48,7 +48,10 @@ class TextConfig:
     the search is given the requested one (as in Johnson et al., 2017, but on the target side)."""
     metric: str = "wer"
     """Metric that selects checkpoints and scores models, by its name in `metrics/metric.py`: wer,
-    cer, ser (sentence error rate), accuracy (exact matches), bleu, chrf or ter."""
+    cer, ser (sentence error rate), accuracy (exact matches), bleu, chrf, ter, rouge1, rouge2,
+    rougel, distinct1, distinct2 (diversity of outputs) or perplexity."""
+    further_metrics: tuple[str, ...] = ()
+    """Further metrics that validation and `asr-s2s evaluate` report, by the same names."""
     bleu_tokenizer: str = "13a"
     """Tokenizer of sacrebleu: 13a for most languages, zh for Chinese, none for tokenized text."""
 

@@ -76,6 +76,12 @@ class Batch(NamedTuple):
             return float(self.lengths.sum()) / SAMPLE_RATE
         return float(self.lengths.sum() + self.token_lengths.sum())
 
+    @property
+    def outputs(self) -> list[list[int]]:
+        """Tokens of each output, without padding."""
+        rows = zip(self.tokens, self.token_lengths.tolist(), strict=True)
+        return [row[:length].tolist() for row, length in rows]
+
     def to(self, device: torch.device) -> "Batch":
         """Move the tensors to a device."""
         moved: Any = (part.to(device) if isinstance(part, Tensor) else part for part in self)

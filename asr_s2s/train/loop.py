@@ -35,6 +35,7 @@ RESUMABLE_CHANGES = {
     *("train." + key for key in ("checkpoint_every", "log_every", "attention_pictures")),
     "train.saved_precision",
     "text.bleu_tokenizer",
+    "text.further_metrics",
 }
 """Keys that may change when a run is resumed: they affect its length, its reports, and what later
 validations measure. With `train.average_every` above 1, processes also average their weights at

@@ -84,7 +84,9 @@ def check_seq2seq(config: Config) -> None:
         ConfigError: names the invalid key.
     """
     check_encoders(config)
-    if find_metric(config.text.metric).of_translations:
+    metrics = [find_metric(config.text.metric)]
+    metrics += [find_metric(name, "text.further_metrics") for name in config.text.further_metrics]
+    if any(metric.report == "translation scores" for metric in metrics):
         try:
             check_scores(config.text.bleu_tokenizer)
         except TextError as error:
