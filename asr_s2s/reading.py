@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from asr_s2s.audio.decode import stream_audio
 from asr_s2s.audio.segment import LONGEST, SpeechDetector, split_at_silences
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform, concatenate, from_array, is_silent
-from asr_s2s.errors import UserError
+from asr_s2s.errors import AudioError, UserError
 
 # Cuts are rare here, and lhotse takes a third of a second to import.
 if TYPE_CHECKING:
@@ -209,6 +209,30 @@ def read_pieces(
         for span in split_at_silences(chain(_release(beginning), blocks), detector):
             yield Piece(span.start, span.samples)
     yield End(name, recording.samples / SAMPLE_RATE, whole, recording.error)
+
+
+def read_whole(source: Source, index: int, sample_rate: int) -> Waveform:
+    """Read a recording that is short enough for a single piece.
+
+    Args:
+        source: the recording.
+        index: its number in a list, which names sources without a name.
+        sample_rate: sampling rate of arrays, in Hz.
+
+    Raises:
+        AudioError: it cannot be read, is silent, or is longer than `LONGEST` seconds.
+    """
+    name = _name(source, index)
+    blocks: list[Waveform] = []
+    for block in _read_blocks(source, name, sample_rate):
+        blocks.append(block)
+        if sum(map(len, blocks)) > LONGEST * SAMPLE_RATE:
+            problem = f"it is longer than {LONGEST:g} s, so its transcript is not known in pieces"
+            raise AudioError(name, problem, "Cut the recording and its transcript")
+    samples = concatenate(blocks)
+    if is_silent(samples):
+        raise AudioError(name, "the recording is silent", "Choose a recording with speech")
+    return samples
 
 
 def _release(blocks: list[Waveform]) -> Iterator[Waveform]:

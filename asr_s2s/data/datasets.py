@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from asr_s2s.audio.waveform import SAMPLE_RATE
-from asr_s2s.config import DataConfig
+from asr_s2s.config import Config, DataConfig
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import UserError
 from asr_s2s.text.output import Output
@@ -195,6 +195,10 @@ class TextDataset(BatchDataset):
     """Tokenizes and collates the sentence pairs of a batch.
 
     Subword regularization depends only on the seed, the epoch and the id, as augmentation does.
+
+    Args:
+        max_source_tokens: tokens to which longer sources are truncated, including the end token;
+            None to keep them whole.
     """
 
     kind = "text"
@@ -211,6 +215,7 @@ class TextDataset(BatchDataset):
         sampling: float = 0.0,
         source_sampling: float = 0.0,
         seed: int = 0,
+        max_source_tokens: int | None = None,
     ) -> None:
         self.output = output
         self.source_tokenizer = source_tokenizer
@@ -218,6 +223,7 @@ class TextDataset(BatchDataset):
         self.sampling = sampling
         self.source_sampling = source_sampling
         self.seed = seed
+        self.max_source_tokens = max_source_tokens
         self.epoch = 0
 
     def limit(self, config: DataConfig) -> "TokenConstraint":
@@ -228,7 +234,20 @@ class TextDataset(BatchDataset):
 
     def source_tokens(self, source: str) -> list[int]:
         """Return the token ids of a source, including the end token, so that none is empty."""
-        return [*self.source_tokenizer.encode(self.source_normalize(source)), EOS]
+        return self._ended(self.source_tokenizer.encode(self.source_normalize(source)))
+
+    def _ended(self, tokens: list[int]) -> list[int]:
+        """Truncate the tokens of a source, and add the end token."""
+        if self.max_source_tokens is not None:
+            tokens = tokens[: self.max_source_tokens - 1]
+        return [*tokens, EOS]
+
+    def is_truncated(self, source: str) -> bool:
+        """Return whether a source has more tokens than are read of it."""
+        if self.max_source_tokens is None:
+            return False
+        tokens = self.source_tokenizer.encode(self.source_normalize(source))
+        return len(tokens) >= self.max_source_tokens
 
     def num_tokens(self, pair: TextPair) -> int:
         """Count the tokens of the longer side of a pair, in the most likely segmentation."""
@@ -246,12 +265,18 @@ class TextDataset(BatchDataset):
             texts.append(text)
             source = self.source_normalize(pair.source)
             source_ids = _encode(self.source_tokenizer, source, self.source_sampling, rng)
-            sources.append(torch.tensor([*source_ids, EOS]))
+            sources.append(torch.tensor(self._ended(source_ids)))
             prompts.append(self.output.prompt(pair.language, pair.id))
             tokens.append(_encode(self.output.tokenizer, text, self.sampling, rng))
         source_batch = pad_sequence(sources, batch_first=True, padding_value=BLANK)
         lengths = torch.tensor([len(s) for s in sources])
         return collate(self.kind, ids, texts, source_batch, lengths, prompts, tokens, [])
+
+
+def max_source_tokens(config: Config) -> int | None:
+    """Return the tokens to which a model truncates sources; None if it reads them whole."""
+    truncated = config.source_text.long_sources == "truncate"
+    return config.search.piece_tokens if truncated else None
 
 
 @dataclass

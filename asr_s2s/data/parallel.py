@@ -5,7 +5,8 @@ Two formats are supported:
 - two line-aligned files, given as one name with braces: `train.{en,de}.gz` stands for
   `train.en.gz`, the sources, and `train.de.gz`, the targets;
 - a table: `.tsv`, `.csv` or `.jsonl` with columns `source` and `target`, optionally `id` and
-  `language` (of the target), or a `.tsv` without header that starts with these two columns.
+  `language` (of the target); or, without header, a `.tsv` that starts with these two columns, or a
+  `.csv` that has no others.
 
 Files may be compressed with gzip or xz.
 """
@@ -74,7 +75,7 @@ def is_parallel(path: str | Path) -> bool:
         return bool(line) and not set(columns).issuperset(REQUIRED)
     if any(name in columns for name in REQUIRED):
         return False
-    return any(name in columns for name in COLUMNS)
+    return any(name in columns for name in COLUMNS) or (suffix == ".csv" and len(columns) == 2)
 
 
 def is_one_side(path: str | Path) -> bool:
@@ -180,8 +181,11 @@ def _read_table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
     content, suffix = read_text(path, "text file"), content_suffix(path)
     first = next((line for line in content.split("\n") if line.strip()), "")
     header = column_names(first, suffix)
-    if suffix == ".tsv" and not any(name in header for name in COLUMNS):
+    named = any(name in header for name in COLUMNS)
+    if suffix == ".tsv" and not named:
         rows = _rows_without_header(path, content)
+    elif suffix == ".csv" and not named and len(header) == 2:
+        rows = read_rows(path, content, header=COLUMNS, example=TEXT_EXAMPLE)
     else:
         rows = read_rows(path, content, COLUMNS, example=TEXT_EXAMPLE)
     stem = _stem(path)

@@ -12,10 +12,11 @@ from lhotse.cut import Cut
 from rich.console import Console
 from rich.progress import track
 
+from asr_s2s.data.corpus import Corpus
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import UserError
 from asr_s2s.evaluate.report import Decoding, TextDecoding
-from asr_s2s.evaluate.transcripts import cut_entry
+from asr_s2s.evaluate.transcripts import cut_entry, pair_fields
 from asr_s2s.metrics.error_rate import Utterance
 from asr_s2s.pipeline import Failure, Transcriber
 from asr_s2s.search.options import DecodeOptions
@@ -34,6 +35,23 @@ class Decoded(NamedTuple):
     """Number of recordings that could not be transcribed; their hypotheses are empty."""
 
 
+def with_corpus(decoded: Decoded, corpus: Corpus, names: Sequence[str]) -> Decoded:
+    """Give each utterance the field `corpus`, the name of its manifest, if there are several.
+
+    Args:
+        decoded: hypotheses for the items of the corpus.
+        corpus: the test sets.
+        names: names of the manifests.
+    """
+    if len(names) == 1:
+        return decoded
+    utterances = [
+        replace(one, fields={"corpus": names[corpus.origins[one.id]], **one.fields})
+        for one in decoded.utterances
+    ]
+    return decoded._replace(utterances=utterances)
+
+
 def transcribe_cuts(
     cuts: Sequence[Cut],
     transcriber: Transcriber,
@@ -41,8 +59,18 @@ def transcribe_cuts(
     *,
     batch_seconds: float,
     output: Path | None,
+    forced: bool = False,
 ) -> Decoded:
     """Transcribe utterances, writing each result to `output` (JSON Lines) as it is ready.
+
+    Args:
+        cuts: utterances with their references.
+        transcriber: the model.
+        options: decoding options.
+        batch_seconds: seconds of audio decoded together.
+        output: file to write, if any.
+        forced: also compute the model's log-probability of each reference; it stays unknown for
+            recordings that cannot be read.
 
     Raises:
         UserError: an option cannot be used, or `output` cannot be written.
@@ -72,11 +100,21 @@ def transcribe_cuts(
                     reference=reference.text,
                     hypothesis=row["text"],
                     speaker=reference.speaker,
+                    fields=reference.fields,
                 )
             )
             if write_line is not None:
                 write_line(json.dumps(row, ensure_ascii=False))
         seconds = time.perf_counter() - started
+    if forced:
+        texts = [utterance.reference for utterance in utterances]
+        scores = transcriber.score(cuts, texts, languages=options.language)
+        utterances = [
+            u
+            if isinstance(one, Failure)
+            else replace(u, log_prob=one.total, tokens=len(one.tokens))
+            for u, one in zip(utterances, scores, strict=True)
+        ]
     return Decoded(utterances, Decoding(audio_seconds, seconds), failures)
 
 
@@ -86,6 +124,7 @@ def translate_groups(
     options: DecodeOptions,
     *,
     output: Path | None,
+    forced: bool = False,
 ) -> Decoded:
     """Translate sentences, writing each result to `output` (JSON Lines) as it is ready.
 
@@ -95,6 +134,7 @@ def translate_groups(
         options: decoding options; their language overrides that of the pairs, which only a model
             of several languages uses.
         output: file to write, if any.
+        forced: also compute the model's log-probability of the first reference of each sentence.
 
     Raises:
         UserError: `output` cannot be written, or an option or a target language cannot be used.
@@ -121,12 +161,24 @@ def translate_groups(
                     hypothesis=result.text,
                     alternatives=tuple(pair.target for pair in others),
                     source=first.source,
+                    fields=pair_fields(first),
                 )
             )
             if write_line is not None:
                 row = {"id": first.id, "source": first.source, "text": result.text}
                 write_line(json.dumps({**row, "score": result.score}, ensure_ascii=False))
         seconds = time.perf_counter() - started
+    if forced:
+        firsts = [group[0] for group in groups]
+        scores = translator.score(
+            [pair.source for pair in firsts],
+            [pair.target for pair in firsts],
+            languages=[language for _, language in rows],
+        )
+        utterances = [
+            replace(u, log_prob=one.total, tokens=len(one.tokens))
+            for u, one in zip(utterances, scores, strict=True)
+        ]
     return Decoded(utterances, TextDecoding(len(groups), seconds), 0)
 
 

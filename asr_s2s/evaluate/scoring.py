@@ -131,9 +131,7 @@ class Scoring:
         # The first metric of a report heads it; others are also given last.
         heads = self.metric is METRICS[metric_names(self.metric.report)[0]]
         chosen = (self.metric, *self.further)
-        parts = score_parts(
-            utterances, report.by, lambda some: _values(chosen, self._scored(some))
-        )
+        parts = score_parts(utterances, report.by, lambda some: _values(chosen, self._scored(some)))
         expectation = None
         shown = [one for one in chosen if one is not self.metric or not heads]
         values = dict(zip(shown, _values(shown, scored), strict=True))

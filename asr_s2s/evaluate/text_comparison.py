@@ -78,7 +78,7 @@ def _pair(metric: Metric, a: Scored, b: Scored) -> ScorePair:
     assert metric.compute is not None
     value_a, value_b = metric.compute(a), metric.compute(b)
     outputs = len(a.utterances)
-    intervals: list[Interval | None] = [None, None, None]
+    intervals: dict[str, Interval] = {}
     p, method = None, []
     if metric.units is not None and outputs > 1:
         p = exchange_p_value(metric.units(a), metric.units(b))
@@ -89,10 +89,12 @@ def _pair(metric: Metric, a: Scored, b: Scored) -> ScorePair:
             for ratios in sample_ratios([metric.parts(a), metric.parts(b)])
         )
         differences = after - before
-        intervals = [
-            Interval(*(metric.scale * limit for limit in interval(values)))
-            for values in (before, after, differences)
-        ]
+        intervals = {
+            name: Interval(*(metric.scale * limit for limit in interval(values)))
+            for name, values in (
+                ("interval_a", before), ("interval_b", after), ("interval", differences),
+            )
+        }  # fmt: skip
         p = 1.0 if value_a == value_b else p_value(value_b - value_a, differences)
         method = [f"bs:{SAMPLES}", f"seed:{SEED}"]
     return ScorePair(
@@ -101,7 +103,7 @@ def _pair(metric: Metric, a: Scored, b: Scored) -> ScorePair:
         metric.scale * value_b,
         "|".join(filter(None, (metric.signature(a), *method))),
         not metric.lower_is_better,
-        *intervals,
         p_value=p,
         few=1 < outputs < FEW,
+        **intervals,
     )

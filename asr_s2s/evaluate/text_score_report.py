@@ -104,9 +104,7 @@ def json_report(
         report[one.metric.field] = finite(one.value)
         limits = one.interval
         confidence[one.metric.field] = (
-            None
-            if limits is None
-            else {"low": finite(limits.low), "high": finite(limits.high)}
+            None if limits is None else {"low": finite(limits.low), "high": finite(limits.high)}
         )
     by, values = output_scores(scored, metric)
     report |= {

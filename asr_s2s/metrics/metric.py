@@ -61,8 +61,8 @@ class Scored:
 
     @property
     def has_log_probs(self) -> bool:
-        """Whether the log-probabilities of all references are known."""
-        return all(u.log_prob is not None for u in self.utterances)
+        """Whether the log-probabilities of references are known."""
+        return any(u.log_prob is not None for u in self.utterances)
 
     @property
     def hypotheses(self) -> list[str]:
@@ -217,8 +217,8 @@ def _log_prob_parts(scored: Scored) -> Parts:
     if not scored.has_log_probs:
         raise UserError(
             "perplexity",
-            "it is computed from the model's probabilities of the references, and there is no model",
-            "Give MANIFEST and --model instead of files of outputs",
+            "it is computed from the model's probabilities of the references, which are unknown",
+            "Choose another metric",
         )
     return np.array([(-(u.log_prob or 0.0), u.tokens) for u in scored.utterances], np.float64)
 

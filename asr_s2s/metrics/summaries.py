@@ -44,8 +44,9 @@ def words(text: str) -> list[str]:
 def rouge(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> RougeScores:
     """Compute ROUGE with the package rouge-score.
 
-    Its own tokenizer, with Porter's stemmer, keeps only ASCII letters and digits. It is used if most
-    letters of the references are ASCII; otherwise texts are split by `words`, without a stemmer.
+    Its own tokenizer, with Porter's stemmer, keeps only ASCII letters and digits. It is used if
+    most letters of the references are ASCII; otherwise texts are split by `words`, without a
+    stemmer.
 
     Args:
         hypotheses: one output per source; may be empty.

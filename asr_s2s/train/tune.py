@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +13,17 @@ from torch import Tensor
 from asr_s2s.config import DataConfig, SearchConfig
 from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.data.batches import ordered_batches
+from asr_s2s.data.corpus import read_corpus
 from asr_s2s.data.datasets import Batch
-from asr_s2s.errors import TrainingError
+from asr_s2s.errors import ConfigError, TrainingError
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.metrics.error_rate import Utterance
+from asr_s2s.metrics.metric import find_metric
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.folder import LoadedModel
 from asr_s2s.search.decode import decode
-from asr_s2s.train.streams import check_kinds, make_streams, read_corpus
+from asr_s2s.train.streams import check_kinds, make_streams
 from asr_s2s.train.validation import measure_texts
 
 VALUES: dict[str, tuple[float, ...]] = {
@@ -76,6 +79,9 @@ class Tuner:
     ) -> None:
         self.loaded = loaded
         config = loaded.config
+        if find_metric(config.text.metric).needs_model:
+            problem = f"the model's metric is {config.text.metric}, which no search setting changes"
+            raise ConfigError("text.metric", problem, "Set another one in its config.yaml")
         corpus = read_corpus((str(manifest),), Path(), "MANIFEST")
         check_kinds(corpus, config, "MANIFEST", partly=True)
         self.encoded: list[_Encoded] = []
@@ -127,7 +133,8 @@ class Tuner:
             for name, reference, hypotheses in zip(part.ids, part.texts, results, strict=True):
                 text = self.loaded.tokenizer.decode(hypotheses[0].tokens)
                 utterances.append(Utterance(name, reference, text))
-        return measure_texts(utterances, self.loaded.config.text).error
+        config = replace(self.loaded.config.text, further_metrics=())
+        return measure_texts(utterances, config).error
 
 
 def tune(tuner: Tuner, search: SearchConfig, report: Callable[[Trial], None]) -> list[Trial]:
