@@ -80,10 +80,13 @@ class SourceTextConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSource:
-    """A manifest with its language or weight, in a list of data."""
+    """A manifest with its columns, language or weight, in a list of data."""
 
     manifest: str
     """Manifest of recordings, or parallel text."""
+    columns: tuple[str, ...] = ()
+    """Names of the first columns of a table of text without header, such as `[id, source,
+    target]`; by default, source and target."""
     language: str | None = None
     """Output language of items that name none."""
     weight: PositiveFloat = 1.0
@@ -106,8 +109,8 @@ class DataConfig:
     """Training data, relative to the configuration file: manifests of recordings (lhotse, JSONL or
     TSV), and parallel text: a table of source and target, or two line-aligned files named as
     `train.{en,de}.gz`. For a language model, text with one sentence per line (also .gz or .xz).
-    An entry `{manifest: train.tsv.gz, language: de, weight: 2}` also gives the output language or a
-    weight."""
+    An entry `{manifest: train.tsv.gz, language: de, weight: 2}` also gives the output language, a
+    weight, or columns."""
     valid: tuple[str | DataSource, ...] = ()
     """Validation data, on which checkpoints are selected by `text.metric`, or by perplexity for a
     language model."""

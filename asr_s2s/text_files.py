@@ -178,7 +178,6 @@ def read_rows(
     content: str,
     required: Sequence[str] = (),
     *,
-    header: Sequence[str] = (),
     example: str = AUDIO_EXAMPLE,
 ) -> Rows:
     """Yield each row of a file, or the error of its line.
@@ -188,17 +187,15 @@ def read_rows(
             others are JSON Lines.
         content: text of the file.
         required: columns that a header must have.
-        header: columns of a table that has no header line.
         example: an object to show in messages about JSON Lines.
 
     Raises:
         ManifestError: the file is a JSON array, its header lacks a required column, or it is not a
             table.
     """
-    delimiter = {".tsv": "\t", ".csv": ","}.get(content_suffix(path))
-    if delimiter is None:
+    if content_suffix(path) not in (".tsv", ".csv"):
         return _json_rows(path, content, example)
-    return _table_rows(path, content, delimiter, required, list(header))
+    return _table_rows(path, content, required)
 
 
 def _json_rows(path: Path, content: str, example: str) -> Rows:
@@ -225,11 +222,19 @@ def _json_rows(path: Path, content: str, example: str) -> Rows:
             yield where, ManifestError(where, problem, fix)
 
 
-def _table_rows(
-    path: Path, content: str, delimiter: str, required: Sequence[str], header: list[str]
-) -> Rows:
-    lines = _comma_lines(path, content) if delimiter == "," else _tab_lines(path, content)
-    for where, values in lines:
+def table_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the position, as file:line, and the values of each line of a table that is not empty.
+
+    Raises:
+        ManifestError: a `.csv` is malformed.
+    """
+    by_comma = content_suffix(path) == ".csv"
+    return _comma_lines(path, content) if by_comma else _tab_lines(path, content)
+
+
+def _table_rows(path: Path, content: str, required: Sequence[str]) -> Rows:
+    header: list[str] = []
+    for where, values in table_lines(path, content):
         if not header:
             if any(value.strip() for value in values):
                 require_columns(values, where, required)

@@ -16,7 +16,8 @@ SLOW = (
     "tests/test_batch_invariance.py", "tests/cli/test_transcribe.py", "tests/test_translator.py",
     "tests/inspect/test_attention_pictures.py", "tests/model/test_ctc.py",
     "tests/extension/test_task", "tests/cli/test_evaluate.py", "tests/cli/test_ngram_command.py",
-    "tests/cli/test_extras.py",
+    "tests/cli/test_extras.py", "tests/cli/test_score.py", "tests/cli/test_pipes.py",
+    "tests/cli/test_evaluate_parts.py",
 )  # fmt: skip
 """Paths of tests that train, serve, or run many processes: `./run test --quick` leaves them out."""
 

@@ -243,8 +243,10 @@ def _read(
                 data.lines.setdefault(split, []).append((path, read_lines(path)))
             # Reports one side of parallel text once, not each of its lines as a bad manifest row.
             elif one_side or is_parallel(path):
-                usable = _usable(iter_parallel(path), data.findings)
-                if (source := sources.get(path)) is not None:
+                source = sources.get(path)
+                columns = source.columns if source is not None else ()
+                usable = _usable(iter_parallel(path, columns), data.findings)
+                if source is not None:
                     usable = (with_pair_language(pair, source) for pair in usable)
                 if len(paths) > 1:
                     usable = (replace(pair, id=f"{path}: {pair.id}") for pair in usable)

@@ -220,7 +220,7 @@ def _decode(
     sources = data_sources(tests)
     if any_reference:
         for source in sources:
-            read_parallel(base / source.manifest)  # reports manifests of recordings
+            read_parallel(base / source.manifest, source.columns)  # refuses recordings
     corpus = read_corpus(tests, base, "MANIFEST")
     if corpus.pairs and corpus.cuts:
         raise UserError(

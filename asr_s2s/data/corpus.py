@@ -59,8 +59,8 @@ def read_corpus(entries: Sequence[str | DataSource], base: Path, key: str) -> Co
     corpus = Corpus([], [], {})
     for number, source in enumerate(data_sources(entries)):
         path = base / source.manifest
-        if is_parallel(path):
-            for pair in read_parallel(path):
+        if source.columns or is_parallel(path):
+            for pair in read_parallel(path, source.columns):
                 name = _new_id(corpus, pair.id, number)
                 corpus.pairs.append(replace(with_pair_language(pair, source), id=name))
             continue
