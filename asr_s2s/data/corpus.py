@@ -1,7 +1,7 @@
 """Corpora of several manifests, and epochs that mix them in given shares."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -151,6 +151,27 @@ class Mix(Generic[Item]):
         return item if number == 0 else self.copy(item, f"+{number + 1}")
 
 
+def check_language_weights(languages: Iterable[str | None], config: DataConfig) -> None:
+    """Refuse a weight of a language that no training item has.
+
+    Args:
+        languages: languages of the training items.
+        config: weights of languages.
+
+    Raises:
+        ConfigError: there is such a weight.
+    """
+    known = set(languages) - {None}
+    for one in config.language_weights:
+        if one.language not in known:
+            named = ", ".join(sorted(filter(None, known))) or "none"
+            raise ConfigError(
+                "data.language_weights",
+                f"no training item is in {one.language}; the languages are: {named}",
+                "Correct the language, or remove its weight",
+            )
+
+
 def is_mixed(config: DataConfig) -> bool:
     """Return whether the training data is mixed in other shares than those of its sizes."""
     return (
@@ -170,9 +191,6 @@ def shares(
         sizes: number of items of each group, at least one.
         sources: manifests, with their weights.
         config: temperatures, and weights of languages.
-
-    Raises:
-        ConfigError: a weight is given for a language that no item has.
     """
     masses = {
         group: sources[group.manifest].weight * size ** (1 / config.temperature)
@@ -182,14 +200,6 @@ def shares(
     for group, mass in masses.items():
         of_language[group.language] = of_language.get(group.language, 0.0) + mass
     weights = {one.language: one.weight for one in config.language_weights}
-    for language in weights:
-        if language not in of_language:
-            known = ", ".join(sorted(name for name in of_language if name)) or "none"
-            raise ConfigError(
-                "data.language_weights",
-                f"no training item is in {language}; the languages are: {known}",
-                "Correct the language, or remove its weight",
-            )
     wanted = {
         language: weights.get(language or "", 1.0) * mass ** (1 / config.language_temperature)
         for language, mass in of_language.items()

@@ -32,6 +32,7 @@ from asr_s2s.train.validation import Validation
 
 RESUMABLE_CHANGES = {
     "data.workers",
+    "data.test",
     *("train." + key for key in ("steps", "validate_every", "validation_beam_size", "patience")),
     *("train." + key for key in ("checkpoint_every", "log_every", "attention_pictures")),
     "train.saved_precision",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -15,7 +15,14 @@ from asr_s2s.audio.augment import WaveformAugment
 from asr_s2s.audio.features import FRAMES_PER_SECOND
 from asr_s2s.config import Config, DataConfig
 from asr_s2s.data.batches import ordered_batches, training_batches
-from asr_s2s.data.corpus import Corpus, Group, Mix, data_sources, is_mixed
+from asr_s2s.data.corpus import (
+    Corpus,
+    Group,
+    Mix,
+    check_language_weights,
+    data_sources,
+    is_mixed,
+)
 from asr_s2s.data.datasets import (
     Batch,
     BatchDataset,
@@ -119,7 +126,8 @@ def make_streams(
         info: receives a message with the number of skipped items.
 
     Raises:
-        ConfigError: no usable items of a kind are left.
+        ConfigError: no usable items of a kind are left, or a weight is given for a language that
+            no item has.
         ManifestError: the language of a text is not in `text.languages`.
     """
     tokenizer, source_tokenizer = tokenizers
@@ -128,6 +136,10 @@ def make_streams(
         output.prompt(cut_language(cut), cut_source(cut))
     for pair in corpus.pairs:
         output.prompt(pair.language, pair.id)
+    if training:
+        spoken_languages = map(cut_language, corpus.cuts)
+        written_languages = (pair.language for pair in corpus.pairs)
+        check_language_weights(chain(spoken_languages, written_languages), config.data)
     streams: list[SourceStream] = []
     if corpus.cuts:
         augment = WaveformAugment(config.augment, base) if training else None

@@ -7,7 +7,7 @@ import pytest
 
 from asr_s2s.config import DataConfig, DataSource, LanguageWeight
 from asr_s2s.config_file import from_dict, to_dict
-from asr_s2s.data.corpus import Group, Mix, is_mixed, read_corpus, shares
+from asr_s2s.data.corpus import Group, Mix, check_language_weights, is_mixed, read_corpus, shares
 from asr_s2s.errors import ConfigError
 
 SOURCES = [DataSource(manifest="a"), DataSource(manifest="b"), DataSource(manifest="c")]
@@ -65,7 +65,7 @@ def test_an_epoch_has_the_shares_and_depends_on_seed_and_epoch_only() -> None:
 def test_an_unknown_language_is_refused() -> None:
     config = DataConfig(language_weights=(LanguageWeight(language="fr", weight=2),))
     with pytest.raises(ConfigError, match="de, vi") as caught:
-        mixed(config)
+        check_language_weights(["vi", None, "de"], config)
     assert caught.value.where == "data.language_weights"
 
 
