@@ -34,9 +34,13 @@ def test_values_are_those_of_the_reports() -> None:
 
 
 @pytest.mark.parametrize(
-    # Those that compare outputs with references.
+    # Those that compare outputs with references; ROUGE-2 of a single word is 0.
     "name",
-    [name for name in metric_names() if not METRICS[name].units and not METRICS[name].needs_model],
+    [
+        name
+        for name in metric_names()
+        if not METRICS[name].units and not METRICS[name].needs_model and name != "rouge2"
+    ],
 )
 def test_better_outputs_have_a_lower_error(name: str) -> None:
     metric = find_metric(name)
