@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from asr_s2s.pipeline import Failure, Transcriber
 from asr_s2s.search.forced import Likelihood
@@ -96,10 +97,11 @@ def test_rows_of_a_table_are_scored_in_their_own_language(model: Path, tmp_path:
 def test_recordings_are_scored_with_their_transcripts(sample: Path, tmp_path: Path) -> None:
     shutil.copy(sample, tmp_path / "a.wav")
     right = sample.with_suffix(".txt").read_text().strip()
+    duration = soundfile.info(sample).duration
     rows = [
-        {"id": "right", "audio": "a.wav", "text": right, "duration": 1},
-        {"id": "missing", "audio": "no.wav", "text": right, "duration": 1},
-        {"id": "wrong", "audio": "a.wav", "text": "nine nine", "duration": 1},
+        {"id": "right", "audio": "a.wav", "text": right, "duration": duration},
+        {"id": "missing", "audio": "no.wav", "text": right, "duration": duration},
+        {"id": "wrong", "audio": "a.wav", "text": "nine nine", "duration": duration},
     ]
     (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = score(tmp_path / "test.jsonl", "--model", "digits", "--format", "json")
