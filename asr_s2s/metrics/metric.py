@@ -9,19 +9,19 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from asr_s2s.config_file import find_entry
 from asr_s2s.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from asr_s2s.metrics.error_rate import ErrorRates, Utterance
     from asr_s2s.metrics.summaries import RougeScores
 
-Parts = NDArray[np.float64]
+Parts: TypeAlias = "NDArray[np.float64]"
 """Numerator and denominator of each output, `(outputs, 2)`."""
 
 
@@ -175,6 +175,8 @@ def _percent(value: float) -> float:
 
 def _rouge(name: str, title: str) -> Metric:
     def parts(scored: Scored) -> Parts:
+        import numpy as np
+
         f1 = scored.rouge.f1[name]
         return np.stack([f1, np.ones_like(f1)], 1)
 
@@ -214,6 +216,8 @@ def _distinct(order: int) -> Metric:
 
 
 def _log_prob_parts(scored: Scored) -> Parts:
+    import numpy as np
+
     if not scored.has_log_probs:
         raise UserError(
             "perplexity",
