@@ -128,12 +128,15 @@ class Scoring:
         from asr_s2s.evaluate.report import Expectation, finite, parts_json, parts_report
 
         scored = self._scored(utterances)
-        # The first metric of a report heads it; others are also given last.
+        # The first metric of a report heads it; others are also given last, except that the report
+        # of text scores has all of its metrics in one table.
         heads = self.metric is METRICS[metric_names(self.metric.report)[0]]
+        in_table = {self.metric.report} & {"text scores"}
         chosen = (self.metric, *self.further)
         parts = score_parts(utterances, report.by, lambda some: _values(chosen, self._scored(some)))
         expectation = None
-        shown = [one for one in chosen if one is not self.metric or not heads]
+        shown = [] if heads else [self.metric]
+        shown += [one for one in self.further if one.report not in in_table]
         values = dict(zip(shown, _values(shown, scored), strict=True))
         if report.expect is not None:
             measured = self.metric.scale * _values([self.metric], scored)[0]
