@@ -61,7 +61,10 @@ class TextConfig:
     """
     metric: str = "wer"
     """Metric that selects checkpoints and scores models, by its name in `metrics/metric.py`: wer,
-    cer, ser (sentence error rate), accuracy (exact matches), bleu, chrf or ter."""
+    cer, ser (sentence error rate), accuracy (exact matches), bleu, chrf, ter, rouge1, rouge2,
+    rougel, distinct1, distinct2 (diversity of outputs) or perplexity."""
+    further_metrics: tuple[str, ...] = ()
+    """Further metrics that validation and `asr-s2s evaluate` report, by the same names."""
     bleu_tokenizer: str = "13a"
     """Tokenizer of sacrebleu: 13a for most languages, zh for Chinese, none for tokenized text."""
 
@@ -78,6 +81,11 @@ class SourceTextConfig:
 
     normalizer: str = "verbatim"
     """Normalizer of the source, as in `text`."""
+    long_sources: Literal["cut", "truncate", "whole"] = "cut"
+    """Treatment of sources with more than `search.piece_tokens` tokens. cut: they are decoded in
+    pieces whose outputs are joined, as suits translation. truncate: only the beginning is read, in
+    training too, as suits summaries. whole: the model reads all of them. Training leaves out pairs
+    with more than `data.max_tokens` tokens in any case, counted after truncation."""
     joint: bool = False
     """Use one vocabulary for source and output, built from both sides with the settings of `text`;
     the keys below are then ignored."""
@@ -93,16 +101,52 @@ class SourceTextConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """A manifest with its columns, language or weight, in a list of data."""
+
+    manifest: str
+    """Manifest of recordings, or parallel text."""
+    columns: tuple[str, ...] = ()
+    """Names of the first columns of a table of text without header, such as `[id, source,
+    target]`; by default, source and target."""
+    language: str | None = None
+    """Output language of items that name none."""
+    weight: PositiveFloat = 1.0
+    """Factor of the manifest's share in training; see `data.temperature`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageWeight:
+    """Weight of an output language in training."""
+
+    language: str
+    weight: PositiveFloat
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Training and validation data, and how they are batched."""
 
-    train: tuple[str, ...] = ()
+    train: tuple[str | DataSource, ...] = ()
     """Training data, relative to the configuration file: manifests of recordings (lhotse, JSONL or
     TSV), and parallel text: a table of source and target, or two line-aligned files named as
-    `train.{en,de}.gz`. For a language model, text with one sentence per line (also .gz or .xz)."""
-    valid: tuple[str, ...] = ()
+    `train.{en,de}.gz`. For a language model, text with one sentence per line (also .gz or .xz).
+    An entry `{manifest: train.tsv.gz, language: de, weight: 2}` also gives the output language, a
+    weight, or columns."""
+    valid: tuple[str | DataSource, ...] = ()
     """Validation data, on which checkpoints are selected by `text.metric`, or by perplexity for a
     language model."""
+    test: tuple[str | DataSource, ...] = ()
+    """Test sets that `asr-s2s evaluate --config` decodes; training does not read them."""
+    temperature: PositiveFloat = 1.0
+    """Share of a manifest in training: proportional to its weight times its items ** (1 / this). 1
+    keeps natural shares, larger values even them out. An epoch always has as many items as the
+    data."""
+    language_temperature: PositiveFloat = 1.0
+    """Share of an output language in training: proportional to the sum over its manifests ** (1 /
+    this); 5 is usual for languages of very different sizes (Arivazhagan et al., 2019)."""
+    language_weights: tuple[LanguageWeight, ...] = ()
+    """Factors of the shares of languages, such as `[{language: de, weight: 2}]`; 1 for others."""
     batch_seconds: PositiveFloat = 100.0
     """Seconds of audio per batch, padding included, before speed perturbation."""
     max_seconds: PositiveFloat = 20.0

@@ -96,14 +96,13 @@ def find_entry(table: Mapping[str, T], name: str, key: str) -> T:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Convert a configuration dataclass to plain values, ready for YAML."""
-    return {
-        key: list(value)
-        if isinstance(value, tuple)
-        else to_dict(value)
-        if dataclasses.is_dataclass(value)
-        else value
-        for key, value in ((f.name, getattr(config, f.name)) for f in dataclasses.fields(config))
-    }
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return to_dict(value) if dataclasses.is_dataclass(value) else value
 
 
 def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
@@ -143,9 +142,11 @@ def _convert(kind: Any, value: Any, where: str, key: str) -> Any:
                 raise mismatch(str(bounds))
         return converted
     if origin in (types.UnionType, typing.Union):
-        if value is None:
+        if value is None and type(None) in arguments:
             return None
-        return _convert(arguments[0], value, where, key)
+        sections = [one for one in arguments if dataclasses.is_dataclass(one)]
+        chosen = sections[0] if sections and isinstance(value, dict) else arguments[0]
+        return _convert(chosen, value, where, key)
     if origin is Literal:
         if value not in arguments:
             raise mismatch("one of " + ", ".join(arguments))

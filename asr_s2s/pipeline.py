@@ -9,19 +9,21 @@ from statistics import fmean
 from typing import Any, Unpack, overload
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from asr_s2s.audio.segment import DetectorName, find_detector
-from asr_s2s.audio.waveform import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE
+from asr_s2s.audio.waveform import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE, Waveform
 from asr_s2s.errors import AudioError, ConfigError, ModelError, UserError
 from asr_s2s.model.device import choose_device
 from asr_s2s.model.folder import LoadedModel, load_model
-from asr_s2s.reading import End, Piece, read_ahead
+from asr_s2s.reading import End, Piece, read_ahead, read_whole
 from asr_s2s.search.align import align, align_words
 from asr_s2s.search.confidence import Evidence, confidence
+from asr_s2s.search.forced import Likelihood, likelihoods
 from asr_s2s.search.guard import Reason
 from asr_s2s.search.options import DEFAULTS, DecodeKeywords, DecodeOptions, DecodeSettings
 from asr_s2s.search.recognize import Part, Remedy, Result, Search, join_memories, recognize
-from asr_s2s.sources import Source, as_collection
+from asr_s2s.sources import Source, as_collection, as_recording
 from asr_s2s.text.output import Output, SpeechTask
 from asr_s2s.text.words import join_texts
 
@@ -274,6 +276,69 @@ class Transcriber:
                         task = self.output.task(options.language)
                         yield assemble(item, tuple(segments), options.language, task)
                         segments = []
+
+    def score(
+        self,
+        sources: Sequence[Source],
+        texts: Sequence[str],
+        *,
+        languages: Sequence[str | None] | str | None = None,
+        sample_rate: int = SAMPLE_RATE,
+        batch_seconds: float = BATCH_SECONDS,
+    ) -> list[Likelihood | Failure]:
+        """Compute the log-probabilities that the decoder gives to transcripts, by forced decoding.
+
+        Args:
+            sources: recordings of at most 25 s, as in `transcribe`.
+            texts: one transcript for each recording.
+            languages: output language of each transcript or of all of them, for a multilingual
+                model.
+            sample_rate: sampling rate of arrays, in Hz; ignored for files.
+            batch_seconds: seconds of audio computed together, padding included.
+
+        Returns:
+            Log-probabilities of the tokens of each transcript, or a `Failure` for a recording that
+            cannot be read, is silent or is longer than 25 s; in order.
+
+        Raises:
+            ManifestError: a language is missing, or not one of the model.
+        """
+        if languages is None or isinstance(languages, str):
+            languages = [languages] * len(sources)
+        if not len(sources) == len(texts) == len(languages):
+            raise ValueError("expected one transcript, and one language, for each recording")
+        prompts = [self.output.prompt(name, f"transcript {i}") for i, name in enumerate(languages)]
+        found: dict[int, Likelihood | Failure] = {}
+        batch: dict[int, Waveform] = {}
+        for number, source in enumerate(sources):
+            try:
+                samples = read_whole(as_recording(source, number, sample_rate))
+            except AudioError as error:
+                found[number] = Failure(error.where, error)
+                continue
+            longest = max(map(len, [samples, *batch.values()]))
+            if batch and longest * (len(batch) + 1) > batch_seconds * SAMPLE_RATE:
+                found |= self._score(batch, texts, prompts)
+                batch = {}
+            batch[number] = samples
+        found |= self._score(batch, texts, prompts)
+        return [found[number] for number in range(len(sources))]
+
+    def _score(
+        self, batch: dict[int, Waveform], texts: Sequence[str], prompts: Sequence[list[int]]
+    ) -> dict[int, Likelihood]:
+        """Score the transcripts of one batch of waveforms, by their numbers."""
+        if not batch:
+            return {}
+        rows = [torch.from_numpy(samples) for samples in batch.values()]
+        source = pad_sequence(rows, batch_first=True).to(self.device)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        prompt = torch.tensor([prompts[i] for i in batch], device=self.device).long()
+        prompt = prompt.view(len(batch), -1)
+        with torch.inference_mode():
+            memory = self.model.encode("speech", source, lengths, prompt)
+        outputs = [self.output.tokenizer.encode(self.output.normalize(texts[i])) for i in batch]
+        return dict(zip(batch, likelihoods(self.model, memory, outputs, prompt), strict=True))
 
     def decode(self, pieces: Sequence[Piece], options: DecodeOptions = DEFAULTS) -> list[Segment]:
         """Decode pieces of recordings in one batch; returns one segment per piece.

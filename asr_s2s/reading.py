@@ -19,7 +19,7 @@ import numpy as np
 from asr_s2s.audio.decode import stream_audio
 from asr_s2s.audio.segment import LONGEST, SpeechDetector, split_at_silences
 from asr_s2s.audio.waveform import SAMPLE_RATE, Waveform, concatenate, from_array, is_silent
-from asr_s2s.errors import UserError
+from asr_s2s.errors import AudioError, UserError
 from asr_s2s.sources import NamedSource, Source, as_recording
 
 if TYPE_CHECKING:
@@ -223,6 +223,25 @@ def read_pieces(
         for span in split_at_silences(chain(_release(beginning), blocks), detector):
             yield Piece(span.start, span.samples)
     yield End(source.name, recording.samples / SAMPLE_RATE, whole, recording.error)
+
+
+def read_whole(source: NamedSource, audio_track: int | None = None) -> Waveform:
+    """Read a recording that is short enough for a single piece. Arguments as in `read_ahead`.
+
+    Raises:
+        AudioError: it cannot be read, is silent, or is longer than `LONGEST` seconds.
+    """
+    name = source.name
+    blocks: list[Waveform] = []
+    for block in _read_blocks(source, audio_track):
+        blocks.append(block)
+        if sum(map(len, blocks)) > LONGEST * SAMPLE_RATE:
+            problem = f"it is longer than {LONGEST:g} s, so its transcript is not known in pieces"
+            raise AudioError(name, problem, "Cut the recording and its transcript")
+    samples = concatenate(blocks)
+    if is_silent(samples):
+        raise AudioError(name, "the recording is silent", "Choose a recording with speech")
+    return samples
 
 
 def _release(blocks: list[Waveform]) -> Iterator[Waveform]:

@@ -1,10 +1,11 @@
 """Text files: decompression, lines, rows of tables and JSON Lines, and atomic writing.
 
 Files may be compressed with gzip or xz, which is detected from their content. Text is UTF-8, with
-or without a byte order mark. Only LF or CRLF ends a line, as in `wc` and in the tools that align
-files.
+or without a byte order mark, or UTF-16 with one. Only LF or CRLF ends a line, as in `wc` and in
+the tools that align files.
 """
 
+import codecs
 import csv
 import gzip
 import hashlib
@@ -22,6 +23,8 @@ from asr_s2s.errors import ManifestError
 
 GZIP, XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 """Magic bytes of compressed files."""
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Byte order marks of UTF-16."""
 PACKED = (".gz", ".xz")
 """Suffixes of compressed files."""
 TABLES = (".tsv", ".csv", ".jsonl")
@@ -75,7 +78,13 @@ def open_binary(path: Path) -> Iterator[BinaryIO]:
 def open_text(path: Path) -> Iterator[TextIO]:
     """Open a file for reading text line by line, decompressed; exceptions as in `open_binary`."""
     with open_binary(path) as file:
-        yield io.TextIOWrapper(file, "utf-8-sig", newline="\n")
+        start = cast(io.BufferedReader, file).peek(len(UTF16[0]))
+        yield io.TextIOWrapper(file, _encoding(start), newline="\n")
+
+
+def _encoding(start: bytes) -> str:
+    """Return the encoding of a text by its first bytes."""
+    return "utf-16" if start.startswith(UTF16) else "utf-8-sig"
 
 
 def read_bytes(path: Path, noun: str) -> bytes:
@@ -102,7 +111,7 @@ def read_bytes(path: Path, noun: str) -> bytes:
 
 
 def read_text(path: Path, noun: str = "manifest") -> str:
-    """Read a whole file of UTF-8 text, decompressed.
+    """Read a whole file of UTF-8 text, or of UTF-16 with a byte order mark, decompressed.
 
     Args:
         noun: kind of file, for messages.
@@ -112,7 +121,7 @@ def read_text(path: Path, noun: str = "manifest") -> str:
     """
     content = read_bytes(path, noun)
     try:
-        return content.decode("utf-8-sig")
+        return content.decode(_encoding(content))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ManifestError(
@@ -144,8 +153,13 @@ def first_line(path: Path) -> str:
         return ""
     try:
         with open_binary(path) as file:
-            lines = (line.decode("utf-8-sig").rstrip("\r\n") for line in file)
-            return next((line for line in lines if line.strip()), "")
+            start = cast(io.BufferedReader, file).peek(len(UTF16[0]))
+            if start.startswith(UTF16):
+                lines: Iterator[str] = io.TextIOWrapper(file, "utf-16", newline="\n")
+            else:  # an error in a later line does not matter here
+                lines = (line.decode("utf-8-sig") for line in file)
+            stripped = (line.rstrip("\r\n") for line in lines)
+            return next((line for line in stripped if line.strip()), "")
     except UNREADABLE:
         return ""
 
@@ -207,10 +221,9 @@ def read_rows(
         ManifestError: the file is a JSON array, its header lacks a required column, or it is not a
             table.
     """
-    delimiter = {".tsv": "\t", ".csv": ","}.get(content_suffix(path))
-    if delimiter is None:
+    if content_suffix(path) not in (".tsv", ".csv"):
         return _json_rows(path, content, example)
-    return _table_rows(path, content, delimiter, required)
+    return _table_rows(path, content, required)
 
 
 def _json_rows(path: Path, content: str, example: str) -> Rows:
@@ -237,10 +250,19 @@ def _json_rows(path: Path, content: str, example: str) -> Rows:
             yield where, ManifestError(where, problem, fix)
 
 
-def _table_rows(path: Path, content: str, delimiter: str, required: Sequence[str]) -> Rows:
-    lines = _comma_lines(path, content) if delimiter == "," else _tab_lines(path, content)
+def table_lines(path: Path, content: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the position, as file:line, and the values of each line of a table that is not empty.
+
+    Raises:
+        ManifestError: a `.csv` is malformed.
+    """
+    by_comma = content_suffix(path) == ".csv"
+    return _comma_lines(path, content) if by_comma else _tab_lines(path, content)
+
+
+def _table_rows(path: Path, content: str, required: Sequence[str]) -> Rows:
     header: list[str] = []
-    for where, values in lines:
+    for where, values in table_lines(path, content):
         if not header:
             if any(value.strip() for value in values):
                 header = rename_columns(values)

@@ -1,7 +1,7 @@
 """Text-to-text inference with a trained model: `Translator` and its result type."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest
 from pathlib import Path
@@ -10,13 +10,15 @@ from typing import NamedTuple, Unpack, overload
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from asr_s2s.data.datasets import TextDataset
+from asr_s2s.data.datasets import TextDataset, max_source_tokens
 from asr_s2s.errors import ModelError, TextError, UserError
+from asr_s2s.model.attention import Memory
 from asr_s2s.model.device import choose_device
 from asr_s2s.model.folder import LoadedModel, load_model
 from asr_s2s.pipeline import Alternative
 from asr_s2s.search.beam import Hypothesis
 from asr_s2s.search.decode import attention_weights
+from asr_s2s.search.forced import Likelihood, likelihoods
 from asr_s2s.search.guard import Reason
 from asr_s2s.search.loops import decode_text
 from asr_s2s.search.options import DEFAULTS, DecodeKeywords, DecodeOptions, DecodeSettings
@@ -94,6 +96,7 @@ class Translator:
             loaded.source_tokenizer,
             normalizer(loaded.config.source_text.normalizer),
             copying=loaded.config.decoder.copy,
+            max_source_tokens=max_source_tokens(loaded.config),
         )
 
     @classmethod
@@ -133,6 +136,57 @@ class Translator:
         results = list(self.stream(lines, options, **keywords))
         return results[0] if isinstance(source, str) else results
 
+    def score(
+        self,
+        sources: Sequence[str],
+        targets: Sequence[str],
+        *,
+        languages: Sequence[str | None] | str | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+    ) -> list[Likelihood]:
+        """Compute the log-probabilities that the model gives to outputs, by forced decoding.
+
+        A source is truncated if the model truncates long ones, and otherwise read whole, as its
+        output is not known in pieces.
+
+        Args:
+            sources: source lines.
+            targets: one output for each source.
+            languages: output language of each line or of all of them, for a multilingual model.
+            batch_tokens: source or output tokens computed together, padding included.
+
+        Returns:
+            Log-probabilities of the tokens of each output, in order.
+
+        Raises:
+            ManifestError: a language is missing, or not one of the model.
+            TextError: a line holds half of a surrogate pair.
+        """
+        if languages is None or isinstance(languages, str):
+            languages = [languages] * len(sources)
+        rows = []
+        for number, (source, target, language) in enumerate(
+            zip(sources, targets, languages, strict=True), start=1
+        ):
+            _check_encodable(source)
+            _check_encodable(target)
+            prompt = self.output.prompt(language, f"line {number}")
+            tokenizer = self.dataset.output_tokenizer(source)
+            tokens = tokenizer.encode(self.output.normalize(target))
+            rows.append((self.dataset.source_tokens(source), prompt, tokens))
+        longest = [max(len(source), len(tokens) + 1) for source, _, tokens in rows]
+        order = sorted(range(len(rows)), key=lambda i: -longest[i])
+        found: dict[int, Likelihood] = {}
+        while order:
+            count = max(1, batch_tokens // longest[order[0]])
+            batch, order = order[:count], order[count:]
+            memory, *_ = self._encode([rows[i][0] for i in batch], [rows[i][1] for i in batch])
+            prompts = torch.tensor([rows[i][1] for i in batch], dtype=torch.long)
+            prompts = prompts.view(len(batch), -1).to(self.device)
+            scored = likelihoods(self.model, memory, [rows[i][2] for i in batch], prompts)
+            found |= dict(zip(batch, scored, strict=True))
+        return [found[i] for i in range(len(rows))]
+
     def stream(
         self,
         lines: Iterable[str],
@@ -140,17 +194,20 @@ class Translator:
         *,
         batch_tokens: int = BATCH_TOKENS,
         read_ahead: int = READ_AHEAD,
+        waiting: Callable[[], bool] = lambda: True,
         **keywords: Unpack[DecodeKeywords],
     ) -> Iterator[Translation]:
         """Translate lines lazily, in order.
 
         Args:
             lines: source lines. An empty line yields an empty translation; a very long one is
-                translated in pieces.
+                treated as `source_text.long_sources` says.
             options: decoding options.
             batch_tokens: source tokens decoded together, padding included; fewer if the beam is
                 wider than the model's own.
             read_ahead: lines collected before translation; 1 translates each line at once.
+            waiting: returns whether another line, or the end, can be read without waiting for it.
+                If not, the lines collected so far are translated. Called after each line.
             keywords: fields of `DecodeOptions`, which override `options`.
 
         Raises:
@@ -159,24 +216,18 @@ class Translator:
         """
         options = replace(options, **keywords)
         settings = options.prepare(self.config, self.output, "text", self.device)
-        return self._stream(lines, settings, options.n_best, batch_tokens, read_ahead)
+        groups = _grouped(lines, read_ahead, waiting)
+        return self._stream(groups, settings, options.n_best, batch_tokens)
 
     def _stream(
         self,
-        lines: Iterable[str],
+        groups: Iterable[Sequence[str]],
         settings: DecodeSettings,
         n_best: int,
         batch_tokens: int,
-        read_ahead: int,
     ) -> Iterator[Translation]:
-        waiting: list[str] = []
-        for line in lines:
-            _check_encodable(line)
-            waiting.append(line)
-            if len(waiting) == read_ahead:
-                yield from self._translate(waiting, settings, n_best, batch_tokens)
-                waiting = []
-        yield from self._translate(waiting, settings, n_best, batch_tokens)
+        for lines in groups:
+            yield from self._translate(lines, settings, n_best, batch_tokens)
 
     def _translate(
         self, lines: Sequence[str], settings: DecodeSettings, n_best: int, batch_tokens: int
@@ -201,17 +252,20 @@ class Translator:
             parts.setdefault(piece.line, []).append(found[index])
         for number, line in enumerate(lines):
             sampled = settings.generation.sampling is not None
-            yield _join(line, parts.get(number, []), n_best, self._space, sampled=sampled)
+            result = _join(line, parts.get(number, []), n_best, self._space, sampled=sampled)
+            if self.dataset.is_truncated(line):
+                result = replace(result, warning=self._truncation(line))
+            yield result
+
+    def _truncation(self, line: str) -> UserError:
+        limit = self.dataset.max_source_tokens
+        problem = f"only the first {limit:,} tokens of this line were read, as in training"
+        return TextError(_quote(line), problem, "Give shorter lines if their ends matter")
 
     def _decode(self, pieces: Sequence[_Piece], settings: DecodeSettings) -> list[_Decoded]:
         """Decode one batch."""
-        rows = [torch.tensor(piece.tokens) for piece in pieces]
-        source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        prompts = torch.tensor([settings.prompt] * len(pieces), device=self.device).long()
-        with torch.inference_mode():
-            memory = self.model.encode("text", source, lengths, prompts.view(len(pieces), -1))
         sources = [piece.tokens for piece in pieces]
+        memory, source, lengths = self._encode(sources, [settings.prompt] * len(pieces))
         results = decode_text(self.model, memory, settings, sources, self.language_models)
         decoded = []
         for row, (piece, (hypotheses, reason, remedy)) in enumerate(
@@ -229,6 +283,18 @@ class Translator:
                 outputs.setdefault(key, Alternative(text, hypothesis.score))
             decoded.append(_Decoded(tuple(outputs.values()), reason, remedy))
         return decoded
+
+    def _encode(
+        self, sources: Sequence[list[int]], prompts: Sequence[list[int]]
+    ) -> tuple[Memory, torch.Tensor, torch.Tensor]:
+        """Encode a batch of token ids for outputs with these prompts; returns the memory, the
+        padded ids and their lengths."""
+        rows = [torch.tensor(tokens) for tokens in sources]
+        source = pad_sequence(rows, batch_first=True, padding_value=BLANK).to(self.device)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        prompt = torch.tensor(prompts, device=self.device).long().view(len(sources), -1)
+        with torch.inference_mode():
+            return self.model.encode("text", source, lengths, prompt), source, lengths
 
     def _replacements(
         self,
@@ -258,13 +324,31 @@ class Translator:
         ]
 
     def _split(self, line: str) -> list[str]:
-        """Split a line into pieces of at most `search.piece_tokens` source tokens; see `_halve`."""
-        if len(line) <= 1:
+        """Split a line into pieces of at most `search.piece_tokens` source tokens if the model cuts
+        long sources; see `_halve`."""
+        if len(line) <= 1 or self.config.source_text.long_sources != "cut":
             return [line] if line else []
         if len(self.dataset.source_tokens(line)) <= self.config.search.piece_tokens:
             return [line]
         halves = _halve(line)
         return [piece for half in halves for piece in self._split(half)]
+
+
+def _grouped(lines: Iterable[str], size: int, waiting: Callable[[], bool]) -> Iterator[list[str]]:
+    """Collect lines up to `size`, or until no further one is waiting.
+
+    Raises:
+        TextError: a line holds half of a surrogate pair.
+    """
+    group: list[str] = []
+    for line in lines:
+        _check_encodable(line)
+        group.append(line)
+        if len(group) == size or not waiting():
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _check_encodable(line: str) -> None:

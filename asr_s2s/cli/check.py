@@ -16,6 +16,7 @@ from asr_s2s.errors import EXIT_BAD_INPUT, ConfigError, ManifestError
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
+    from asr_s2s.config import DataSource
     from asr_s2s.data.check import Finding
     from asr_s2s.data.parallel import TextPair
 
@@ -104,6 +105,7 @@ def check(
     from asr_s2s.config_file import load_config
     from asr_s2s.data.check import check_manifests
     from asr_s2s.data.check_text import check_pairs
+    from asr_s2s.data.corpus import data_sources
     from asr_s2s.data.overlap import check_overlap, read_held_out
     from asr_s2s.model.folder import find_model, load_tokenizers, read_config
     from asr_s2s.text.normalize import normalizer
@@ -122,6 +124,7 @@ def check(
     settings = recipe or own
     if recipe and config and tokenizer is None and recipe.text.tokenizer == "phonemes":
         tokenizer = phonemes_of_lexicon(recipe.text, config.parent)
+    sources: dict[Path, DataSource] = {}
     if manifests:
         named_before: set[Path] = set()
         for path in manifests:
@@ -130,8 +133,14 @@ def check(
             named_before.add(path.resolve())
         files = {str(path): [path] for path in manifests}
     elif recipe and config:
-        named = {"train": recipe.data.train, "valid": recipe.data.valid}
-        files = {split: [config.parent / path for path in paths] for split, paths in named.items()}
+        data = recipe.data
+        named = {"train": data.train, "valid": data.valid, "test": data.test}
+        files = {}
+        for split, entries in named.items():
+            for source in data_sources(entries):
+                path = config.parent / source.manifest
+                files.setdefault(split, []).append(path)
+                sources[path] = source
     else:
         files = {}
     if not any(files.values()):
@@ -140,8 +149,8 @@ def check(
         )
 
     unseen, unseen_places = read_held_out(held_out or [])
-    data = _read(files, with_lines=bool(held_out))
-    cuts, pairs, findings = data.cuts, data.pairs, data.findings
+    read = _read(files, sources, with_lines=bool(held_out))
+    cuts, pairs, findings = read.cuts, read.pairs, read.findings
     time_reduction = settings.speech_encoder.time_reduction if settings else None
     skipped = "texts are not compared with the length of their audio"
     if cuts and settings is None:
@@ -157,7 +166,7 @@ def check(
             "tokens is unknown."
         )
     utterances, sentences = sum(map(len, cuts.values())), sum(map(len, pairs.values()))
-    lines = sum(len(found) for texts in data.lines.values() for _, found in texts)
+    lines = sum(len(found) for texts in read.lines.values() for _, found in texts)
     normalize = normalizer(settings.text.normalizer) if settings else None
     with Progress(console=messages, transient=True, disable=not messages.is_terminal) as bar:
         task = bar.add_task("Checking", total=utterances + sentences)
@@ -180,12 +189,13 @@ def check(
             normalizer=normalize,
             source_normalizer=normalizer(settings.source_text.normalizer) if settings else None,
             max_tokens=min(recipe.data.max_tokens, recipe.data.batch_tokens) if recipe else None,
+            truncated=settings is not None and settings.source_text.long_sources == "truncate",
             languages=settings.text.languages if settings else (),
             progress=lambda: bar.advance(task),
         )
         if held_out:
             texts = bar.track(
-                _texts(files, data, held_out),
+                _texts(files, read, held_out),
                 total=utterances + sentences + lines,
                 description="Comparing",
             )
@@ -197,7 +207,7 @@ def check(
         counts += [_count(utterances, "utterance"), f"{hours:.2f} hours"]
     if pairs:
         counts.append(_count(sentences, "sentence pair"))
-    if data.lines:
+    if read.lines:
         counts.append(_count(lines, "line"))
     summary = ", ".join([*counts, _count(len(findings), "finding")])
     if format is Format.json:
@@ -211,13 +221,18 @@ def check(
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _read(files: dict[str, list[Path]], *, with_lines: bool) -> _Data:
+def _read(
+    files: dict[str, list[Path]], sources: "dict[Path, DataSource]", *, with_lines: bool
+) -> _Data:
     """Read all files.
 
     Args:
+        files: files by split.
+        sources: entries of the recipe, which may give the language of a file.
         with_lines: accept plain text; otherwise a text file is reported as one side of parallel
             text.
     """
+    from asr_s2s.data.corpus import with_cut_language, with_pair_language
     from asr_s2s.data.manifest import iter_manifest
     from asr_s2s.data.parallel import is_one_side, is_parallel, iter_parallel
     from asr_s2s.text_files import read_lines
@@ -230,12 +245,18 @@ def _read(files: dict[str, list[Path]], *, with_lines: bool) -> _Data:
                 data.lines.setdefault(split, []).append((path, read_lines(path)))
             # Reports one side of parallel text once, not each of its lines as a bad manifest row.
             elif one_side or is_parallel(path):
-                usable = _usable(iter_parallel(path), data.findings)
+                source = sources.get(path)
+                columns = source.columns if source is not None else ()
+                usable = _usable(iter_parallel(path, columns), data.findings)
+                if source is not None:
+                    usable = (with_pair_language(pair, source) for pair in usable)
                 if len(paths) > 1:
                     usable = (replace(pair, id=f"{path}: {pair.id}") for pair in usable)
                 data.pairs.setdefault(split, []).extend(usable)
             else:
                 cuts = _usable(iter_manifest(path), data.findings)
+                if (source := sources.get(path)) is not None:
+                    cuts = (with_cut_language(cut, source) for cut in cuts)
                 data.cuts.setdefault(split, []).extend(cuts)
     return data
 

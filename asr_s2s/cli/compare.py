@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from asr_s2s.cli.options import AnyReference
-from asr_s2s.errors import writing
+from asr_s2s.cli.options import AnyReference, By
+from asr_s2s.errors import UserError, writing
 from asr_s2s.evaluate.scoring import METRICS_HELP, Format, ScoringOptions
 
 if TYPE_CHECKING:
@@ -51,14 +51,7 @@ def compare(
     bleu_tokenizer: Annotated[
         str | None, typer.Option(help="bleu: sacrebleu's tokenizer, such as zh. [default: 13a]")
     ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD",
-            help="Also break scores down by this field of the references, such as duration; may "
-            "be repeated. Breakdowns by length and speaker are always made.",
-        ),
-    ] = None,
+    by: By = None,
     changed: Annotated[
         int, typer.Option(min=0, help="Number of utterances to show, largest changes first.")
     ] = 10,
@@ -72,24 +65,33 @@ def compare(
 ) -> None:
     """Compare two systems on the same references.
 
-    Reports scores with confidence intervals, differences (B - A) with p-values, breakdowns, and
-    the utterances that changed most.
+    Reports scores with confidence intervals, differences (B - A) with p-values, breakdowns (by
+    length and speaker always), and the utterances that changed most.
     """
     from asr_s2s.config import TextConfig
     from asr_s2s.evaluate.comparison import compare_recognition, compare_translation
     from asr_s2s.evaluate.comparison_report import Files, json_report, text_report
+    from asr_s2s.evaluate.text_comparison import compare_texts
     from asr_s2s.evaluate.transcripts import pair, read_transcripts
     from asr_s2s.metrics.metric import find_metric
     from asr_s2s.text.normalize import normalizer as find_normalizer
 
     if normalizer is not None:
         find_normalizer(normalizer)
-    as_lines = metric is not None and find_metric(metric, "--metric").of_translations
+    as_lines = metric is not None and find_metric(metric, "--metric").of_texts
     references = read_transcripts(reference, translations=as_lines, any_reference=any_reference)
     parallel = all(entry.source_text is not None for entry in references)
     kind = TextConfig(metric="bleu" if parallel else "wer")
-    scoring = ScoringOptions(metric, normalizer, bleu_tokenizer, None).resolve(kind)
-    translations = scoring.metric.of_translations
+    chosen = () if metric is None else (metric,)
+    scoring = ScoringOptions(chosen, normalizer, bleu_tokenizer, None).resolve(kind)
+    if scoring.needs_model:
+        raise UserError(
+            "--metric",
+            f"{metric} is computed from a model's probabilities of the references, and files of "
+            "outputs hold none",
+            "Choose another metric",
+        )
+    translations = scoring.metric.of_texts
     first, second = (
         pair(
             references,
@@ -99,8 +101,10 @@ def compare(
         )
         for file in (a, b)
     )
-    if translations:
+    if scoring.metric.report == "translation scores":
         found = compare_translation(first, second, scoring.bleu_tokenizer, by or ())
+    elif scoring.metric.report == "text scores":
+        found = compare_texts(first, second, scoring.metric, by or ())
     else:
         found = compare_recognition(first, second, scoring.normalizer, by or ())
     files = Files(str(a), str(b), str(reference))

@@ -26,6 +26,7 @@ from asr_s2s.cli.help import Command, with_metavars
 from asr_s2s.cli.info import info
 from asr_s2s.cli.ngram import attach, ngram
 from asr_s2s.cli.prepare import prepare
+from asr_s2s.cli.score import score
 from asr_s2s.cli.serve import serve
 from asr_s2s.cli.teach import teach
 from asr_s2s.cli.train import train
@@ -62,16 +63,16 @@ def options(
 
 
 for command in (
-    transcribe, translate, serve, train, evaluate, compare, attention, explain, ngram, attach, tune,
-    calibrate, prepare, teach, check, export, info,
+    transcribe, translate, score, serve, train, evaluate, compare, attention, explain, ngram,
+    attach, tune, calibrate, prepare, teach, check, export, info,
 ):  # fmt: skip
     app.command(cls=Command)(with_metavars(command))
 
 
 EXTRAS = {
     "train": (
-        "jinja2", "jiwer", "lhotse", "librosa", "matplotlib", "omegaconf", "sacrebleu",
-        "sacremoses", "scipy", "sklearn", "tensorboard",
+        "jinja2", "jiwer", "lhotse", "librosa", "matplotlib", "omegaconf", "rouge_score",
+        "sacrebleu", "sacremoses", "scipy", "sklearn", "tensorboard",
     ),
     "teach": ("lilcom",),
 }  # fmt: skip

@@ -66,6 +66,14 @@ AnyReference = Annotated[
         help="Treat lines of parallel text with the same source as references of one hypothesis.",
     ),
 ]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD",
+        help="Also break scores down by this field of the references, such as duration; may be "
+        "repeated.",
+    ),
+]
 BatchSeconds = Annotated[
     float, typer.Option(min=0.1, help="Seconds of audio decoded in one batch.")
 ]

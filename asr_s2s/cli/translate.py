@@ -148,11 +148,12 @@ def translate(
     """Translate text line by line, or speech.
 
     Models for other text-to-text tasks are run in the same way. Each input line gives one output
-    line; an empty line gives an empty line. Lines typed in a terminal are translated one at a
-    time; of a file or a pipe, 1,000 lines are read at a time, so that lines of similar length are
-    batched. An output that repeats itself is decoded again without repetitions, and reported.
-    Messages are printed to standard error. The exit code is 1 if a line is not valid
-    UTF-8.
+    line; an empty line gives an empty line. Up to 1,000 lines are read at a time, so that lines of
+    similar length are batched; as soon as no more input is waiting, those read so far are
+    translated, so that a program may write a line and wait for its translation. Text is UTF-8, or
+    UTF-16 with a byte order mark. An output that repeats itself is decoded again without
+    repetitions, and reported. Messages are printed to standard error. The exit code is 1 if a
+    line is not valid UTF-8.
 
     A model that translates speech takes a recording, a folder of recordings or a quoted glob
     pattern, and writes one line per recording. Other formats, such as subtitles, are written by
@@ -165,7 +166,7 @@ def translate(
     from asr_s2s.allocator import keep_freed_memory
     from asr_s2s.audio.decode import is_recording
     from asr_s2s.search.options import DecodeOptions
-    from asr_s2s.translator import READ_AHEAD, Translator
+    from asr_s2s.translator import Translator
 
     keep_freed_memory()
     console = Console(stderr=True, highlight=False, emoji=False)
@@ -201,9 +202,10 @@ def translate(
             f"{source} | asr-s2s translate",
         )
     lines = Lines(source)
-    ahead = 1 if lines.typed else READ_AHEAD
     with command_names():
-        results = translator.stream(lines, options, batch_tokens=batch_tokens, read_ahead=ahead)
+        results = translator.stream(
+            lines, options, batch_tokens=batch_tokens, waiting=lines.waiting
+        )
     with line_writer(output) as write_line:
         tracked = track(
             results,

@@ -48,6 +48,7 @@ def check_pairs(
     normalizer: Callable[[str], str] | None = None,
     source_normalizer: Callable[[str], str] | None = None,
     max_tokens: int | None = None,
+    truncated: bool = False,
     languages: Sequence[str] = (),
     progress: Callable[[], object] | None = None,
 ) -> Iterator[Finding]:
@@ -62,6 +63,7 @@ def check_pairs(
         normalizer: applied to each target before it is checked.
         source_normalizer: applied to each source before it is checked.
         max_tokens: maximum tokens per side used in training, including the end token.
+        truncated: whether training truncates sources, so that none is too long.
         languages: output languages of the model. If given, each pair must be in one of them; with
             a single language, pairs need not name it.
         progress: called after each pair.
@@ -93,7 +95,8 @@ def check_pairs(
         for written, pair in zip(as_written, pairs, strict=True):
             where = f"{split}: {pair.id}"
             yield from check_language(where, written.language, languages)
-            yield from _check_side(where, sides[0], written.source, pair.source, max_tokens)
+            longest = None if truncated else max_tokens
+            yield from _check_side(where, sides[0], written.source, pair.source, longest)
             yield from _check_side(where, sides[1], written.target, pair.target, max_tokens)
             if pair.source.strip() and pair.target.strip():
                 yield from training.check(where, pair)

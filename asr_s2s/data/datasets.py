@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from asr_s2s.audio.waveform import SAMPLE_RATE
-from asr_s2s.config import DataConfig
+from asr_s2s.config import Config, DataConfig
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import UserError
 from asr_s2s.text.copying import CopyingTokenizer
@@ -89,6 +89,12 @@ class Batch(NamedTuple):
         if self.kind == "speech":
             return float(self.lengths.sum()) / SAMPLE_RATE
         return float(self.lengths.sum() + self.token_lengths.sum())
+
+    @property
+    def outputs(self) -> list[list[int]]:
+        """Tokens of each output, without padding."""
+        rows = zip(self.tokens, self.token_lengths.tolist(), strict=True)
+        return [row[:length].tolist() for row, length in rows]
 
     def to(self, device: torch.device) -> "Batch":
         """Move the tensors to a device."""
@@ -212,6 +218,8 @@ class TextDataset(BatchDataset):
     Args:
         copying: number the unknown words of each source, for models that copy; the tokenizers of
             source and output must be the same.
+        max_source_tokens: tokens to which longer sources are truncated, including the end token;
+            None to keep them whole.
     """
 
     kind = "text"
@@ -230,6 +238,7 @@ class TextDataset(BatchDataset):
         source_sampling: float = 0.0,
         seed: int = 0,
         copying: bool = False,
+        max_source_tokens: int | None = None,
     ) -> None:
         self.output = output
         self.augment = augment
@@ -239,6 +248,7 @@ class TextDataset(BatchDataset):
         self.source_sampling = source_sampling
         self.seed = seed
         self.copying = copying
+        self.max_source_tokens = max_source_tokens
         self.epoch = 0
 
     def limit(self, config: DataConfig) -> "TokenConstraint":
@@ -249,8 +259,23 @@ class TextDataset(BatchDataset):
 
     def source_tokens(self, source: str) -> list[int]:
         """Return the token ids of a source, including the end token, so that none is empty."""
-        tokenizer = self.output_tokenizer(source) if self.copying else self.source_tokenizer
-        return [*tokenizer.encode(self.source_normalize(source)), EOS]
+        return self._ended(self._source_tokenizer(source).encode(self.source_normalize(source)))
+
+    def _source_tokenizer(self, source: str) -> Tokenizer:
+        return self.output_tokenizer(source) if self.copying else self.source_tokenizer
+
+    def _ended(self, tokens: list[int]) -> list[int]:
+        """Truncate the tokens of a source, and add the end token."""
+        if self.max_source_tokens is not None:
+            tokens = tokens[: self.max_source_tokens - 1]
+        return [*tokens, EOS]
+
+    def is_truncated(self, source: str) -> bool:
+        """Return whether a source has more tokens than are read of it."""
+        if self.max_source_tokens is None:
+            return False
+        tokens = self.source_tokenizer.encode(self.source_normalize(source))
+        return len(tokens) >= self.max_source_tokens
 
     def output_tokenizer(self, source: str) -> Tokenizer:
         """Return the tokenizer of the output for a source: with copying, it includes the unknown
@@ -285,13 +310,19 @@ class TextDataset(BatchDataset):
             source_tokenizer = tokenizer if self.copying else self.source_tokenizer
             source_ids = _encode(source_tokenizer, source, self.source_sampling, rng)
             source_texts.append(source)
-            sources.append(torch.tensor([*source_ids, EOS]))
+            sources.append(torch.tensor(self._ended(source_ids)))
             prompts.append(self.output.prompt(pair.language, pair.id))
             tokens.append(_encode(tokenizer, text, self.sampling, rng))
         source_batch = pad_sequence(sources, batch_first=True, padding_value=BLANK)
         lengths = torch.tensor([len(s) for s in sources])
         batch = collate(self.kind, ids, texts, source_batch, lengths, prompts, tokens, [])
         return batch._replace(sources=tuple(source_texts))
+
+
+def max_source_tokens(config: Config) -> int | None:
+    """Return the tokens to which a model truncates sources; None if it reads them whole."""
+    truncated = config.source_text.long_sources == "truncate"
+    return config.search.piece_tokens if truncated else None
 
 
 @dataclass

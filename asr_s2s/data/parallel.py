@@ -5,14 +5,15 @@ Two formats are supported:
 - two line-aligned files, given as one name with braces: `train.{en,de}.gz` stands for
   `train.en.gz`, the sources, and `train.de.gz`, the targets;
 - a table: `.tsv`, `.csv` or `.jsonl` with columns `source` and `target`, optionally `id` and
-  `language` (of the target), or a `.tsv` without header that starts with these two columns.
+  `language` (of the target); or, without header, a `.tsv` that starts with these two columns, or a
+  table whose columns the caller names.
 
 Files may be compressed with gzip or xz.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from asr_s2s.text_files import (
     read_text,
     require_characters,
     require_columns,
+    table_lines,
 )
 
 COLUMNS = ("source", "target")
@@ -85,14 +87,18 @@ def is_one_side(path: str | Path) -> bool:
     return first_line(path).lstrip()[:1] not in ("", "{", "[")
 
 
-def read_parallel(path: str | Path) -> list[TextPair]:
+def read_parallel(path: str | Path, columns: Sequence[str] = ()) -> list[TextPair]:
     """Read all pairs. Repeated ids get a number appended; `asr-s2s check` reports them.
+
+    Args:
+        path: parallel text.
+        columns: as in `iter_parallel`.
 
     Raises:
         ManifestError: the text, or a line of it (reported as file:line), cannot be used.
     """
     pairs = []
-    for item in iter_parallel(path, number_ids=True):
+    for item in iter_parallel(path, columns, number_ids=True):
         if isinstance(item, ManifestError):
             raise item
         pairs.append(item)
@@ -100,12 +106,15 @@ def read_parallel(path: str | Path) -> list[TextPair]:
 
 
 def iter_parallel(
-    path: str | Path, *, number_ids: bool = False
+    path: str | Path, columns: Sequence[str] = (), *, number_ids: bool = False
 ) -> Iterator[TextPair | ManifestError]:
     """Yield the pairs in order, including those with an empty side, and an error for each line that
     cannot be used.
 
     Args:
+        path: parallel text.
+        columns: names of the first columns of a table without header; none if it has a header, or
+            consists of source and target.
         number_ids: append a number to repeated ids; otherwise they are errors.
 
     Raises:
@@ -115,7 +124,7 @@ def iter_parallel(
     if "{" in str(path):
         items: Iterable[tuple[str, TextPair | ManifestError]] = _read_aligned(path)
     elif content_suffix(path) in TABLES:
-        items = _read_table(path)
+        items = _read_table(path, columns)
     else:
         raise ManifestError(
             path,
@@ -176,12 +185,17 @@ def _expand_braces(path: Path) -> tuple[Path, Path, str | None]:
     return source, target, names[1] if _LANGUAGE.fullmatch(names[1]) else None
 
 
-def _read_table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
+def _read_table(
+    path: Path, columns: Sequence[str]
+) -> Iterator[tuple[str, TextPair | ManifestError]]:
     content, suffix = read_text(path, "text file"), content_suffix(path)
     first = next((line for line in content.split("\n") if line.strip()), "")
     header = column_names(first, suffix)
     if suffix == ".tsv" and not any(name in header for name in COLUMNS):
-        rows = _rows_without_header(path, content)
+        columns = columns or COLUMNS
+    if columns and suffix != ".jsonl":
+        require_columns(columns, str(path), COLUMNS)
+        rows = _rows_without_header(path, content, columns)
     else:
         rows = read_rows(path, content, COLUMNS, example=TEXT_EXAMPLE)
     stem = _stem(path)
@@ -196,13 +210,14 @@ def _read_table(path: Path) -> Iterator[tuple[str, TextPair | ManifestError]]:
             yield where, error
 
 
-def _rows_without_header(path: Path, content: str) -> Rows:
-    for number, line in enumerate(content.split("\n"), start=1):
-        where, columns = f"{path}:{number}", line.removesuffix("\r").split("\t")
-        if len(columns) > 1:
-            yield where, dict(zip(COLUMNS, columns, strict=False))
-        elif columns[0].strip():
-            problem = "expected source and target separated by a tab, found one column"
+def _rows_without_header(path: Path, content: str, columns: Sequence[str]) -> Rows:
+    separator = "a comma" if content_suffix(path) == ".csv" else "a tab"
+    for where, values in table_lines(path, content):
+        if len(values) >= len(columns):
+            yield where, dict(zip(columns, values, strict=False))
+        elif any(value.strip() for value in values):
+            found = "one column" if len(values) == 1 else f"{len(values)} columns"
+            problem = f"expected {' and '.join(columns)} separated by {separator}, found {found}"
             yield where, ManifestError(where, problem, "Add the target, or remove the line")
 
 

@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from asr_s2s.metrics.error_rate import Counts, ErrorRates, UtteranceErrors, total
+from asr_s2s.errors import UserError
+from asr_s2s.metrics.error_rate import Counts, ErrorRates, Utterance, UtteranceErrors, total
 
 LENGTHS = ((0, 0), (1, 5), (6, 10), (11, 20), (21, None))
 """Bins of reference lengths: minimum and maximum number of words."""
@@ -18,6 +19,9 @@ RANGES = 4
 """Number of bins for numeric fields, with about equally many utterances in each."""
 ABSENT = "(none)"
 """Name of the group of utterances without a value."""
+
+ALWAYS = ("language", "corpus")
+"""Fields that scores are always broken down by if they have several values."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,84 @@ class LengthPart(Part):
     def name(self) -> str:
         """Name of the bin, such as "6-10" or "21+"."""
         return _length_name(self.shortest, self.longest)
+
+
+@dataclass(frozen=True)
+class ScorePart:
+    """Scores of a subset of utterances."""
+
+    name: str
+    """Value of the field that its utterances have in common."""
+    utterances: int
+    """Number of utterances."""
+    values: tuple[float, ...]
+    """Values of the metrics."""
+
+
+@dataclass(frozen=True)
+class ScoreParts:
+    """Scores of all parts of a breakdown."""
+
+    parts: tuple[ScorePart, ...]
+
+    @property
+    def means(self) -> tuple[float, ...]:
+        """Macro averages: mean of each metric over the parts, which count equally."""
+        columns = zip(*(part.values for part in self.parts), strict=True)
+        return tuple(math.fsum(column) / len(column) for column in columns)
+
+
+def score_parts(
+    utterances: Sequence[Utterance],
+    fields: Sequence[str],
+    measure: Callable[[Sequence[Utterance]], Sequence[float]],
+) -> dict[str, ScoreParts]:
+    """Break scores down by fields of the utterances, and by those in `ALWAYS`.
+
+    Args:
+        utterances: outputs with their references.
+        fields: further fields.
+        measure: computes the values of the metrics for some of the utterances.
+
+    Raises:
+        UserError: a field does not exist.
+    """
+    check_fields(utterances, fields)
+    found = {}
+    for name in dict.fromkeys((*ALWAYS, *fields)):
+        groups = group_by_field([utterance.fields.get(name) for utterance in utterances])
+        if len(groups) > 1 or name in fields:
+            found[name] = ScoreParts(
+                tuple(
+                    ScorePart(value, len(rows), tuple(measure([utterances[i] for i in rows])))
+                    for value, rows in groups.items()
+                )
+            )
+    return found
+
+
+def check_fields(
+    utterances: Sequence[Utterance], fields: Sequence[str], computed: Sequence[str] = ()
+) -> None:
+    """Refuse fields that no utterance has.
+
+    Args:
+        utterances: outputs with their references.
+        fields: fields to break scores down by.
+        computed: names that are no fields of the references, but accepted.
+
+    Raises:
+        UserError: a field does not exist.
+    """
+    named = dict.fromkeys(name for u in utterances for name in u.fields)
+    for name in fields:
+        if name not in named and name not in computed:
+            known = ", ".join(named) or "none"
+            raise UserError(
+                f"--by {name}",
+                f"the references have no such field, only {known}",
+                "Name one of them",
+            )
 
 
 def by_speaker(rates: ErrorRates) -> list[SpeakerPart]:

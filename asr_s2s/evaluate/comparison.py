@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from asr_s2s.errors import UserError
-from asr_s2s.evaluate.breakdown import group_by_field, group_by_length
+from asr_s2s.evaluate.breakdown import check_fields, group_by_field, group_by_length
 from asr_s2s.evaluate.error_rate_report import resampling_text
 from asr_s2s.metrics.error_rate import ErrorRates, Utterance, UtteranceErrors, score, total
 from asr_s2s.metrics.metric import METRICS, Metric
@@ -128,7 +128,7 @@ def compare_recognition(
     Raises:
         UserError: there are fewer than two utterances, or a field does not exist.
     """
-    groups = _groups(a, fields)
+    groups = part_groups(a, fields)
     rates_a, rates_b = score(a, normalizer), score(b, normalizer)
     scores, method = _error_rates(rates_a, rates_b)
 
@@ -170,7 +170,7 @@ def compare_translation(
         UserError: there are fewer than two sentences, or a field does not exist.
         TextError: the tokenizer does not exist.
     """
-    groups = _groups(a, fields)
+    groups = part_groups(a, fields)
     scores, samples = _translation_scores(a, b, tokenizer)
 
     def part(name: str, indices: list[int]) -> PartPair:
@@ -206,10 +206,10 @@ def compare_translation(
     )
 
 
-def _groups(
+def part_groups(
     utterances: Sequence[Utterance], fields: Sequence[str]
 ) -> dict[str, dict[str, list[int]]]:
-    """Indices of the utterances in each part of each breakdown, by their names.
+    """Return the indices of the utterances in each part of each breakdown, by their names.
 
     Raises:
         UserError: there are fewer than two utterances, or a field does not exist.
@@ -220,15 +220,7 @@ def _groups(
             f"a comparison needs at least two utterances, found {len(utterances)}",
             "Compare more utterances",
         )
-    named = dict.fromkeys(name for u in utterances for name in u.fields)
-    for name in fields:
-        if name not in named and name not in (LENGTH, SPEAKER):
-            known = ", ".join(named) or "none"
-            raise UserError(
-                f"--by {name}",
-                f"the references have no such field, only {known}",
-                "Name one of them",
-            )
+    check_fields(utterances, fields, (LENGTH, SPEAKER))
     automatic = {
         LENGTH: group_by_length([len(u.reference.split()) for u in utterances]),
         SPEAKER: group_by_field([u.speaker for u in utterances]),

@@ -12,11 +12,12 @@ from lhotse.cut import Cut
 from rich.console import Console
 from rich.progress import track
 
+from asr_s2s.data.corpus import Corpus
 from asr_s2s.data.manifest import cut_language
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.errors import ManifestError, UserError
 from asr_s2s.evaluate.report import Decoding, TextDecoding
-from asr_s2s.evaluate.transcripts import cut_entry
+from asr_s2s.evaluate.transcripts import cut_entry, pair_fields
 from asr_s2s.metrics.error_rate import Utterance
 from asr_s2s.pipeline import Failure, Transcriber, Transcript
 from asr_s2s.search.options import DecodeOptions
@@ -36,7 +37,7 @@ class Decoded(NamedTuple):
 
 
 def select_cuts(
-    cuts: Iterable[Cut], transcriber: Transcriber, language: str | None, manifest: Path
+    cuts: Iterable[Cut], transcriber: Transcriber, language: str | None, manifest: str
 ) -> list[tuple[Cut, str | None]]:
     """Return utterances with their output languages.
 
@@ -88,6 +89,23 @@ def stream_by_language(
     return (next(streams[language]) for _, language in rows)
 
 
+def with_corpus(decoded: Decoded, corpus: Corpus, names: Sequence[str]) -> Decoded:
+    """Give each utterance the field `corpus`, the name of its manifest, if there are several.
+
+    Args:
+        decoded: hypotheses for the items of the corpus.
+        corpus: the test sets.
+        names: names of the manifests.
+    """
+    if len(names) == 1:
+        return decoded
+    utterances = [
+        replace(one, fields={"corpus": names[corpus.origins[one.id]], **one.fields})
+        for one in decoded.utterances
+    ]
+    return decoded._replace(utterances=utterances)
+
+
 def transcribe_cuts(
     rows: Sequence[tuple[Cut, str | None]],
     transcriber: Transcriber,
@@ -95,6 +113,7 @@ def transcribe_cuts(
     *,
     batch_seconds: float,
     output: Path | None,
+    forced: bool = False,
 ) -> Decoded:
     """Transcribe utterances, writing each result to `output` (JSON Lines) as it is ready.
 
@@ -104,6 +123,8 @@ def transcribe_cuts(
         options: decoding options; the language is that of each row.
         batch_seconds: seconds of audio decoded together.
         output: file to write, if any.
+        forced: also compute the model's log-probability of each reference; it stays unknown for
+            recordings that cannot be read.
 
     Raises:
         UserError: an option or a language cannot be used, or `output` cannot be written.
@@ -133,6 +154,7 @@ def transcribe_cuts(
                     reference=reference.text,
                     hypothesis=row["text"],
                     speaker=reference.speaker,
+                    fields=reference.fields,
                 )
             )
             if language is not None:
@@ -140,6 +162,16 @@ def transcribe_cuts(
             if write_line is not None:
                 write_line(json.dumps(row, ensure_ascii=False))
         seconds = time.perf_counter() - started
+    if forced:
+        texts = [utterance.reference for utterance in utterances]
+        cuts, languages = zip(*rows, strict=True) if rows else ((), ())
+        scores = transcriber.score(cuts, texts, languages=languages)
+        utterances = [
+            u
+            if isinstance(one, Failure)
+            else replace(u, log_prob=one.total, tokens=len(one.tokens))
+            for u, one in zip(utterances, scores, strict=True)
+        ]
     return Decoded(utterances, Decoding(audio_seconds, seconds), failures)
 
 
@@ -149,6 +181,7 @@ def translate_groups(
     options: DecodeOptions,
     *,
     output: Path | None,
+    forced: bool = False,
 ) -> Decoded:
     """Translate sentences, writing each result to `output` (JSON Lines) as it is ready.
 
@@ -158,6 +191,7 @@ def translate_groups(
         options: decoding options; their language overrides that of the pairs, which only a model
             of several languages uses.
         output: file to write, if any.
+        forced: also compute the model's log-probability of the first reference of each sentence.
 
     Raises:
         UserError: `output` cannot be written, or an option or a target language cannot be used.
@@ -184,12 +218,24 @@ def translate_groups(
                     hypothesis=result.text,
                     alternatives=tuple(pair.target for pair in others),
                     source=first.source,
+                    fields=pair_fields(first),
                 )
             )
             if write_line is not None:
                 row = {"id": first.id, "source": first.source, "text": result.text}
                 write_line(json.dumps({**row, "score": result.score}, ensure_ascii=False))
         seconds = time.perf_counter() - started
+    if forced:
+        firsts = [group[0] for group in groups]
+        scores = translator.score(
+            [pair.source for pair in firsts],
+            [pair.target for pair in firsts],
+            languages=[language for _, language in rows],
+        )
+        utterances = [
+            replace(u, log_prob=one.total, tokens=len(one.tokens))
+            for u, one in zip(utterances, scores, strict=True)
+        ]
     return Decoded(utterances, TextDecoding(len(groups), seconds), 0)
 
 

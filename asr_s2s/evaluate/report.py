@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from asr_s2s.evaluate.breakdown import ScoreParts
 from asr_s2s.metrics.metric import Metric
 
 
@@ -106,6 +108,39 @@ def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def parts_report(by: str, parts: ScoreParts, metrics: Sequence[Metric]) -> list[str]:
+    """Format scores broken down by a field as a table, whose last line has the macro averages.
+
+    Args:
+        by: name of the field.
+        parts: scores of the parts.
+        metrics: metrics of the values, in their order.
+    """
+    rows = [("", *(metric.title for metric in metrics), "of")]
+    for name, values, of in (
+        *((p.name, p.values, plural(p.utterances, "utterance")) for p in parts.parts),
+        ("mean", parts.means, plural(len(parts.parts), "part")),
+    ):
+        numbers = (metric.number(value) for metric, value in zip(metrics, values, strict=True))
+        rows.append((f"  {name}", *numbers, of))
+    return [f"By {by}", *table(rows)]
+
+
+def parts_json(parts: ScoreParts, metrics: Sequence[Metric]) -> dict[str, Any]:
+    """Convert scores broken down by a field, and their macro averages, to a JSON object."""
+
+    def fields(values: Sequence[float]) -> dict[str, float | None]:
+        return {m.field: finite(value) for m, value in zip(metrics, values, strict=True)}
+
+    return {
+        "parts": [
+            {"name": part.name, "utterances": part.utterances, **fields(part.values)}
+            for part in parts.parts
+        ],
+        "mean": fields(parts.means),
+    }
 
 
 def plural(count: int, noun: str) -> str:

@@ -45,14 +45,16 @@ class ReportOptions:
     """Worst acceptable value of the metric, in percent or points; None to accept any."""
     tolerance: float
     """Points by which `expect` may be missed."""
+    by: Sequence[str] = ()
+    """Fields of the references to break scores down by, besides language and corpus."""
 
 
 @dataclass(frozen=True)
 class ScoringOptions:
     """Scoring options of the command line; None where the model's setting applies."""
 
-    metric: str | None
-    """Name of a metric."""
+    metrics: Sequence[str]
+    """Names of the main metric and of further ones; none for the model's."""
     normalizer: str | None
     bleu_tokenizer: str | None
     lowercase_tokenized: str | None
@@ -68,32 +70,38 @@ class ScoringOptions:
         Raises:
             UserError: an option does not apply to the metric, or its value is unknown.
         """
-        chosen = self.metric or text.metric
-        metric = find_metric(chosen, "text.metric" if self.metric is None else "--metric")
+        chosen, *others = self.metrics or (text.metric, *text.further_metrics)
+        where = "--metric" if self.metrics else "text.metric"
+        metric = find_metric(chosen, where)
+        further = tuple(find_metric(name, where) for name in dict.fromkeys(others))
         mixed = language is not None and bool(text.translation_languages)
         if mixed:
             text = settings_of_language(replace(text, metric=chosen), language)
             metric = find_metric(text.metric)
+            further = ()
+        reports = {one.report for one in (metric, *further)}
         options: dict[str, tuple[str | None, Report]] = {
             "--normalizer": (self.normalizer, "error rates"),
             "--bleu-tokenizer": (self.bleu_tokenizer, "translation scores"),
             "--lowercase-tokenized": (self.lowercase_tokenized, "translation scores"),
         }
         for name, (value, report) in options.items():
-            if value is not None and metric.report != report and not mixed:
-                first, *others = metric_names(report)
+            if value is not None and report not in reports and not mixed:
+                first = metric_names(report)[0]
                 problem = (
-                    f"this option is for {', '.join([first, *others])}, but the metric is {chosen}"
+                    f"this option is for {', '.join(metric_names(report))}, "
+                    f"but the metric is {chosen}"
                 )
                 raise UserError(name, problem, f"Remove this option, or give --metric {first}")
         tokenizer = self.bleu_tokenizer or text.bleu_tokenizer
-        if metric.of_translations:
+        if "translation scores" in reports:
             from asr_s2s.metrics.translation import check_settings
 
             # Reports a wrong name before decoding starts.
             check_settings(tokenizer, self.lowercase_tokenized)
         return Scoring(
             metric=metric,
+            further=further,
             normalizer=self.normalizer or text.normalizer,
             bleu_tokenizer=tokenizer,
             lowercase_tokenized=self.lowercase_tokenized,
@@ -105,6 +113,8 @@ class Scoring:
     """Complete settings for scoring hypotheses."""
 
     metric: Metric
+    further: tuple[Metric, ...]
+    """Further metrics to report."""
     normalizer: str
     bleu_tokenizer: str
     lowercase_tokenized: str | None
@@ -140,29 +150,57 @@ class Scoring:
         Returns:
             The report, as text or as a JSON object, and the expected score, if any.
         """
-        from asr_s2s.evaluate.report import Expectation, finite
+        from asr_s2s.evaluate.breakdown import score_parts
+        from asr_s2s.evaluate.report import Expectation, finite, parts_json, parts_report
 
-        scored = Scored(utterances, self.normalizer, self.bleu_tokenizer)
-        # The first metric of a report heads it; others are also given last.
+        scored = self._scored(utterances)
+        # The first metric of a report heads it; others are also given last, except that the report
+        # of text scores has all of its metrics in one table.
         heads = self.metric is METRICS[metric_names(self.metric.report)[0]]
-        expectation, value = None, None
-        if self.metric.compute is not None and (report.expect is not None or not heads):
-            value = self.metric.compute(scored)
-        if report.expect is not None and value is not None:
-            expectation = Expectation(
-                self.metric, report.expect, report.tolerance, self.metric.scale * value
-            )
-        make = self._translation if self.metric.of_translations else self._error_rates
+        in_table = {self.metric.report} & {"text scores"}
+        chosen = (self.metric, *self.further)
+        parts = score_parts(utterances, report.by, lambda some: _values(chosen, self._scored(some)))
+        expectation = None
+        shown = [] if heads else [self.metric]
+        shown += [one for one in self.further if one.report not in in_table]
+        values = dict(zip(shown, _values(shown, scored), strict=True))
+        if report.expect is not None:
+            measured = self.metric.scale * _values([self.metric], scored)[0]
+            expectation = Expectation(self.metric, report.expect, report.tolerance, measured)
+        make = {
+            "error rates": self._error_rates,
+            "translation scores": self._translation,
+            "text scores": self._texts,
+        }[self.metric.report or "error rates"]
         made = make(scored, decoding, report, expectation)
         if isinstance(made, dict):
-            if value is not None:
-                made.setdefault(self.metric.field, finite(value))
+            for one, value in values.items():
+                made.setdefault(one.field, finite(value))
+            if parts:
+                made["parts"] = {by: parts_json(several, chosen) for by, several in parts.items()}
             return made, expectation
-        if value is not None and not heads:
-            made += f"\n\n{self.metric.format(value)}"
+        made = "\n".join(
+            [
+                made,
+                *(
+                    "\n".join(("", *parts_report(by, several, chosen)))
+                    for by, several in parts.items()
+                ),
+            ]
+        )
+        for one, value in values.items():
+            made += f"\n\n{one.format(value)}"
         if expectation is not None:
             made += f"\n\n{expectation}"
         return made, expectation
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether a metric is computed from the model's probabilities of the references."""
+        return any(one.needs_model for one in (self.metric, *self.further))
+
+    def _scored(self, utterances: "Sequence[Utterance]") -> Scored:
+        return Scored(utterances, self.normalizer, self.bleu_tokenizer)
 
     def _error_rates(
         self,
@@ -201,6 +239,19 @@ class Scoring:
             return json_report(scores, utterances, decoding, report.worst, expectation)
         return text_report(scores, utterances, decoding, report.worst)
 
+    def _texts(
+        self,
+        scored: Scored,
+        decoding: "Decoding | TextDecoding | None",
+        report: ReportOptions,
+        expectation: "Expectation | None",
+    ) -> str | dict[str, Any]:
+        from asr_s2s.evaluate.text_score_report import json_report, text_report
+
+        if report.format is Format.json:
+            return json_report(scored, self.metric, decoding, report.worst, expectation)
+        return text_report(scored, self.metric, decoding, report.worst)
+
 
 def print_by_language(
     parts: "Mapping[str, tuple[Scoring, Sequence[Utterance]]]",
@@ -224,3 +275,7 @@ def print_by_language(
     for language, text in made.items():
         print(f"Language {language}\n{text}\n")
     print(decoding)
+
+
+def _values(metrics: Sequence[Metric], scored: Scored) -> list[float]:
+    return [metric.compute(scored) for metric in metrics if metric.compute is not None]

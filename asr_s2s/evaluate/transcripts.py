@@ -177,6 +177,12 @@ def cut_entry(cut: "Cut") -> Entry:
     )
 
 
+def pair_fields(pair: "TextPair") -> dict[str, Any]:
+    """Return the language and the further columns of a sentence pair, by which scores are broken
+    down."""
+    return {"language": pair.language, **(pair.fields or {})}
+
+
 def group_pairs(
     pairs: Sequence["TextPair"], *, any_reference: bool
 ) -> list[tuple["TextPair", ...]]:
@@ -273,7 +279,7 @@ def _read_parallel(path: Path, any_reference: bool) -> list[Entry]:
             first.id,
             alternatives=tuple(other.target for other in others),
             source_text=first.source,
-            fields={"language": first.language, **(first.fields or {})},
+            fields=pair_fields(first),
         )
         for first, *others in group_pairs(read_parallel(path), any_reference=any_reference)
     ]

@@ -52,6 +52,10 @@ class Utterance:
     """Duration in seconds; None for the rest of the recording."""
     fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Further fields of the reference file by name."""
+    log_prob: float | None = None
+    """Natural log-probability of the reference by the model, if known."""
+    tokens: int = 0
+    """Tokens of the reference that `log_prob` is the sum over, including the end token."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def settings_of_language(text: TextConfig, language: str | None) -> TextConfig:
         return text
     translated = language in text.translation_languages
     metric = text.metric
-    if find_metric(metric).of_translations != translated:
+    if find_metric(metric).of_texts != translated:
         metric = "bleu" if translated else "wer"
     tokenizer = text.bleu_tokenizer
     if tokenizer == DEFAULT_BLEU_TOKENIZER:

@@ -13,7 +13,7 @@ utterances (blockwise bootstrap, Liu and Peng, 2020); utterances of unknown spea
 individually.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ from asr_s2s.metrics.error_rate import ErrorRates
 
 SAMPLES = 10_000
 """Number of bootstrap samples, as in Bisani and Ney."""
+EXCHANGES = 1000
+"""Number of random exchanges of outputs."""
 SEED = 12345
 """Random seed; the default of sacrebleu."""
 LEVEL = 0.95
@@ -123,7 +125,7 @@ def confidence(rates: ErrorRates, *, samples: int = SAMPLES, seed: int = SEED) -
     units, resampling = _units(rates, samples, seed)
     measured = _rates_of_samples(_totals(rates, units), resampling)
     words, characters, sentences = (
-        _interval(drawn) if errors else None
+        interval(drawn) if errors else None
         for drawn, errors in zip(
             measured,
             (rates.words.errors, rates.characters.errors, rates.words.errors),
@@ -167,6 +169,66 @@ def compare_error_rates(
         _difference(real[0][i], real[1][i], drawn[i], drawn[3 + i]) for i in range(3)
     )
     return Comparison(words, characters, sentences, resampling)
+
+
+def sample_ratios(
+    parts: Sequence[NDArray[np.float64]], *, samples: int = SAMPLES, seed: int = SEED
+) -> list[NDArray[np.float64]]:
+    """Compute ratios of sums over the outputs in bootstrap samples.
+
+    Args:
+        parts: numerator and denominator of each output, `(outputs, 2)`; several arrays about the
+            same outputs are computed on the same samples.
+        samples: number of bootstrap samples.
+        seed: random seed.
+
+    Returns:
+        An array `(samples,)` for each of `parts`.
+    """
+    return _rates_of_samples(np.hstack(parts), Resampling(samples, seed, 0, len(parts[0])))
+
+
+def exchange_p_value(
+    baseline: Sequence[Sequence[Hashable]],
+    system: Sequence[Sequence[Hashable]],
+    *,
+    samples: int = EXCHANGES,
+    seed: int = SEED,
+) -> float:
+    """Test the difference of two systems in the share of distinct units, such as words.
+
+    Outputs of the two systems are exchanged at random (approximate randomization; Noreen, 1989).
+    The bootstrap does not apply, because an output that is drawn twice adds no distinct units.
+
+    Args:
+        baseline: units of each output of the baseline.
+        system: units of each output of the system.
+        samples: number of random exchanges.
+        seed: random seed.
+
+    Returns:
+        Two-sided p-value: probability of at least this difference between equally good systems.
+    """
+    numbers: dict[Hashable, int] = {}
+    sides = []
+    for outputs in (baseline, system):
+        units = [numbers.setdefault(unit, len(numbers)) for units in outputs for unit in units]
+        owners = np.repeat(np.arange(len(outputs)), [len(units) for units in outputs])
+        sides.append((np.array(units, np.int64), owners))
+
+    def difference(exchanged: NDArray[np.bool_]) -> float:
+        shares = []
+        for flip in (exchanged, ~exchanged):
+            chosen = [units[flip[owners] == bool(i)] for i, (units, owners) in enumerate(sides)]
+            drawn = np.concatenate(chosen)
+            shares.append(np.count_nonzero(np.bincount(drawn)) / max(1, len(drawn)))
+        return shares[0] - shares[1]
+
+    random = np.random.default_rng(seed)
+    real = abs(difference(np.zeros(len(system), bool)))
+    chance = [abs(difference(random.random(len(system)) < 0.5)) for _ in range(samples)]
+    # The test set itself counts as a sample, so that no p-value is 0.
+    return (sum(one >= real - 1e-12 for one in chance) + 1) / (samples + 1)
 
 
 def _units(rates: ErrorRates, samples: int, seed: int) -> tuple[NDArray[np.intp], Resampling]:
@@ -244,14 +306,16 @@ def _difference(
     return Difference(
         system=system,
         baseline=baseline,
-        interval=_interval(differences),
+        interval=interval(differences),
         improvement=float(np.mean(drawn_system < drawn_baseline)),
         worsening=float(np.mean(drawn_system > drawn_baseline)),
-        p_value=1.0 if system == baseline else _p_value(system - baseline, differences),
+        p_value=1.0 if system == baseline else p_value(system - baseline, differences),
     )
 
 
-def _p_value(real: float, differences: NDArray[np.float64]) -> float:
+def p_value(real: float, differences: NDArray[np.float64]) -> float:
+    """Return the two-sided p-value of a difference, given those in bootstrap samples, `(samples,)`:
+    the probability of at least this difference between equally good systems."""
     finite = differences[np.isfinite(differences)]
     chance = np.abs(differences - (finite.mean() if finite.size else 0.0))
     # The test set itself counts as a sample, so that no p-value is 0 (as in sacrebleu).
@@ -263,7 +327,8 @@ def _differences(system: NDArray[np.float64], baseline: NDArray[np.float64]) -> 
     return np.subtract(system, baseline, out=np.zeros_like(system), where=system != baseline)
 
 
-def _interval(values: NDArray[np.float64]) -> Interval:
+def interval(values: NDArray[np.float64]) -> Interval:
+    """Return the 95 % interval of the values in bootstrap samples, `(samples,)`."""
     # Quantiles without interpolation, as values may be infinite.
     ordered = np.sort(values)
     left_out = int(len(ordered) * (1 - LEVEL) / 2 + 1e-9)

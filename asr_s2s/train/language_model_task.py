@@ -9,8 +9,9 @@ import torch
 from lhotse import CutSet
 from torch import nn
 
-from asr_s2s.config import Config
+from asr_s2s.config import Config, DataSource
 from asr_s2s.data.batches import ordered_batches
+from asr_s2s.data.corpus import data_sources, is_mixed, require_names
 from asr_s2s.data.datasets import Batch
 from asr_s2s.data.lines import LineDataset
 from asr_s2s.errors import ConfigError, TrainingError
@@ -29,7 +30,7 @@ from asr_s2s.train.objective import (
     teacher_forcing,
 )
 from asr_s2s.train.settings import resolve_model
-from asr_s2s.train.streams import Stream, require_names
+from asr_s2s.train.streams import Stream
 from asr_s2s.train.validation import Validation
 
 
@@ -57,6 +58,12 @@ class LanguageModelTask:
     @staticmethod
     def complete(config: Config, base: Path) -> Config:
         """Take over section `text` of the model whose vocabulary is used, except its languages."""
+        if is_mixed(config.data):
+            raise ConfigError(
+                "data.train",
+                "weights and temperatures mix recordings and parallel text, not plain text",
+                "Remove them",
+            )
         text = read_config(_vocabulary(config, base)).text
         return replace(config, text=replace(text, languages=(), spoken_languages=()))
 
@@ -124,10 +131,11 @@ def _vocabulary(config: Config, base: Path) -> Path:
     return folder
 
 
-def _read_texts(names: tuple[str, ...], base: Path, key: str) -> list[str]:
-    require_names(names, key)
+def _read_texts(entries: tuple[str | DataSource, ...], base: Path, key: str) -> list[str]:
+    require_names(entries, key)
     lines: list[str] = []
-    for name in names:
+    for source in data_sources(entries):
+        name = source.manifest
         if content_suffix(base / name) in TABLES:
             raise ConfigError(
                 key, f"{name} is a table, not plain text", "Give files with one sentence per line"

@@ -2,7 +2,7 @@
 
 import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -12,8 +12,9 @@ import yaml
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 
-from asr_s2s.config import Config
+from asr_s2s.config import Config, DataSource
 from asr_s2s.config_file import load_config, to_dict
+from asr_s2s.data.corpus import data_sources
 from asr_s2s.errors import TrainingError
 from asr_s2s.model.folder import load_tokenizers, save_model
 from asr_s2s.model.growth import load_into_extended
@@ -33,10 +34,12 @@ from asr_s2s.train.validation import Validation
 
 RESUMABLE_CHANGES = {
     "data.workers",
+    "data.test",
     *("train." + key for key in ("steps", "validate_every", "validation_beam_size", "patience")),
     *("train." + key for key in ("checkpoint_every", "log_every", "attention_pictures")),
     "train.saved_precision",
     "text.bleu_tokenizer",
+    "text.further_metrics",
 }
 """Keys that may change when a run is resumed: they affect its length, its reports, and what later
 validations measure. With `train.average_every` above 1, processes also average their weights at
@@ -283,15 +286,19 @@ def _stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _names(entries: Sequence[str | DataSource]) -> str:
+    return ", ".join(f"`{source.manifest}`" for source in data_sources(entries))
+
+
 def _model_card(config: Config, steps: list[int], result: Validation) -> str:
     search = f" ({result.search})" if result.search else ""
     return f"""# Model card
 
-Trained with `asr-s2s train` on {", ".join(f"`{name}`" for name in config.data.train)}.
+Trained with `asr-s2s train` on {_names(config.data.train)}.
 
 | | |
 |---|---|
-| validation | {", ".join(f"`{name}`" for name in config.data.valid)} |
+| validation | {_names(config.data.valid)} |
 | result there | {result}{search} |
 | weights | mean of steps {", ".join(map(str, sorted(steps)))} |
 | normalizer | `{config.text.normalizer}` |

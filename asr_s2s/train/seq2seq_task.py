@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from asr_s2s.config import Config
+from asr_s2s.data.corpus import read_corpus
 from asr_s2s.data.datasets import Batch
 from asr_s2s.data.manifest import cut_text
 from asr_s2s.model.folder import build_model, load_tokenizers
@@ -26,7 +27,6 @@ from asr_s2s.train.streams import (
     infeasible,
     make_streams,
     measure_features,
-    read_corpus,
     teacher_shape,
 )
 from asr_s2s.train.validation import Validation, validate

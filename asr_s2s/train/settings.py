@@ -6,6 +6,7 @@ import torch
 
 from asr_s2s.config import Config
 from asr_s2s.config_file import check_values, find_entry
+from asr_s2s.data.corpus import data_sources
 from asr_s2s.errors import ConfigError, TextError
 from asr_s2s.metrics.language import settings_of_language
 from asr_s2s.metrics.metric import find_metric
@@ -39,6 +40,8 @@ def check_settings(config: Config, device: torch.device) -> None:
     if len(set(config.text.languages)) < len(config.text.languages):
         raise ConfigError("text.languages", "a language is repeated", "Give each language once")
     check_spoken_languages(config)
+    check_long_sources(config)
+    check_sources(config)
     check_distill(config)
     check_decoder(config.decoder)
     check_search(config.search)
@@ -80,6 +83,34 @@ def check_spoken_languages(config: Config) -> None:
             )
 
 
+def check_long_sources(config: Config) -> None:
+    """Refuse truncation of sources to more tokens than training accepts.
+
+    Raises:
+        ConfigError: names `search.piece_tokens`.
+    """
+    longest = min(config.data.max_tokens, config.data.batch_tokens)
+    if config.source_text.long_sources == "truncate" and config.search.piece_tokens > longest:
+        raise ConfigError(
+            "search.piece_tokens",
+            f"sources are truncated to it, so expected at most {longest:,}, the smaller one of "
+            f"data.max_tokens and data.batch_tokens; found {config.search.piece_tokens:,}",
+            "Reduce it, or raise data.max_tokens and data.batch_tokens",
+        )
+
+
+def check_sources(config: Config) -> None:
+    """Refuse weights of data that is not trained on.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    for key, entries in (("data.valid", config.data.valid), ("data.test", config.data.test)):
+        if any(source.weight != 1.0 for source in data_sources(entries)):
+            problem = "a weight is given, but weights apply to training data only"
+            raise ConfigError(key, problem, "Remove it")
+
+
 def check_distill(config: Config) -> None:
     """Refuse distillation without a speech encoder, or into a layer that does not exist.
 
@@ -118,9 +149,11 @@ def check_seq2seq(config: Config) -> None:
         raise ConfigError(
             "train.initialize_encoder", "this model has no speech encoder", "Remove it"
         )
+    further = [find_metric(name, "text.further_metrics") for name in config.text.further_metrics]
     for language in (None, *config.text.translation_languages):
         text = settings_of_language(config.text, language)
-        if find_metric(text.metric).of_translations:
+        metrics = [find_metric(text.metric), *further]
+        if any(metric.report == "translation scores" for metric in metrics):
             try:
                 check_scores(text.bleu_tokenizer)
             except TextError as error:

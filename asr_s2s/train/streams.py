@@ -1,10 +1,10 @@
 """Streams of training and validation batches, one per kind of source."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from lhotse import CutSet
@@ -13,17 +13,30 @@ from torch import Tensor
 
 from asr_s2s.audio.augment import WaveformAugment
 from asr_s2s.audio.features import FRAMES_PER_SECOND
-from asr_s2s.config import Config
+from asr_s2s.config import Config, DataConfig
 from asr_s2s.data.batches import ordered_batches, training_batches
-from asr_s2s.data.datasets import Batch, BatchDataset, MeasuredPair, SpeechDataset, TextDataset
+from asr_s2s.data.corpus import (
+    Corpus,
+    Group,
+    Mix,
+    check_language_weights,
+    data_sources,
+    is_mixed,
+)
+from asr_s2s.data.datasets import (
+    Batch,
+    BatchDataset,
+    MeasuredPair,
+    SpeechDataset,
+    TextDataset,
+    max_source_tokens,
+)
 from asr_s2s.data.manifest import (
     cut_language,
     cut_source,
     cut_teacher_shape,
     cut_text,
-    read_manifest,
 )
-from asr_s2s.data.parallel import TextPair, is_parallel, read_parallel
 from asr_s2s.errors import ConfigError, TrainingError
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.nn.masks import padding_mask
@@ -38,15 +51,15 @@ NORMALIZATION_UTTERANCES = 1000
 """Number of training utterances from which global mean and variance are estimated."""
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """Contents of manifests, before normalization and tokenization."""
+class Named(Protocol):
+    """An item of a corpus."""
 
-    cuts: list[Cut]
-    """Utterances with transcripts."""
-    pairs: list[TextPair]
+    @property
+    def id(self) -> str:
+        """Id of the utterance or sentence pair."""
 
 
+Item = TypeVar("Item", bound=Named)
 Dataset = TypeVar("Dataset", bound=BatchDataset, covariant=True)
 
 
@@ -57,6 +70,12 @@ class Stream(Generic[Dataset]):
     items: CutSet
     """Items as the dataset expects them: cuts, `MeasuredPair`s or `Line`s."""
     dataset: Dataset
+    mix: Mix[Any] | None = None
+    """Choice of the items of each epoch; None if each item occurs once."""
+
+    def epoch_items(self, seed: int, epoch: int) -> CutSet:
+        """Return the items of a training epoch."""
+        return self.items if self.mix is None else CutSet(self.mix.epoch(seed, epoch))
 
     @property
     def kind(self) -> str:
@@ -66,43 +85,6 @@ class Stream(Generic[Dataset]):
 
 SourceStream = Stream[SpeechDataset | TextDataset]
 """Stream of sources with their outputs."""
-
-
-def read_corpus(names: tuple[str, ...], base: Path, key: str) -> Corpus:
-    """Read several manifests.
-
-    Ids that occur in an earlier manifest get the manifest's number appended.
-
-    Raises:
-        ConfigError: `names` is empty.
-        ManifestError: a manifest cannot be used.
-    """
-    require_names(names, key)
-    cuts, pairs, seen = [], [], set()
-    for number, name in enumerate(names, start=1):
-        if is_parallel(base / name):
-            for pair in read_parallel(base / name):
-                if pair.id in seen:
-                    pair = TextPair(f"{pair.id}#{number}", pair.source, pair.target, pair.language)
-                seen.add(pair.id)
-                pairs.append(pair)
-            continue
-        for cut in read_manifest(base / name):
-            if cut.id in seen:
-                cut = cut.with_id(f"{cut.id}#{number}")
-            seen.add(cut.id)
-            cuts.append(cut)
-    return Corpus(cuts, pairs)
-
-
-def require_names(names: tuple[str, ...], key: str) -> None:
-    """Refuse a key that names no data.
-
-    Raises:
-        ConfigError: names `key`.
-    """
-    if not names:
-        raise ConfigError(key, "no manifest is given", f"Set {key} to one or more manifests")
 
 
 def check_kinds(corpus: Corpus, config: Config, key: str, *, partly: bool = False) -> None:
@@ -183,7 +165,8 @@ def make_streams(
         info: receives a message with the number of skipped items.
 
     Raises:
-        ConfigError: no usable items of a kind are left.
+        ConfigError: no usable items of a kind are left, or a weight is given for a language that
+            no item has.
         ManifestError: the language of a text is not in `text.languages`.
     """
     tokenizer, source_tokenizer = tokenizers
@@ -192,6 +175,10 @@ def make_streams(
         output.prompt(cut_language(cut), cut_source(cut))
     for pair in corpus.pairs:
         output.prompt(pair.language, pair.id)
+    if training:
+        spoken_languages = map(cut_language, corpus.cuts)
+        written_languages = (pair.language for pair in corpus.pairs)
+        check_language_weights(chain(spoken_languages, written_languages), config.data)
     streams: list[SourceStream] = []
     if corpus.cuts:
         augment = WaveformAugment(config.augment, base) if training else None
@@ -199,7 +186,11 @@ def make_streams(
         size = teacher[1] if teacher else 0
         speech = SpeechDataset(output, augment, config.train.seed, teacher_size=size)
         cuts = _usable_cuts(corpus.cuts, config, output, info) if training else corpus.cuts
-        streams.append(Stream(CutSet(cuts), speech))
+        mix = None
+        if training and is_mixed(config.data):
+            spoken = _grouped(cuts, corpus, cut_language)
+            mix = _mix(spoken, config.data, lambda cut, suffix: cut.with_id(cut.id + suffix), info)
+        streams.append(Stream(CutSet(cuts), speech, mix))
     if corpus.pairs:
         assert source_tokenizer is not None
         texts = [(pair.source, pair.target) for pair in corpus.pairs]
@@ -212,12 +203,49 @@ def make_streams(
             source_sampling=_source_sampling(config) if training else 0.0,
             seed=config.train.seed,
             copying=config.decoder.copy,
+            max_source_tokens=max_source_tokens(config),
         )
         pairs = [MeasuredPair(pair, text.num_tokens(pair)) for pair in corpus.pairs]
         if training:
             pairs = _usable_pairs(pairs, config, text, info)
-        streams.append(Stream(CutSet(pairs), text))
+        text_mix = None
+        if training and is_mixed(config.data):
+            written = _grouped(pairs, corpus, lambda item: item.pair.language)
+            text_mix = _mix(written, config.data, _copy_pair, info)
+        streams.append(Stream(CutSet(pairs), text, text_mix))
     return streams
+
+
+def _grouped(
+    items: Iterable[Item], corpus: Corpus, language: Callable[[Item], str | None]
+) -> dict[Group, list[Item]]:
+    """Group items by manifest and language, in the order of the manifests."""
+    groups: dict[Group, list[Item]] = {}
+    for item in items:
+        group = Group(corpus.origins[item.id], language(item))
+        groups.setdefault(group, []).append(item)
+    return groups
+
+
+def _mix(
+    groups: dict[Group, list[Item]],
+    config: DataConfig,
+    copy: Callable[[Item, str], Item],
+    info: Callable[[str], None],
+) -> Mix[Item]:
+    sources = data_sources(config.train)
+    mix = Mix(groups, sources, config, copy)
+    drawn = (
+        f"{sources[group.manifest].manifest}{f' ({group.language})' if group.language else ''} "
+        f"{100 * share:.1f} %"
+        for group, share in mix.shares.items()
+    )
+    info(f"shares of each epoch: {', '.join(drawn)}")
+    return mix
+
+
+def _copy_pair(item: MeasuredPair, suffix: str) -> MeasuredPair:
+    return replace(item, pair=replace(item.pair, id=item.pair.id + suffix))
 
 
 def teacher_shape(cuts: Iterable[Cut]) -> tuple[float, int]:
@@ -255,12 +283,13 @@ def endless(
     kind = stream.kind
     while True:
         tried, read = 0, position.batch.get(kind, 0)
+        epoch = position.epoch.setdefault(kind, 0)
         for batch in training_batches(
-            stream.items,
+            stream.epoch_items(config.train.seed, epoch),
             stream.dataset,
             config.data,
             seed=config.train.seed,
-            epoch=position.epoch.setdefault(kind, 0),
+            epoch=epoch,
             skip=position.batch.setdefault(kind, 0),
             rank=processes.rank,
             processes=processes.count,

@@ -15,17 +15,19 @@ from torch import Tensor
 from asr_s2s.config import DataConfig, SearchConfig
 from asr_s2s.config_file import from_dict, to_dict
 from asr_s2s.data.batches import ordered_batches
+from asr_s2s.data.corpus import read_corpus
 from asr_s2s.data.datasets import Batch
-from asr_s2s.errors import TrainingError
+from asr_s2s.errors import ConfigError, TrainingError
 from asr_s2s.lm.word_ngram import WordNgramModel
 from asr_s2s.metrics.error_rate import Utterance
 from asr_s2s.metrics.language import settings_of_language
+from asr_s2s.metrics.metric import find_metric
 from asr_s2s.model.attention import Memory
 from asr_s2s.model.ctc import CTCFrames
 from asr_s2s.model.folder import LoadedModel
 from asr_s2s.search.decode import decode
 from asr_s2s.text.tokenizer import Tokenizer
-from asr_s2s.train.streams import by_language, check_kinds, make_streams, read_corpus
+from asr_s2s.train.streams import by_language, check_kinds, make_streams
 from asr_s2s.train.validation import measure_texts
 
 VALUES: dict[str, tuple[float, ...]] = {
@@ -86,6 +88,9 @@ class Tuner:
     ) -> None:
         self.loaded = loaded
         config = loaded.config
+        if find_metric(config.text.metric).needs_model:
+            problem = f"the model's metric is {config.text.metric}, which no search setting changes"
+            raise ConfigError("text.metric", problem, "Set another one in its config.yaml")
         corpus = read_corpus((str(manifest),), Path(), "MANIFEST")
         check_kinds(corpus, config, "MANIFEST", partly=True)
         self.encoded: list[_Encoded] = []
@@ -145,7 +150,7 @@ class Tuner:
             ):
                 text = tokenizer.decode(hypotheses[0].tokens)
                 utterances[part.language].append(Utterance(name, reference, text))
-        settings = self.loaded.config.text
+        settings = replace(self.loaded.config.text, further_metrics=())
         return fmean(
             measure_texts(own, settings_of_language(settings, language)).error
             for language, own in utterances.items()

@@ -16,6 +16,7 @@ from asr_s2s.metrics.language import settings_of_language
 from asr_s2s.metrics.metric import Metric, Scored, find_metric, measure
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.search.decode import decode
+from asr_s2s.search.forced import likelihoods
 from asr_s2s.train.streams import SourceStream, by_language
 
 BATCH_FACTOR = 8
@@ -116,6 +117,8 @@ def _validate_stream(
     attended: list[tuple[str, AttentionMap]] = []
     pictures = 0 if config.decoder.attention == "none" else config.train.attention_pictures
     failures: list[str] = []
+    metrics = (config.text.metric, *config.text.further_metrics)
+    forced = any(find_metric(name).needs_model for name in metrics)
     for batch in ordered_batches(stream.items, dataset, data):
         failures += batch.failures
         if not batch.ids:
@@ -124,11 +127,19 @@ def _validate_stream(
         memory = model.encode(stream.kind, batch.source, batch.lengths, batch.prompts)
         results = decode(model, stream.kind, memory, search, batch.prompts)
         tokenizers = dataset.tokenizers(batch)
-        for name, reference, hypotheses, tokenizer in zip(
-            batch.ids, batch.texts, results, tokenizers, strict=True
-        ):
-            text = tokenizer.decode(hypotheses[0].tokens)
-            utterances.append(Utterance(name, reference, text))
+        made = [
+            Utterance(name, reference, tokenizer.decode(hypotheses[0].tokens))
+            for name, reference, hypotheses, tokenizer in zip(
+                batch.ids, batch.texts, results, tokenizers, strict=True
+            )
+        ]
+        if forced:
+            found = likelihoods(model, memory, batch.outputs, batch.prompts)
+            made = [
+                replace(u, log_prob=one.total, tokens=len(one.tokens))
+                for u, one in zip(made, found, strict=True)
+            ]
+        utterances += made
         for row in range(min(pictures - len(attended), len(batch.ids))):
             written = [*batch.prompts[row].tolist(), *results[row][0].tokens]
             source, length = batch.source[row], batch.lengths[row]
@@ -159,7 +170,8 @@ class Measured(NamedTuple):
 
 
 def measure_texts(utterances: list[Utterance], config: TextConfig) -> Measured:
-    """Score outputs by the configured metric."""
+    """Score outputs by the configured metrics."""
     metric = find_metric(config.metric)
-    measures = measure(metric, Scored(utterances, bleu_tokenizer=config.bleu_tokenizer))
+    scored = Scored(utterances, bleu_tokenizer=config.bleu_tokenizer)
+    measures = measure(metric, scored, config.further_metrics)
     return Measured(metric.error(measures[metric.field]), measures)

@@ -13,11 +13,8 @@ import soundfile
 from asr_s2s.config import (
     Config,
     DecoderConfig,
-    ModelConfig,
-    SourceTextConfig,
     SpeechEncoderConfig,
     TextConfig,
-    TextEncoderConfig,
 )
 from asr_s2s.data.parallel import TextPair
 from asr_s2s.evaluate.decoding import translate_groups
@@ -28,6 +25,7 @@ from asr_s2s.search.options import DecodeOptions
 from asr_s2s.text.tokenizer import CharacterTokenizer
 from asr_s2s.translator import Translator
 from tests.support.commands import run_text_command
+from tests.support.text_models import write_text_model
 
 
 def evaluate(*arguments: str | float | Path) -> subprocess.CompletedProcess[str]:
@@ -247,21 +245,6 @@ def test_options_of_the_other_metric_and_unknown_values_are_rejected(
     assert result.stdout == ""
     assert problem in result.stderr
     assert result.stderr.count("\n") == 1
-
-
-def write_text_model(folder: Path, *languages: str) -> Path:
-    """Write a small untrained text model."""
-    config = Config(
-        model=ModelConfig(encoders=("text",)),
-        text=TextConfig(metric="bleu", bleu_tokenizer="char", languages=languages),
-        source_text=SourceTextConfig(tokenizer="characters"),
-        text_encoder=TextEncoderConfig(layers=1, size=8, embedding_size=8),
-        decoder=DecoderConfig(attention="additive", size=8, attention_size=8, embedding_size=8),
-    )
-    tokenizer, source = CharacterTokenizer("abc "), CharacterTokenizer("xyz ")
-    weights = Seq2Seq(config, len(tokenizer) + len(languages), len(source)).state_dict()
-    save_model(folder, config, tokenizer, source, weights)
-    return folder
 
 
 @pytest.fixture

@@ -90,6 +90,24 @@ def test_further_columns_of_a_tsv_without_header_are_ignored(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(("name", "separator"), [("t.tsv.gz", "\t"), ("t.csv", ",")])
+def test_the_columns_of_a_table_without_header_can_be_named(tmp_path, name, separator):
+    lines = [["a", "x y", "z", "date", "more"], ["b", "", "c", "time", ""]]
+    content = "".join(separator.join(line) + "\n" for line in lines).encode()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    first, second = read_parallel(path, ["id", "source", "target", "class"])
+    assert (first.id, first.source, first.target, first.fields) == (
+        "a", "x y", "z", {"class": "date"},
+    )  # fmt: skip
+    assert (second.id, second.source, second.target) == ("b", "", "c")
+    with pytest.raises(ManifestError, match="found 5 columns") as caught:
+        read_parallel(path, ["id", "source", "target", "class", "more", "again"])
+    assert caught.value.where == f"{path}:1"
+    with pytest.raises(ManifestError, match="no column 'target'"):
+        read_parallel(path, ["id", "source"])
+
+
 def test_only_line_feeds_end_a_line(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeffone\u2028still one\x0b\r\n\ntwo\rstill two".encode())

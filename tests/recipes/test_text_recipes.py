@@ -1,7 +1,10 @@
 """Tests of the text-to-text recipes on a few lines of the real data."""
 
 import gzip
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,60 @@ def test_a_recipe_runs_on_the_first_lines_of_its_corpus(
         "evaluate", names[1], "--model", "runs/recipe/model", "--format", "json", cwd=tmp_path
     )
     assert evaluated.returncode == 0, evaluated.stderr
+
+
+RUNS = {
+    "summaries_aeslc": ("text/aeslc_email_subject", "ROUGE-1"),
+    "dialogue_dailydialog": ("text/dailydialog", "perplexity"),
+    "poetry_tang": ("text/tang_poetry", "perplexity"),
+    "tagging": ("text/scan", "accuracy"),
+    "text_normalization": ("text/synthetic_textnorm_en", "accuracy"),
+    "g2p_sigmorphon": ("text/sigmorphon2020_g2p", "WER"),
+    "tatoeba_many": ("text", "chrF"),
+}
+"""Recipes of one configuration and one script: folder of the corpus, and a word of the report."""
+
+
+@pytest.mark.parametrize("recipe", RUNS)
+def test_the_script_of_a_recipe_trains_and_evaluates_on_the_first_lines_of_its_corpus(
+    recipe: str, shared_data: Path, tmp_path: Path
+) -> None:
+    name, word = RUNS[recipe]
+    corpus = shared_data / name
+    if not corpus.is_dir():
+        pytest.skip(f"the corpus is missing ({corpus})")
+    wanted = "tatoeba_*/**/*.gz" if recipe == "tatoeba_many" else "*.gz"
+    for file in corpus.glob(wanted):
+        copy = tmp_path / "corpus" / file.relative_to(corpus)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        count = 120 if "train" in file.name else 12
+        with gzip.open(file) as lines, gzip.open(copy, "wb") as shortened:
+            shortened.writelines(line for line, _ in zip(lines, range(count), strict=False))
+    shutil.copytree(
+        RECIPES / recipe, tmp_path / "recipes" / recipe,
+        ignore=shutil.ignore_patterns("data", "runs"),
+    )  # fmt: skip
+    # One vocabulary of five languages needs more subwords.
+    size = 600 if recipe == "tatoeba_many" else 400
+    small = [f"text.vocabulary_size={size}", "train.steps=2", "data.workers=0",
+             "train.attention_pictures=0", "text_encoder.size=16", "text_encoder.layers=1",
+             "decoder.size=16"]  # fmt: skip
+    program = tmp_path / "bin" / "asr-s2s"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m asr_s2s "$@"\n')
+    program.chmod(0o755)
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(RECIPES.parent),
+    }
+    done = subprocess.run(
+        [tmp_path / "recipes" / recipe / "run.sh", tmp_path / "corpus", *small],
+        env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert word in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def _files(folder: Path, name: str) -> list[Path]:
