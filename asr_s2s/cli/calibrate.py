@@ -79,7 +79,7 @@ def _judged_words(
     rows = [
         (cut, language)
         for manifest in manifests
-        for cut, language in select_cuts(read_str(manifest)(manifest), transcriber, None, manifest)
+        for cut, language in select_cuts(read_manifest(manifest), transcriber, None, str(manifest))
         if transcriber.output.task(language) == "transcribe"
     ]
     options = DecodeOptions(beam_size=beam_size, words=True)
