@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import asr_s2s.train.loop  # noqa: F401 - so that forked runs need not import it
 from tests.support.commands import run_text_command
 from tests.support.limits import TIMEOUT
 
