@@ -68,6 +68,12 @@ def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:
         words = tensors.pop("words", None)
         trie = {name: tensors.pop(name) for name in list(tensors) if name.startswith("trie.")}
         model = _load_ngrams(order, tensors)
+        if pieces != _checksum(tokenizer):
+            raise ModelError(
+                path,
+                "this n-gram model has another vocabulary than the model",
+                "Build it for this model with asr-s2s ngram",
+            )
         spellings = None if words is None else words.numpy().tobytes().decode().split(" ")
         if spellings is not None and len(spellings) + len(SPECIALS) != model.vocabulary:
             raise ValueError("its words are not those of its n-grams")
@@ -78,12 +84,6 @@ def load_ngram(path: Path, tokenizer: Tokenizer) -> NgramModel | WordNgramModel:
             f"this is not an n-gram model of asr_s2s ({error})",
             "Build one with asr-s2s ngram",
         ) from error
-    if pieces != _checksum(tokenizer):
-        raise ModelError(
-            path,
-            "this n-gram model has another vocabulary than the model",
-            "Build it for this model with asr-s2s ngram",
-        )
     if spellings is None:
         return model
     if nodes is None or int(trie["trie.lexicon"]) != _lexicon_checksum(tokenizer):

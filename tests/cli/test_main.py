@@ -87,7 +87,11 @@ def test_shell_completion_lists_commands_and_options() -> None:
         done = subprocess.run([program], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert sorted(done.stdout.split()) == sorted(expected.split())
-    script = subprocess.run([program, "--show-completion", "bash"], capture_output=True, text=True)
+    # Otherwise the shell is the one that runs the tests.
+    environment = os.environ | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    script = subprocess.run(
+        [program, "--show-completion", "bash"], env=environment, capture_output=True, text=True
+    )
     assert script.returncode == 0, script.stderr
     assert "_ASR_S2S_COMPLETE=complete_bash" in script.stdout
 

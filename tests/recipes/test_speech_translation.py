@@ -14,7 +14,8 @@ from voices import Voice
 
 from asr_s2s.config_file import load_config
 from asr_s2s.errors import UserError
-from asr_s2s.model.folder import find_model, load_speech_encoder
+from asr_s2s.model.folder import find_model
+from asr_s2s.model.growth import load_speech_encoder
 from asr_s2s.model.seq2seq import Seq2Seq
 from asr_s2s.train.settings import check_seq2seq, check_settings
 

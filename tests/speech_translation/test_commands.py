@@ -10,7 +10,8 @@ import pytest
 
 from asr_s2s.pipeline import Transcriber
 from asr_s2s.search.guard import Reason
-from tests.support.runs import ENVIRONMENT, asr_s2s
+from tests.support.commands import run_text_command
+from tests.support.runs import ENVIRONMENT
 from tests.support.spoken import translate
 
 
@@ -39,7 +40,7 @@ def readable(transcriber: Transcriber, recordings: list[Path], rows: list[dict[s
 
 
 def records(*arguments: str | Path) -> list[dict[str, object]]:
-    done = asr_s2s(*arguments, "--format", "json")
+    done = run_text_command(*arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -106,7 +107,7 @@ def test_words_of_a_translation_have_times_by_attention_and_uncalibrated_confide
 
 
 def test_subtitles_can_be_in_another_language(readable: Path, model: Path) -> None:
-    done = asr_s2s(
+    done = run_text_command(
         "transcribe", readable, "--model", model, "--language", "yy", "--format", "srt"
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -120,13 +121,13 @@ def test_several_recordings_give_a_line_each_and_a_bad_one_does_not_stop_them(
         (tmp_path / f"{name}.wav").write_bytes(readable.read_bytes())
     (tmp_path / "b.wav").write_bytes(b"RIFF no audio")
     output = tmp_path / "out.txt"
-    done = asr_s2s("translate", tmp_path, "--model", model, "-o", output)
+    done = run_text_command("translate", tmp_path, "--model", model, "-o", output)
     assert done.returncode == 1
     assert done.stderr.count("b.wav") == 1 and "Traceback" not in done.stderr
     first, second = output.read_text().splitlines()
     assert first == second != ""
     (tmp_path / "empty").mkdir()
-    done = asr_s2s("translate", tmp_path / "empty", "--model", model)
+    done = run_text_command("translate", tmp_path / "empty", "--model", model)
     assert done.returncode == 1 and "no recordings" in done.stderr
 
 
@@ -145,7 +146,7 @@ def test_what_cannot_be_translated_is_refused(
     arguments: tuple[str, ...], named: str, readable: Path, model: Path
 ) -> None:
     own = () if "--model" in arguments else ("--model", model)
-    done = asr_s2s("translate", readable, *own, *arguments)
+    done = run_text_command("translate", readable, *own, *arguments)
     assert done.returncode == 1
     assert done.stdout == ""
     assert named in done.stderr and "Traceback" not in done.stderr
@@ -155,7 +156,7 @@ def test_what_cannot_be_translated_is_refused(
 def test_a_recording_is_not_translated_as_text(readable: Path, tmp_path: Path) -> None:
     renamed = tmp_path / "talk"
     renamed.write_bytes(readable.read_bytes())
-    done = asr_s2s("translate", renamed)
+    done = run_text_command("translate", renamed)
     assert done.returncode == 1 and "asr-s2s transcribe" in done.stderr
     with readable.open("rb") as file:
         done = subprocess.run(
@@ -186,7 +187,7 @@ def test_evaluation_scores_each_language_by_its_own_metric(
 ) -> None:
     output = tmp_path / "hyp.jsonl"
     arguments = ("evaluate", corpus / "valid.jsonl", "--model", model)
-    done = asr_s2s(*arguments, "--format", "json", "--output", output)
+    done = run_text_command(*arguments, "--format", "json", "--output", output)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     languages = report["languages"]
@@ -200,24 +201,26 @@ def test_evaluation_scores_each_language_by_its_own_metric(
     assert [row["id"] for row in written] == order
     assert [row["language"] for row in written] == ["xx", "yy"] * (len(order) // 2)
 
-    done = asr_s2s(*arguments, "--language", "yy", "--expect", "60", "--format", "json")
+    done = run_text_command(*arguments, "--language", "yy", "--expect", "60", "--format", "json")
     assert done.returncode == 0, done.stderr
     alone = json.loads(done.stdout)
     assert alone["chrf"] == languages["yy"]["chrf"] and alone["expected"]["success"]
-    done = asr_s2s(*arguments, "--expect", "60")
+    done = run_text_command(*arguments, "--expect", "60")
     assert done.returncode == 1 and "--expect" in done.stderr
-    done = asr_s2s(*arguments, "--language", "zz")
+    done = run_text_command(*arguments, "--language", "zz")
     assert done.returncode == 1 and "none in zz" in done.stderr
-    done = asr_s2s(*arguments, "--metric", "cer", "--worst", "0")
+    done = run_text_command(*arguments, "--metric", "cer", "--worst", "0")
     assert done.returncode == 0, done.stderr
     assert "CER" in done.stdout and "BLEU" in done.stdout
 
 
 def test_tuning_and_calibration_use_what_they_can(corpus: Path, model: Path) -> None:
-    done = asr_s2s("tune", corpus / "valid.jsonl", "--model", model, "--dry-run", "--beam-size", 1)
+    done = run_text_command(
+        "tune", corpus / "valid.jsonl", "--model", model, "--dry-run", "--beam-size", 1
+    )
     assert done.returncode == 0, done.stderr
     assert "ctc_weight" in done.stdout.splitlines()[0]
-    done = asr_s2s("calibrate", corpus / "train.jsonl", "--model", model, "--dry-run")
+    done = run_text_command("calibrate", corpus / "train.jsonl", "--model", model, "--dry-run")
     # Transcripts of 150 words have too few errors, or enough; translations are not counted.
     assert "Traceback" not in done.stderr
     if done.returncode == 0:
@@ -225,12 +228,12 @@ def test_tuning_and_calibration_use_what_they_can(corpus: Path, model: Path) -> 
 
 
 def test_a_recording_may_have_texts_in_several_languages(corpus: Path, tmp_path: Path) -> None:
-    done = asr_s2s("check", "--config", corpus / "config.yaml")
+    done = run_text_command("check", "--config", corpus / "config.yaml")
     assert done.returncode == 0, done.stdout
     rows = [json.loads(line) for line in (corpus / "valid.jsonl").read_text().splitlines()]
     copied = [{**rows[1], "id": "again"}, {**rows[3], "id": "other", "language": "zz"}]
     (corpus / "twice.jsonl").write_text("".join(json.dumps(r) + "\n" for r in [*rows, *copied]))
-    done = asr_s2s(
+    done = run_text_command(
         "check", corpus / "train.jsonl", corpus / "twice.jsonl", "--config",
         corpus / "config.yaml", "--format", "json",
     )  # fmt: skip

@@ -16,7 +16,8 @@ from asr_s2s.train.loop import train
 from asr_s2s.train.settings import check_seq2seq
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
-from tests.support.runs import asr_s2s, assert_same, logged, run, training_state
+from tests.support.commands import run_text_command
+from tests.support.runs import assert_same, logged, run, training_state
 
 WITHOUT_NAMES = [
     "text.vocabulary_size=24", "source_text.joint=true", "train.steps=200",
@@ -126,7 +127,7 @@ def test_copied_words_are_named_by_the_commands_that_look_into_a_model(
 ) -> None:
     for command in ("attention", "explain"):
         output = tmp_path / f"{command}.json"
-        done = asr_s2s(command, "bado N5 kime", "--model", copying / "model", "-o", output)
+        done = run_text_command(command, "bado N5 kime", "--model", copying / "model", "-o", output)
         assert done.returncode == 0, done.stderr
         record = json.loads(output.read_text())
         assert "N5" in record["source"]
@@ -137,10 +138,12 @@ def test_copied_words_are_named_by_the_commands_that_look_into_a_model(
 def test_an_exported_model_in_8_bits_copies(
     copying: Path, corpus: Path, pairs: list[tuple[str, str]], tmp_path: Path
 ) -> None:
-    done = asr_s2s("export", copying / "model", "-o", tmp_path / "small", "--precision", "int8")
+    done = run_text_command(
+        "export", copying / "model", "-o", tmp_path / "small", "--precision", "int8"
+    )
     assert done.returncode == 0, done.stderr
     assert survived(Translator.load(tmp_path / "small", device="cpu"), pairs) > 0.9
-    evaluated = asr_s2s(
+    evaluated = run_text_command(
         "evaluate", corpus / "valid.{xx,yy}", "--model", tmp_path / "small", "--expect", "70"
     )
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
@@ -155,7 +158,7 @@ def test_language_models_and_phrases_score_copied_words_as_unknown_tokens(
         ("ngram", corpus / "train.yy", "--model", model, "--order", "2", "-o", ngram),
         ("attach", ngram, "--model", model, "--weight", "0.1"),
     ):
-        done = asr_s2s(*command)
+        done = run_text_command(*command)
         assert done.returncode == 0, done.stderr
     translator = Translator.load(model, device="cpu")
     assert survived(translator, pairs) > 0.8

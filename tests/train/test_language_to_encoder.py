@@ -10,7 +10,8 @@ from asr_s2s.config_file import load_config
 from asr_s2s.train.loop import train
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
-from tests.support.runs import asr_s2s, run
+from tests.support.commands import run_text_command
+from tests.support.runs import run
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def model(corpus: Path) -> Path:
 
 
 def test_test_sets_of_mixed_languages_are_evaluated(model: Path, corpus: Path) -> None:
-    done = asr_s2s("evaluate", corpus / "valid.tsv", "--model", model, "--expect", "40")
+    done = run_text_command("evaluate", corpus / "valid.tsv", "--model", model, "--expect", "40")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -54,7 +55,9 @@ def test_commands_that_look_into_a_model_give_it_the_language(
     model: Path, tmp_path: Path, command: str
 ) -> None:
     output = tmp_path / "out.json"
-    done = asr_s2s(command, "bado kime", "--model", model, "--language", "zz", "-o", output)
+    done = run_text_command(
+        command, "bado kime", "--model", model, "--language", "zz", "-o", output
+    )
     assert done.returncode == 0, done.stderr
     record = json.loads(output.read_text())
     assert record.get("output", ["<zz>"])[0] == "<zz>"

@@ -12,7 +12,7 @@ from asr_s2s.train.loop import train
 from asr_s2s.train.settings import check_long_sources
 from asr_s2s.translator import Translator
 from tests.support.ciphers import CONFIG, write_corpus
-from tests.support.runs import asr_s2s
+from tests.support.commands import run_text_command
 from tests.support.text_models import write_text_model
 
 LINE = "xyzzxy" * 5
@@ -70,7 +70,7 @@ def test_training_and_check_agree_with_use(
         assert model is not None
         assert ("skipped 1 pairs" in capsys.readouterr().err) == skipped
         settings = [f"--set={override}" for override in (*SMALL, *overrides)]
-        done = asr_s2s("check", "--config", corpus / "config.yaml", *settings, "--model", model,
+        done = run_text_command("check", "--config", corpus / "config.yaml", *settings, "--model", model,
                        "--format", "json")  # fmt: skip
         assert ("too long" in done.stdout) == skipped, done.stderr
     assert read_config(corpus / "runFalse" / "model").source_text.long_sources == "truncate"
