@@ -125,7 +125,7 @@ def evaluate(
         float, typer.Option(min=0.0, help="Points by which --expect may be missed.")
     ] = 0.0,
 ) -> None:
-    """Measure error rates, or scores of translations and other texts.
+    """Measure error rates, or scores of translated or other text.
 
     Either decodes MANIFEST with --model, or scores --hypothesis against --reference. Scores are
     broken down by language and by MANIFEST if there are several. Of a model that translates

@@ -155,7 +155,7 @@ def test_an_ngram_word_outside_the_lexicon_is_rejected(
         ("", "lexicon.txt: the lexicon is empty"),
         ("the dh ax\n", "lexicon.txt:1: expected a word, a tab and its phonemes"),
         ("the\tdh ax\ncat\t\n", "lexicon.txt:2: expected"),
-        (b"\xff\xfe", "this lexicon cannot be read"),
+        (b"\xff\xff", "this lexicon cannot be read"),
     ],
 )
 def test_a_malformed_lexicon_is_rejected(

@@ -70,8 +70,8 @@ def test_training_and_check_agree_with_use(
         assert model is not None
         assert ("skipped 1 pairs" in capsys.readouterr().err) == skipped
         settings = [f"--set={override}" for override in (*SMALL, *overrides)]
-        done = run_text_command("check", "--config", corpus / "config.yaml", *settings, "--model", model,
-                       "--format", "json")  # fmt: skip
+        settings += ["--model", str(model), "--format", "json"]
+        done = run_text_command("check", "--config", corpus / "config.yaml", *settings)
         assert ("too long" in done.stdout) == skipped, done.stderr
     assert read_config(corpus / "runFalse" / "model").source_text.long_sources == "truncate"
 
