@@ -92,7 +92,7 @@ def test_single_recordings_are_no_collections(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "source",
     [io.StringIO("text"), 0.5, None, {"array": np.zeros(1000)}, {"sound": "a.wav"}, {}],
-    ids=repr,
+    ids=["text", "number", "none", "rate missing", "no audio", "empty"],
 )
 def test_other_types_are_errors_that_name_the_way_out(source: object) -> None:
     with pytest.raises(AudioError) as caught:
