@@ -141,12 +141,17 @@ class WordNgramModel(nn.Module):
 
     @torch.inference_mode()
     def choose(self, alternatives: Sequence[Sequence[str]]) -> list[str]:
-        """Pick one word per position among its alternatives so that the sentence is most likely."""
+        """Pick one word per position among its alternatives so that the sentence is most likely.
+
+        Words that are not in the model are picked only where no alternative is: the probability of
+        an unknown word is that of all such words together.
+        """
         device = self.start.device
         paths: list[list[str]] = [[]]
         scores = torch.zeros(1, device=device)
         contexts = self.ngrams.start[None]
-        for words in [*alternatives, [""]]:
+        for position in [*alternatives, [""]]:
+            words = [word for word in position if not word or word in self.numbers] or position
             numbers = [self.numbers.get(word, UNK) if word else EOS for word in words]
             tokens = torch.tensor(numbers, device=device).expand(len(paths), -1)
             log_probs, after = self.ngrams.step(contexts[:, None].expand_as(tokens), tokens)

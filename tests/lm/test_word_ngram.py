@@ -117,3 +117,7 @@ def test_files_without_a_trie_are_read(model: WordNgramModel, tmp_path: Path) ->
     rebuilt = load_ngram(path, CHARACTERS)
     for name, value in loaded.named_buffers():
         torch.testing.assert_close(rebuilt.get_buffer(name), value, atol=1e-3, rtol=0)
+
+
+def test_words_outside_the_model_are_chosen_only_without_alternative(model: WordNgramModel) -> None:
+    assert model.choose([["zant", "ant"], ["qan"], ["can", "kan"]]) == ["ant", "qan", "can"]
