@@ -123,7 +123,9 @@ def test_the_window_is_bounded_without_silence(agrees: bool) -> None:
 def test_a_committed_word_does_not_change() -> None:
     stream = LiveStream()
     found = []
-    for block, names in zip(blocks(syllables(4), 1.0), ("a b", "a b c", "a x c d", ""), strict=True):
+    for block, names in zip(
+        blocks(syllables(4), 1.0), ("a b", "a b c", "a x c d", ""), strict=True
+    ):
         stream.add(block)
         piece = stream.next_piece()
         assert piece is not None

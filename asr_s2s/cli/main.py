@@ -64,8 +64,8 @@ def options(
 
 
 for command in (
-    transcribe, listen, translate, score, serve, train, evaluate, compare, attention, explain, ngram,
-    attach, tune, calibrate, prepare, teach, check, export, info,
+    transcribe, listen, translate, score, serve, train, evaluate, compare, attention, explain,
+    ngram, attach, tune, calibrate, prepare, teach, check, export, info,
 ):  # fmt: skip
     app.command(cls=Command)(with_metavars(command))
 

@@ -95,8 +95,8 @@ def serve(
         int,
         typer.Option(
             min=1,
-            help="Maximum number of concurrent sessions of live transcription; one address may have "
-            "half of them, or all if only this machine can reach the server.",
+            help="Maximum number of concurrent sessions of live transcription; one address may "
+            "have half of them, or all if only this machine can reach the server.",
         ),
     ] = 20,
     max_connections: Annotated[

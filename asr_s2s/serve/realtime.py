@@ -16,7 +16,6 @@ from starlette.types import Message
 
 from asr_s2s.errors import UserError
 from asr_s2s.live import LiveStream, LiveUpdate, live_options
-from asr_s2s.serve.batcher import StoppedError
 from asr_s2s.serve.places import client_of
 from asr_s2s.serve.refusals import RefusedError, error_body, quoted, to_refused_error
 from asr_s2s.serve.service import Service
@@ -111,7 +110,7 @@ class _Connection:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)  # let them clean up
 
     async def report(self, refusal: RefusedError, event_id: object = None) -> None:
         """Send an error; `event_id` is that of the client's event."""

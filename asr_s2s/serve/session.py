@@ -78,7 +78,9 @@ class Session(BaseModel):
             RefusedError: a setting is invalid.
         """
         if not isinstance(values, dict):
-            raise RefusedError(400, "session: expected an object.", "invalid_value", param="session")
+            raise RefusedError(
+                400, "session: expected an object.", "invalid_value", param="session"
+            )
         if kind == "transcription_session.update":
             values = _from_first_version(values)
         return parse(Session, _merged(self.model_dump(), values))

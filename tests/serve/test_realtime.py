@@ -187,9 +187,8 @@ def test_a_failure_is_an_event_without_details(
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}])
 def test_other_hosts_and_origins_are_refused(service: Service, headers: dict[str, str]) -> None:
     admission = Admission(hosts=("testserver",))
-    with TestClient(make_app(service, admission)) as client:
-        with pytest.raises(WebSocketDisconnect):
-            client.websocket_connect("/v1/realtime", headers=headers).__enter__()
+    with TestClient(make_app(service, admission)) as client, pytest.raises(WebSocketDisconnect):
+        client.websocket_connect("/v1/realtime", headers=headers).__enter__()
 
 
 def test_a_token_is_required_in_a_header_or_a_subprotocol(service: Service) -> None:
