@@ -65,6 +65,9 @@ FLOOR_SECONDS = 1.0
 """Seconds after which the noise floor is trusted: until then, no audio is dropped as silence."""
 _FRAME = StreamDetector.frame
 
+Reason = Literal["end", "full", "more"]
+"""Why a window is decoded: its utterance ended, it is full, or there is more audio."""
+
 
 @dataclass(frozen=True)
 class LiveUpdate:
@@ -131,7 +134,7 @@ class LiveStream:
         self._speaking = False  # whether the window was decoded since the last utterance
         self._context: list[Word] = []  # committed words within the window
         self._tentative: tuple[Word, ...] = ()
-        self._piece: tuple[int, Literal["end", "full", "more"]] | None = None
+        self._piece: tuple[int, Reason] | None = None
 
     @property
     def waiting(self) -> float:
@@ -190,20 +193,22 @@ class LiveStream:
             if end is not None and not self._speaking and self._too_short(speech, end):
                 self._drop(end)
                 continue
+            length = len(self._window) if end is None else end
             if end is not None:
-                self._piece = end, "end"
-            elif len(self._window) + _FRAME > self.longest:
-                self._piece = len(self._window), "full"
+                reason: Reason = "end"
+            elif length + _FRAME > self.longest:
+                reason = "full"
             elif self._closed:
-                if len(self._window) < SHORTEST * SAMPLE_RATE or is_silent(self._window):
-                    self._drop(len(self._window))
+                if length < SHORTEST * SAMPLE_RATE or is_silent(self._window):
+                    self._drop(length)
                     return None
-                self._piece = len(self._window), "end"
-            elif len(self._window) - self._decoded >= self.interval and len(speech):
-                self._piece = len(self._window), "more"
+                reason = "end"
+            elif length - self._decoded >= self.interval and len(speech):
+                reason = "more"
             else:
                 return None
-            return Piece(self._start / SAMPLE_RATE, self._window[: self._piece[0]])
+            self._piece = length, reason
+            return Piece(self._start / SAMPLE_RATE, self._window[:length])
 
     def accept(self, segment: Segment) -> LiveUpdate:
         """Take the result of the last piece, with words; returns what is new.
@@ -267,7 +272,8 @@ class LiveStream:
     @staticmethod
     def _too_short(speech: npt.NDArray[np.intp], end: int) -> bool:
         """Whether the speech before a sample of the window is shorter than any word."""
-        return np.count_nonzero(speech < end // _FRAME) * _FRAME < SHORTEST_SPEECH * SAMPLE_RATE
+        frames = int(np.count_nonzero(speech < end // _FRAME))
+        return frames * _FRAME < SHORTEST_SPEECH * SAMPLE_RATE
 
     def _cut(self, words: tuple[Word, ...], agreed: int) -> int:
         """Shorten a full window; returns the number of words that are committed."""

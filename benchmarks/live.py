@@ -53,7 +53,7 @@ def main() -> None:
     median, high = np.percentile(delays, [50, 90]) if delays else (0.0, 0.0)
     print(f"recordings: {len(texts)}, {audio:.1f} s; committed words: {len(delays)}")
     print(f"delay: median {median:.2f} s, 90 % {high:.2f} s, max {max(delays, default=0.0):.2f} s")
-    print(f"WER against the text of whole recordings: {100 * score(texts).wer:.2f} %")
+    print(f"WER against the text of whole recordings: {100 * score(texts).word_error_rate:.2f} %")
     print(f"decoding: {busy / audio:.2f} s per second of audio")
 
 

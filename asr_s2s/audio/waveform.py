@@ -188,7 +188,8 @@ class RateConverter:
         rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
         # soxr may omit the last, incomplete sample.
         missing = max(0, -(-self._taken * SAMPLE_RATE // self.rate) - self._given)
-        return np.clip(np.pad(rest, (0, max(0, missing - len(rest))))[:missing], -1.0, 1.0)
+        padded: Waveform = np.pad(rest, (0, max(0, missing - len(rest))))[:missing]
+        return np.clip(padded, -1.0, 1.0)
 
 
 def check_duration(blocks: Iterable[Waveform], name: str) -> Iterator[Waveform]:
