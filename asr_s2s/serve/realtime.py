@@ -43,21 +43,21 @@ def realtime_routes(service: Service) -> APIRouter:
         offered = socket.scope.get("subprotocols", ())
         await socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
         connection = _Connection(socket, service)
-        with suppress(WebSocketDisconnect, RuntimeError):  # the client left while we sent
-            try:
-                with ExitStack() as held:
-                    held.enter_context(service.request())
-                    held.enter_context(service.session(client_of(socket.scope)))
-                    async with service.until_stopped():
-                        await connection.run()
-            except Exception as error:
-                if isinstance(error, WebSocketDisconnect):
-                    return
-                refusal = to_refused_error(error)
+        try:
+            with ExitStack() as held:
+                held.enter_context(service.request())
+                held.enter_context(service.session(client_of(socket.scope)))
+                async with service.until_stopped():
+                    await connection.run()
+        except WebSocketDisconnect:
+            pass
+        except Exception as error:
+            refusal = to_refused_error(error)
+            with suppress(WebSocketDisconnect, RuntimeError):  # the client may have left
                 await connection.report(refusal)
                 await socket.close(CLOSE_CODES.get(refusal.status, 1008), refusal.code)
-                if refusal.status == 500:
-                    raise
+            if refusal.status == 500:
+                raise  # for the log
 
     @router.get(PATH, include_in_schema=False)
     async def no_websocket() -> None:

@@ -1,6 +1,5 @@
 """Live transcription over a WebSocket, in process and by a real server."""
 
-import asyncio
 import base64
 import importlib.util
 import json
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from openai import OpenAI
 from starlette.testclient import WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
@@ -177,7 +177,10 @@ def test_a_failure_is_an_event_without_details(
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(service.speech["digits"].batcher, "work", fail)
-    with client.websocket_connect("/v1/realtime") as session:
+    with (
+        pytest.raises(RuntimeError, match="a secret"),  # for the log of the server
+        client.websocket_connect("/v1/realtime") as session,
+    ):
         append(session, audio)
         event = until(session, "error")[-1]
         assert event["error"]["code"] == "internal_error"
@@ -210,22 +213,22 @@ def test_a_plain_request_is_told_to_use_a_websocket(client: TestClient) -> None:
     assert answer.json()["error"]["code"] == "no_websocket"
 
 
-def test_a_real_server(server: Server, audio: list[str], reference: str) -> None:
+def test_the_client_of_openai(server: Server, audio: list[str], reference: str) -> None:
     if importlib.util.find_spec("websockets") is None:
         pytest.skip("websockets is not installed (extra asr-s2s[serve])")
-    from websockets.asyncio.client import connect
-
-    async def transcribe() -> str:
-        async with connect(server.url.replace("http", "ws") + "/v1/realtime") as socket:
-            await socket.send(json.dumps(update(turn_detection=None)))
-            for block in audio:
-                event = {"type": "input_audio_buffer.append", "audio": block}
-                await socket.send(json.dumps(event))
-            await socket.send(json.dumps({"type": "input_audio_buffer.commit"}))
-            async for message in socket:
-                event = json.loads(message)
-                if event["type"] == f"{ITEM}.completed":
-                    return str(event["transcript"])
-        raise AssertionError("no transcript")
-
-    assert asyncio.run(transcribe()) == reference
+    address = server.url.replace("http", "ws") + "/v1"
+    client = OpenAI(base_url=f"{server.url}/v1", websocket_base_url=address, api_key="any")
+    with client.realtime.connect(extra_query={"intent": "transcription"}) as connection:
+        connection.send(update(turn_detection=None))
+        for block in audio:
+            connection.input_audio_buffer.append(audio=block)
+        connection.input_audio_buffer.commit()
+        deltas = ""
+        for event in connection:
+            if event.type == f"{ITEM}.delta":
+                deltas += event.delta
+            if event.type == f"{ITEM}.completed":
+                break
+        assert event.transcript == deltas == reference
+    connection.close()
+    assert server.metric("asr_s2s_audio_seconds_total") > 4
