@@ -61,8 +61,7 @@ class Access:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
         # A copy, because the server needs the method to leave out the body.
-        if method == "HEAD":
-            scope = {**scope, "method": "GET"}
+        scope = {**scope, "method": "GET" if method == "HEAD" else method}
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
