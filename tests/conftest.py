@@ -19,7 +19,7 @@ SLOW = (
     "tests/cli/test_extras.py", "tests/test_generation.py", "tests/speech_translation/",
     "tests/test_everyday.py", "tests/cli/test_odd_machines.py", "tests/test_sources.py",
     "tests/fuzz/test_requests.py", "tests/cli/test_score.py", "tests/cli/test_pipes.py",
-    "tests/cli/test_evaluate_parts.py",
+    "tests/cli/test_evaluate_parts.py", "tests/cli/test_listen.py", "tests/test_live.py",
 )  # fmt: skip
 """Paths of tests that train, serve, or run many processes: `./run test --quick` leaves them out."""
 

@@ -9,7 +9,7 @@ PACKAGE = Path(asr_s2s.__file__).parent
 LAYERS = (
     "errors", "text_files", "bounds", "config", "config_file", "allocator", "nn", "audio", "text",
     "metrics", "data", "lm", "model", "search", "inspect", "sources", "reading", "pipeline",
-    "translator", "subtitles", "output_index", "writers", "train", "evaluate",
+    "live", "translator", "subtitles", "output_index", "writers", "train", "evaluate",
     "serve", "cli", "__main__",
 )  # fmt: skip
 

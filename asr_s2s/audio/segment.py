@@ -179,6 +179,37 @@ class EnergyDetector:
             yield samples, flags
 
 
+class StreamDetector:
+    """Detector of speech by energy, as `EnergyDetector`, in a stream whose continuation is unknown.
+
+    The noise floor is that of the last half minute, so the flags of frames may change as more of
+    the stream is known.
+    """
+
+    frame = ENERGY_FRAME
+
+    def __init__(self) -> None:
+        self._levels = np.zeros(0, np.float32)
+
+    def add(self, samples: Waveform) -> None:
+        """Add whole frames (samples,) of at most 30 s."""
+        levels = np.concatenate([self._levels, _levels(samples)])
+        self._levels = levels[-3 * NOISE_FLOOR_WINDOW // ENERGY_FRAME :]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from which the noise floor is known."""
+        return len(self._levels) * ENERGY_FRAME / SAMPLE_RATE
+
+    def flags(self, count: int) -> NDArray[np.bool_]:
+        """Flags (count,) of the last frames, True for speech."""
+        if not count:
+            return np.zeros(0, np.bool_)
+        floor = _noise_floor(self._levels, float(np.percentile(self._levels, 99)))
+        flags = _with_hysteresis(self._levels, floor + ENERGY_START, floor + ENERGY_STOP, False)
+        return flags[-count:]
+
+
 class SileroDetector:
     """Neural speech detector of the silero-vad package (Silero Team, 2021), on the CPU.
 

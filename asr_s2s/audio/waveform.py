@@ -143,23 +143,53 @@ def to_model_rate(blocks: Iterable[Waveform], rate: int, name: str) -> Iterator[
     Raises:
         AudioError: a block contains NaN, infinity or integers.
     """
-    resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1)
-    taken = given = 0
+    converter = RateConverter(rate, name)
     for block in blocks:
-        _check_finite(block, taken, name, rate)
-        _check_scale(block, name)
-        taken += len(block)
-        if resampler is not None:
-            block = resampler.resample_chunk(np.ascontiguousarray(block))
-        given += len(block)
-        if len(block):
-            yield np.clip(block, -1.0, 1.0)
-    if resampler is not None:
-        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        converted = converter.add(block)
+        if len(converted):
+            yield converted
+    rest = converter.finish()
+    if len(rest):
+        yield rest
+
+
+class RateConverter:
+    """Checks, resamples to 16 kHz and clips the blocks of one recording as they arrive.
+
+    Args:
+        rate: sample rate of the blocks in Hz.
+        name: name of the recording in errors.
+    """
+
+    def __init__(self, rate: int, name: str) -> None:
+        self.rate = rate
+        self.name = name
+        self._resampler = None if rate == SAMPLE_RATE else soxr.ResampleStream(rate, SAMPLE_RATE, 1)
+        self._taken = self._given = 0
+
+    def add(self, block: Waveform) -> Waveform:
+        """Convert the next block (samples,); the result may be shorter, as resampling looks ahead.
+
+        Raises:
+            AudioError: the block contains NaN, infinity or integers.
+        """
+        _check_finite(block, self._taken, self.name, self.rate)
+        _check_scale(block, self.name)
+        self._taken += len(block)
+        if self._resampler is not None:
+            block = self._resampler.resample_chunk(np.ascontiguousarray(block))
+        self._given += len(block)
+        return np.clip(block, -1.0, 1.0)
+
+    def finish(self) -> Waveform:
+        """Return the end of the recording (samples,), after its last block."""
+        if self._resampler is None:
+            return np.zeros(0, np.float32)
+        rest = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)
         # soxr may omit the last, incomplete sample.
-        missing = -(-taken * SAMPLE_RATE // rate) - given
-        if missing > 0:
-            yield np.clip(np.pad(rest, (0, max(0, missing - len(rest))))[:missing], -1.0, 1.0)
+        missing = max(0, -(-self._taken * SAMPLE_RATE // self.rate) - self._given)
+        padded: Waveform = np.pad(rest, (0, max(0, missing - len(rest))))[:missing]
+        return np.clip(padded, -1.0, 1.0)
 
 
 def check_duration(blocks: Iterable[Waveform], name: str) -> Iterator[Waveform]:

@@ -24,6 +24,7 @@ from asr_s2s.cli.explain import explain
 from asr_s2s.cli.export import export
 from asr_s2s.cli.help import Command, with_metavars
 from asr_s2s.cli.info import info
+from asr_s2s.cli.listen import listen
 from asr_s2s.cli.ngram import attach, ngram
 from asr_s2s.cli.prepare import prepare
 from asr_s2s.cli.score import score
@@ -63,8 +64,8 @@ def options(
 
 
 for command in (
-    transcribe, translate, score, serve, train, evaluate, compare, attention, explain, ngram,
-    attach, tune, calibrate, prepare, teach, check, export, info,
+    transcribe, listen, translate, score, serve, train, evaluate, compare, attention, explain,
+    ngram, attach, tune, calibrate, prepare, teach, check, export, info,
 ):  # fmt: skip
     app.command(cls=Command)(with_metavars(command))
 
@@ -75,6 +76,7 @@ EXTRAS = {
         "sacrebleu", "sacremoses", "scipy", "sklearn", "tensorboard",
     ),
     "teach": ("lilcom",),
+    "live": ("sounddevice",),
 }  # fmt: skip
 """Modules that are installed with an extra of the package, by its name."""
 

@@ -91,6 +91,14 @@ def serve(
             "if only this machine can reach the server]",
         ),
     ] = None,
+    max_sessions: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Maximum number of concurrent sessions of live transcription; one address may "
+            "have half of them, or all if only this machine can reach the server.",
+        ),
+    ] = 20,
     max_connections: Annotated[
         int,
         typer.Option(
@@ -190,6 +198,8 @@ def serve(
         requests=max_requests,
         client_requests=max_client_requests,
         uploads=max(1, connections // 2),
+        sessions=max_sessions,
+        client_sessions=max_sessions if private else max(1, max_sessions // 2),
         seconds=time_limit,
     )
     service = Service(models, limits, batch_seconds, workers, aliases)

@@ -35,7 +35,8 @@ _LONGEST_PATH = 200  # characters of a path in the log
 class Access:
     """ASGI middleware that is the first to see requests and the last to see responses.
 
-    HEAD is answered like GET, without a body.
+    HEAD is answered like GET, without a body. A WebSocket is a request that ends when it is closed,
+    with status 101, or 403 if it was refused.
 
     Args:
         app: application to wrap.
@@ -51,12 +52,12 @@ class Access:
         self.log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
         status = CLIENT_LEFT
-        method = scope["method"]
+        method = scope.get("method", "GET")
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _VALID_ID.fullmatch(given) else uuid4().hex
         # A copy, because the server needs the method to leave out the body.
@@ -70,6 +71,10 @@ class Access:
                 headers[REQUEST_ID] = request_id
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
+            elif message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"] == "websocket.close" and status == CLIENT_LEFT:
+                status = 403  # closed before it was accepted
             elif method == "HEAD":
                 message = {**message, "body": b""}
             await send(message)

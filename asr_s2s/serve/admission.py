@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,6 +19,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from asr_s2s.errors import UserError
 from asr_s2s.serve.refusals import RefusedError, error_response
 
+TOKEN_PROTOCOL = "openai-insecure-api-key."
+"""Beginning of the WebSocket subprotocol that holds the token, percent-encoded if it has other
+characters than a subprotocol may have: browsers cannot send an Authorization header there. The name
+is that of OpenAI's clients."""
 PROTECTED = ("/v1/", "/metrics")
 """Path prefixes that require the token; the page and its documentation hold no secrets."""
 ANY = "*"
@@ -145,8 +150,11 @@ class TokenCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
-            given = Headers(scope=scope).get("authorization", "")
-            if not self.admission.allows_token(scope["path"], given):
+            given = [Headers(scope=scope).get("authorization", "")]
+            for protocol in scope.get("subprotocols", ()):
+                if protocol.startswith(TOKEN_PROTOCOL):
+                    given.append(f"Bearer {unquote(protocol.removeprefix(TOKEN_PROTOCOL))}")
+            if not any(self.admission.allows_token(scope["path"], value) for value in given):
                 refusal = RefusedError(
                     401,
                     "The token is missing or wrong. Send the header Authorization: Bearer TOKEN.",

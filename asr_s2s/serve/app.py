@@ -14,6 +14,7 @@ from asr_s2s import __version__
 from asr_s2s.serve.access import REQUEST_ID, Access
 from asr_s2s.serve.admission import EVERYONE, Admission, HostCheck, TokenCheck
 from asr_s2s.serve.metrics import CONTENT_TYPE
+from asr_s2s.serve.realtime import realtime_routes
 from asr_s2s.serve.refusals import add_error_handlers
 from asr_s2s.serve.responses import MODEL_HEADER, WARNING_HEADER
 from asr_s2s.serve.routes import speech_routes, text_routes
@@ -64,6 +65,7 @@ def make_app(
     add_error_handlers(app)
     app.include_router(speech_routes(service))
     app.include_router(text_routes(service))
+    app.include_router(realtime_routes(service))
 
     @app.get("/v1/models", tags=["models"], responses=content(ModelList) | documented(401, 403))
     async def models() -> Response:

@@ -26,6 +26,8 @@ FEWEST_CONNECTIONS = 4
 """Minimum number of connections."""
 ACCEPTED_AT_ONCE = 4
 """Connections accepted before other work continues; they have no limit until it does."""
+LARGEST_MESSAGE = 1024 * 1024
+"""Maximum bytes of a message of a WebSocket."""
 _SPARE_FILES = 8 * ACCEPTED_AT_ONCE  # files kept for all but connections and uploads
 
 

@@ -95,8 +95,7 @@ class SpeechFields(BaseModel):
     @property
     def phrases(self) -> list[str]:
         """Phrases listed in the prompt."""
-        parts = re.split(r"[,;\r\n]+", self.prompt)
-        return [part.strip() for part in parts if part.strip()]
+        return listed_phrases(self.prompt)
 
 
 class AttentionFields(BaseModel):
@@ -238,6 +237,11 @@ def form_values(kind: type[BaseModel], given: Mapping[str, Sequence[object]]) ->
         if found:
             values[name] = found if len(found) > 1 else found[0]
     return values
+
+
+def listed_phrases(prompt: str) -> list[str]:
+    """Phrases listed in a prompt, separated by commas, semicolons or line breaks."""
+    return [part.strip() for part in re.split(r"[,;\r\n]+", prompt) if part.strip()]
 
 
 def parse(kind: type[Fields], values: object) -> Fields:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from asr_s2s.errors import EXIT_INTERRUPTED, UserError
-from asr_s2s.serve.connections import ACCEPTED_AT_ONCE, Connection
+from asr_s2s.serve.connections import ACCEPTED_AT_ONCE, LARGEST_MESSAGE, Connection
 from asr_s2s.serve.refusals import OUT_OF_RESOURCES
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ def run(
     config = uvicorn.Config(
         app,
         http=protocol,
-        ws="none",
+        ws="auto",  # none without the package websockets
+        ws_max_size=2 * LARGEST_MESSAGE,  # smaller ones that are too large get an error event
+        ws_max_queue=4,
         log_level="error",  # warnings tell of malformed requests
         access_log=False,
         server_header=False,

@@ -42,6 +42,10 @@ class Limits:
     """Maximum of these requests of one client; None for no limit per client."""
     uploads: int = 500
     """Maximum bodies that are received at the same time; one client can send half of them."""
+    sessions: int = 20
+    """Maximum sessions of live transcription at the same time."""
+    client_sessions: int | None = None
+    """Maximum sessions of one client; None for no limit per client."""
     seconds: float = 600.0
     """Maximum processing time of a request, in seconds, after its upload."""
 
@@ -91,6 +95,7 @@ class Service:
         self.text: dict[str, Text] = {}
         self._places = Places(limits.requests, limits.client_requests or limits.requests)
         self._uploads = Places(limits.uploads, max(1, limits.uploads // 2))
+        self._sessions = Places(limits.sessions, limits.client_sessions or limits.sessions)
         self._end: float | None = None  # time of the event loop at which requests are refused
         self._timeouts: set[asyncio.Timeout] = set()
         for name, model in models.items():
@@ -140,6 +145,17 @@ class Service:
         """
         self._check(self._places, client)
         with self._places.take(client):
+            yield
+
+    @contextmanager
+    def session(self, client: str) -> Iterator[None]:
+        """Occupy one of the places for sessions of live transcription within the context.
+
+        Raises:
+            RefusedError: there is no such place.
+        """
+        self._check(self._sessions, client)
+        with self._sessions.take(client):
             yield
 
     def _check(self, places: Places, client: str) -> None:

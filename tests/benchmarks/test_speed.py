@@ -99,3 +99,9 @@ def test_each_part_of_the_recognizer_has_a_row(words: Path) -> None:
     rates = [float(rate) for _, rate in rows]
     assert rates[0] == rates[1]  # the same model
     assert rates[-1] < 20.0
+
+
+def test_live_transcription_commits_the_text_of_the_recording(sample: Path) -> None:
+    printed = run("live.py", str(sample), "--model", "digits")
+    assert re.search(r"^WER .*: 0\.00 %$", printed, re.M)
+    assert re.search(r"^delay: median [\d.]+ s", printed, re.M)

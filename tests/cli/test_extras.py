@@ -33,6 +33,13 @@ def test_transcribing_needs_no_extra(sample: Path) -> None:
     assert sample.with_suffix(".txt").read_text().strip() in done.stdout
 
 
+def test_the_microphone_names_its_extra() -> None:
+    done = run_without_extras("listen", "--model", "digits")
+    assert done.returncode == 1
+    assert "asr-s2s[live]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_translating_needs_no_extra(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"
     text.write_text("two dogs are playing in the snow.\n")

@@ -118,6 +118,17 @@ def test_microphone_input_is_transcribed(page: Page) -> None:
     expect(page.locator("#speech-status")).to_contain_text("recording.webm")
 
 
+def test_live_words_appear_while_one_speaks(page: Page) -> None:
+    pytest.importorskip("websockets", reason="the extra asr-s2s[serve] is not installed")
+    button = page.locator("#live")
+    button.click()
+    expect(page.locator("#live-text .committed").first).not_to_be_empty()
+    button.click()
+    expect(button).to_have_text("Live")
+    expect(button).to_be_enabled()
+    expect(page.locator("#live-text .tentative").first).to_be_empty()
+
+
 def test_a_file_that_is_not_audio_shows_an_error_and_the_next_file_works(
     page: Page, sample: Path, reference: str, tmp_path: Path
 ) -> None:

@@ -40,6 +40,17 @@ export async function models() {
   return (await (await request("/v1/models")).json()).data;
 }
 
+/** Open a session of live transcription. Browsers can send a token in a subprotocol only. */
+export function openLive() {
+  const protocols = ["realtime"];
+  const token = keptToken();
+  const escaped = (character) => `%${character.charCodeAt(0).toString(16)}`;
+  if (token) protocols.push(`openai-insecure-api-key.${encodeURIComponent(token).replace(/[()]/g, escaped)}`);
+  const address = new URL("/v1/realtime", location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  return new WebSocket(address, protocols);
+}
+
 function form(file, fields) {
   const body = new FormData();
   for (const [name, value] of fields) if (value !== "") body.append(name, value);

@@ -1,6 +1,7 @@
 // Entry point of the page: tabs, token form and model menus.
 
 import { keepToken, models } from "./client.js";
+import { live } from "./live.js";
 import { speechTab } from "./speech.js";
 import { textTab } from "./text.js";
 
@@ -64,7 +65,7 @@ async function begin() {
     const text = available.filter(({ task }) => task === "translate");
     menus("speech", speech);
     menus("text", text);
-    for (const button of [find("record"), find("choose")]) button.disabled = !speech.length;
+    for (const button of [find("record"), find("live"), find("choose")]) button.disabled = !speech.length;
     find("translate").disabled = !text.length;
     if (!speech.length) showError("speech-error", new Error("No model that transcribes speech is loaded."));
     if (!text.length) showError("text-error", new Error("No model that translates text is loaded."));
@@ -78,6 +79,7 @@ async function begin() {
 
 const select = tabs();
 speechTab({ choice: choice("speech"), showError });
+live({ choice: choice("speech"), showError });
 textTab({ choice: choice("text"), showError });
 find("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
