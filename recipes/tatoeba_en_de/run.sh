@@ -4,8 +4,8 @@
 #   recipes/tatoeba_en_de/run.sh FOLDER NAMES [KEY=VALUE ...]
 #
 # FOLDER contains train, dev and test as .en.gz and .de.gz; NAMES contains names.txt.gz and
-# places.txt.gz, one name per line, which replace names in training. Run it again to resume. Prints
-# expected and measured BLEU at the end; the exit code is 1 if BLEU is below the tolerance.
+# places.txt.gz, one name per line, which replace names in training. Run it again to resume. Ends with the
+# BLEU on the test set.
 set -eu
 usage="usage: recipes/tatoeba_en_de/run.sh FOLDER NAMES [KEY=VALUE ...]"
 folder=$(realpath "${1:?$usage}")
@@ -17,4 +17,4 @@ PATH=$(realpath ../..)/.venv/bin:$PATH
 mkdir -p data
 ln -sf "$folder"/train.*.gz "$folder"/dev.*.gz "$folder"/test.*.gz "$names"/names.txt.gz "$names"/places.txt.gz data/
 asr-s2s train en-de.yaml "$@"
-asr-s2s evaluate 'data/test.{en,de}.gz' --model runs/en-de/model --expect 0 --tolerance 0.5
+asr-s2s evaluate 'data/test.{en,de}.gz' --model runs/en-de/model
