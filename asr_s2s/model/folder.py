@@ -11,14 +11,15 @@ README.md            model card: data, license, training command, measured accur
 ```
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from asr_s2s.config import Config
 from asr_s2s.config_file import from_dict, to_dict
@@ -246,7 +247,7 @@ def _load(
     """Build a network, load its weights, move it to the device, and set its precision."""
     weights = read_weights(folder)
     try:
-        with torch.device("meta"):  # settings may ask for any amount of memory
+        with torch.device("meta"), _Uninitialized():  # settings may ask for any amount of memory
             check_shapes(folder, weights, build())
         network = build()
     except (ConfigError, RuntimeError, ValueError, ZeroDivisionError) as error:
@@ -316,6 +317,23 @@ def read_config(folder: Path) -> Config:
         return from_dict(Config, values, where=str(path))
     except ConfigError as error:
         raise ModelError(error.where, error.problem, error.fix) from error
+
+
+class _Uninitialized(TorchFunctionMode):
+    """Skips the initialization of weights. On the meta device it would import torch's compiler,
+    which takes over a second."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return given.get("tensor", args[0] if args else None)
+        return func(*args, **given)
 
 
 class _PlainLoader(yaml.SafeLoader):
