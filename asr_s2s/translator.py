@@ -392,15 +392,15 @@ def _join(
     remedy = looping[0].remedy if len({part.remedy for part in looping}) == 1 else None
     problems, fixes = [], []
     if len(parts) > 1:
-        problems.append(f"this line is too long for one piece: it was translated in {len(parts)}")
+        problems.append(f"too long for one piece: it was translated in {len(parts)}")
         fixes.append("Put one sentence on each line")
     if looping:
         problems.append(
             "its output repeats itself"
             if remedy is None
-            else "its output repeated itself: it was decoded again without repetitions"
+            else "its output repeated itself and was decoded again"
         )
-        fixes.append("Check the output; the line may be unlike the model's training data")
+        fixes.append("Check the output")
     return Translation(
         line,
         outputs[0].text,

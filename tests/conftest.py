@@ -17,7 +17,7 @@ SLOW = (
     "tests/inspect/test_attention_pictures.py", "tests/model/test_ctc.py",
     "tests/extension/test_task", "tests/cli/test_evaluate.py", "tests/cli/test_ngram_command.py",
     "tests/cli/test_extras.py", "tests/test_generation.py", "tests/speech_translation/",
-    "tests/test_everyday.py", "tests/cli/test_odd_machines.py", "tests/test_sources.py",
+    "tests/cli/test_odd_machines.py", "tests/test_sources.py",
     "tests/fuzz/test_requests.py", "tests/cli/test_score.py", "tests/cli/test_pipes.py",
     "tests/cli/test_evaluate_parts.py", "tests/cli/test_listen.py", "tests/test_live.py",
 )  # fmt: skip

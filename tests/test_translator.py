@@ -172,15 +172,18 @@ def test_an_option_out_of_range_is_refused(translator: Translator, option: dict)
         translator.translate("bado kime", **option)
 
 
-def untrained(source: Tokenizer, attention: str = "dot") -> Translator:
-    """An untrained word-level model that outputs unknown tokens wherever they are allowed."""
+def untrained(
+    source: Tokenizer, attention: str = "dot", target: Tokenizer | None = None
+) -> Translator:
+    """An untrained model that outputs unknown tokens wherever they are allowed; by default, it
+    outputs words."""
     config = Config(
         model=ModelConfig(encoders=("text",)),
         text_encoder=TextEncoderConfig(layers=1, size=8, embedding_size=8),
         decoder=DecoderConfig(attention=attention, size=8, embedding_size=8, first_state="source"),
         search=SearchConfig(beam_size=4, end_threshold=None, max_length_ratio=2.0),
     )
-    words = WordTokenizer(["vo", "wun", "xil", "yor"])
+    words = target or WordTokenizer(["vo", "wun", "xil", "yor"])
     torch.manual_seed(0)
     model = build_model(config, words, source).eval()
     model.decoder.output.bias.data[UNK] = 20.0
@@ -216,8 +219,10 @@ def test_options_that_need_attention_are_refused_by_a_model_without_it(option: d
 
 
 def test_replacing_unknown_tokens_is_refused_by_a_model_without_them() -> None:
+    settings = TextConfig(tokenizer="sentencepiece", vocabulary_size=270, byte_fallback=True)
+    spelling = train_tokenizer(settings, ["bado kime", "kime bado"] * 20)
     with pytest.raises(ConfigError) as caught:
-        Translator.load("en-de", device="cpu").stream([], replace_unknown=True)
+        untrained(spelling, target=spelling).stream([], replace_unknown=True)
     assert caught.value.where == "replace_unknown"
 
 

@@ -38,18 +38,21 @@ def test_speech_is_translated_into_a_requested_language(
 ) -> None:
     expected = Transcriber.load(model, "cpu").transcribe(recording, language="yy").text
     answer = client.audio.translations.create(
-        file=recording, model="any", response_format="verbose_json", extra_body={"language": "yy"}
+        file=recording,
+        model="whisper-1",
+        response_format="verbose_json",
+        extra_body={"language": "yy"},
     )
     assert answer.text == expected
     assert answer.language == "yy"
     assert answer.task == "translate"  # type: ignore[attr-defined]
     same = client.audio.transcriptions.create(
-        file=recording, model="any", language="yy", response_format="verbose_json"
+        file=recording, model="whisper-1", language="yy", response_format="verbose_json"
     )
     assert same.text == expected
     assert same.task == "translate"  # type: ignore[attr-defined]
     transcript = client.audio.transcriptions.create(
-        file=recording, model="any", response_format="verbose_json"
+        file=recording, model="whisper-1", response_format="verbose_json"
     )
     assert (transcript.language, transcript.task) == ("xx", "transcribe")  # type: ignore[attr-defined]
 
@@ -59,5 +62,5 @@ def test_a_language_that_the_model_cannot_translate_into_is_refused(
     client: openai.OpenAI, recording: Path, fields: dict[str, str]
 ) -> None:
     with pytest.raises(openai.BadRequestError, match="yy") as refused:
-        client.audio.translations.create(file=recording, model="any", extra_body=fields)
+        client.audio.translations.create(file=recording, model="whisper-1", extra_body=fields)
     assert refused.value.param == "language"
