@@ -65,7 +65,7 @@ def listen(
     language: Language = None,
     device: Device = None,
 ) -> None:
-    """Transcribe speech while it is spoken, from a microphone or a pipe.
+    """Transcribe speech live, from a microphone or a pipe.
 
     Words are printed as soon as two successive decodings agree on them, and do not change
     afterwards; a line ends at a silence. On a terminal, the words that are not certain yet follow
