@@ -56,9 +56,8 @@ class TextConfig:
     """Languages of the output. If any are listed, the first output token names the language, and
     the search is given the requested one (as in Johnson et al., 2017, but on the target side)."""
     spoken_languages: tuple[str, ...] = ()
-    """Those of `languages` in which recordings are spoken, for models that translate speech: texts
-    in the others are translations, which CTC neither learns nor judges. If empty, all are spoken.
-    """
+    """Spoken languages, a part of `languages`, for models that translate speech: texts in the other
+    languages are translations, which CTC neither learns nor judges. If empty, all are spoken."""
     metric: str = "wer"
     """Metric that selects checkpoints and scores models, by its name in `metrics/metric.py`: wer,
     cer, ser (sentence error rate), accuracy (exact matches), bleu, chrf, ter, rouge1, rouge2,

@@ -137,7 +137,7 @@ class ResponseWriter:
         return body
 
     def _warning(self, transcript: Transcript) -> str:
-        """What is missing from a transcript, and what was left out of the prompt; may be empty."""
+        """Warning of missing parts of a transcript and of words left out of the prompt, or ""."""
         warnings = [] if transcript.warning is None else [str(transcript.warning)]
         if self.left_out:
             words = ", ".join(map(quoted, self.left_out[:MOST_LEFT_OUT]))

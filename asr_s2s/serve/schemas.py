@@ -11,7 +11,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 class ErrorFields(BaseModel):
-    """What is wrong with a request."""
+    """Description of an error: message, type, invalid field and code."""
 
     message: str = Field(description="For people: what is wrong, and how to fix it.")
     type: Literal["invalid_request_error", "rate_limit_error", "server_error"]

@@ -10,7 +10,7 @@ from asr_s2s.text.normalize import normalizer
 from asr_s2s.text.tokenizer import UNK, Tokenizer
 
 SpeechTask: TypeAlias = Literal["transcribe", "translate"]
-"""What a model does with speech: write it in the language spoken, or in another one."""
+"""Task of a model of speech: to write it in the language spoken, or in another one."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Output:
     languages: Sequence[str] = ()
     """Output languages; their tokens follow those of the tokenizer, in this order."""
     translation_languages: Sequence[str] = ()
-    """Those of `languages` in which text is a translation of speech."""
+    """Output languages in which text is a translation of speech; a part of `languages`."""
 
     @classmethod
     def of_model(cls, tokenizer: Tokenizer, text: TextConfig) -> "Output":
